@@ -1,0 +1,110 @@
+/**
+ * The head of a lesson: the comment at the top of its file, which people read and programs parse.
+ * README.md ("How to read a head") shows the notation; this is its only parser.
+ */
+
+/** One thing that happens in a terminal, in the order of the page. */
+export type Step =
+  | { kind: "run"; command: string } // $ COMMAND   typed at the shell
+  | { kind: "type"; text: string } //   > TEXT      typed at the program
+  | { kind: "key"; key: "^C" | "^D" } // ^C or ^D   pressed
+  | { kind: "exit"; code: number } //   [exit N]    the exit code, where it is not 0
+  | { kind: "see"; text: string }; //   anything else: a line that is seen
+
+/** A stretch of one terminal. A number that comes again continues that terminal. */
+export type Section = { terminal: number; steps: Step[] };
+
+export type Head = {
+  /** "2.1" */
+  number: string;
+  /** "Receive datagrams" */
+  title: string;
+  /** One sentence. */
+  idea: string;
+  /** Title and idea in Chinese, for README.zh-CN.md. */
+  chinese: { title: string; idea: string };
+  sections: Section[];
+  /** Python, Watch out, Try: label and text. */
+  notes: { label: string; text: string }[];
+  /** The comment without its stars: what --help prints. */
+  text: string;
+};
+
+const LABELS = ["Python", "Watch out", "Try"];
+
+/**
+ * Parses the head of a lesson.
+ * @throws Error that names what is missing or not understood, with the line of the comment
+ */
+export function parseHead(source: string): Head {
+  const comment = /^(?:#!.*\n)?\/\*\*\n([\s\S]*?)\n \*\//.exec(source);
+  if (!comment) throw new Error("no head: a lesson starts with a /** comment");
+  const lines = comment[1].split("\n").map((line) => line.replace(/^ \* ?/, ""));
+  const head: Head = {
+    number: "",
+    title: "",
+    idea: "",
+    chinese: { title: "", idea: "" },
+    sections: [],
+    notes: [],
+    text: lines.join("\n"),
+  };
+  let part: "title" | "terminal" | "note" | "gap" = "title";
+  for (const [index, line] of lines.entries()) {
+    const bad = (why: string) => new Error(`head, line ${index + 1}: ${why}: ${line}`);
+    const title = /^(\d+\.\d+) ([^:]+): (.+)$/.exec(line);
+    const chinese = /^中文 +([^：]+)：(.+)$/.exec(line);
+    const terminal = /^terminal (\d+)$/.exec(line);
+    const note = /^(\S+(?: \S+)*) {2,}(.+)$/.exec(line);
+    if (index === 0) {
+      if (!title) throw bad('expected "NUMBER TITLE: IDEA"');
+      [, head.number, head.title, head.idea] = title;
+    } else if (line.trim() === "") {
+      part = "gap";
+    } else if (chinese) {
+      head.chinese = { title: chinese[1], idea: chinese[2] };
+      part = "gap";
+    } else if (terminal) {
+      head.sections.push({ terminal: Number(terminal[1]), steps: [] });
+      part = "terminal";
+    } else if (part === "terminal" && line.startsWith("  ")) {
+      head.sections.at(-1)?.steps.push(parseStep(line.slice(2)));
+    } else if (note && LABELS.includes(note[1])) {
+      head.notes.push({ label: note[1], text: note[2] });
+      part = "note";
+    } else if (part === "note" && line.startsWith("  ")) {
+      const last = head.notes[head.notes.length - 1];
+      last.text += `\n${line.trim()}`;
+    } else if (part === "title") {
+      head.idea += ` ${line}`;
+    } else {
+      throw bad("not understood");
+    }
+  }
+  if (!head.chinese.title) throw new Error('head: no line "中文 TITLE：IDEA"');
+  if (!head.sections.some(({ steps }) => steps.some(({ kind }) => kind === "run"))) {
+    throw new Error("head: no terminal that runs a command");
+  }
+  for (const { terminal, steps } of head.sections) {
+    const first = head.sections.find((section) => section.terminal === terminal);
+    if (first?.steps[0]?.kind !== "run") {
+      throw new Error(`head: terminal ${terminal} does not start with a "$ COMMAND" line`);
+    }
+    if (steps.length === 0) throw new Error(`head: terminal ${terminal} is empty`);
+  }
+  for (const label of LABELS) {
+    if (!head.notes.some((note) => note.label === label)) {
+      throw new Error(`head: no "${label}" note`);
+    }
+  }
+  return head;
+}
+
+function parseStep(line: string): Step {
+  const exit = /^\[exit (\d+)\]$/.exec(line);
+  if (exit) return { kind: "exit", code: Number(exit[1]) };
+  if (line.startsWith("$ ")) return { kind: "run", command: line.slice(2) };
+  if (line === ">" || line.startsWith("> ")) return { kind: "type", text: line.slice(2) };
+  if (line === "^C" || line === "^D") return { kind: "key", key: line };
+  return { kind: "see", text: line };
+}

@@ -1,0 +1,28 @@
+/** Hosts: names turned into addresses. */
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import { Failure } from "./failure.ts";
+
+/**
+ * Turns a host into an address. A name that has both kinds of address gives the IPv4 one, so that
+ * the two ends of a lesson, given the same name, meet.
+ * @throws Failure ENOTFOUND, EAI_AGAIN
+ */
+export async function resolve(host: string): Promise<{ address: string; family: 4 | 6 }> {
+  const kind = isIP(host);
+  if (kind !== 0) return { address: host, family: kind as 4 | 6 };
+  try {
+    const found = await lookup(host, { order: "ipv4first" });
+    return { address: found.address, family: found.family as 4 | 6 };
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "ENOTFOUND";
+    if (code === "EAI_AGAIN") {
+      throw new Failure(`look up ${host}`, "no name server answers", code, {
+        hint: "is this machine connected? An address such as 127.0.0.1 needs no look-up",
+      });
+    }
+    throw new Failure(`look up ${host}`, "unknown host", "ENOTFOUND", {
+      hint: "check the spelling; an address such as 127.0.0.1 needs no look-up",
+    });
+  }
+}

@@ -1,0 +1,65 @@
+/** The keyboard: lines that are typed at a terminal or piped in. */
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { report } from "./output.ts";
+import { encode, type Encoding } from "./text.ts";
+
+/** A typed line, and its bytes in the encoding of the lesson. */
+export type Line = { text: string; bytes: Buffer };
+
+/**
+ * Reads typed lines until the end of input (Ctrl-D, or the end of the pipe) or until `stop`. At a
+ * terminal it prompts with `> `. A line with a character that the encoding lacks is reported and left
+ * out; the program then ends with exit code 1.
+ */
+export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGenerator<Line> {
+  if (stop.aborted) return;
+  const terminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
+  const input = createInterface({ input: process.stdin, output: process.stdout, terminal, prompt: "> " });
+  let open = true;
+  const close = () => input.close();
+  const prompt = () => {
+    if (terminal && open) input.prompt();
+  };
+  input.on("close", () => (open = false));
+  input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends no signal
+  stop.addEventListener("abort", close);
+  try {
+    prompt();
+    for await (const text of input) {
+      const line = await tryEncode(text, encoding);
+      if (line) yield line;
+      prompt();
+    }
+  } finally {
+    stop.removeEventListener("abort", close);
+    input.close();
+  }
+}
+
+/**
+ * The messages of a lesson: the words of the command line or, without any, typed lines.
+ * @throws Failure EILSEQ before the first one, when a word has a character that the encoding lacks
+ */
+export async function* messages(
+  words: string[],
+  encoding: Encoding,
+  stop: AbortSignal,
+): AsyncGenerator<Line> {
+  if (words.length === 0) yield* keyboard(encoding, stop);
+  else yield* words.map((text) => ({ text, bytes: encode(text, encoding) }));
+}
+
+async function tryEncode(text: string, encoding: Encoding): Promise<Line | undefined> {
+  try {
+    return { text, bytes: encode(text, encoding) };
+  } catch (error) {
+    process.exitCode = 1;
+    await report(error);
+  }
+}
+
+/** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */
+export function isExit(text: string): boolean {
+  return text === "exit" || text === "exit()";
+}

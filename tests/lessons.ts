@@ -1,0 +1,33 @@
+/** The lessons: every script below scripts/ that can be run, with its head. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { glob } from "zx";
+import { type Head, parseHead } from "../lib/head.ts";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** A script: its path from the top of the project, scripts/udp/send.ts, and its head. */
+export type Lesson = { path: string; head: Head };
+
+/**
+ * Reads all lessons, in the order of their numbers.
+ * @throws Error that names the script whose head cannot be parsed
+ */
+export function lessons(): Lesson[] {
+  const paths = glob.globbySync("scripts/**/*.ts", { cwd: ROOT });
+  const found = paths.map((path) => {
+    try {
+      return { path, head: parseHead(readFileSync(`${ROOT}/${path}`, "utf8")) };
+    } catch (error) {
+      throw new Error(`${path}: ${(error as Error).message}`);
+    }
+  });
+  const order = ({ path, head }: Lesson) => head.number.replace(/\d+/g, (n) => n.padStart(3, "0")) + path;
+  return found.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+}
+
+/** The scripts that a learner means by `2.1`, `udp/send` or `scripts/udp/send.ts`. */
+export function find(name: string): Lesson[] {
+  const path = `scripts/${name.replace(/^scripts\//, "").replace(/\.ts$/, "")}.ts`;
+  return lessons().filter((lesson) => lesson.head.number === name || lesson.path === path);
+}

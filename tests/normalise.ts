@@ -1,0 +1,38 @@
+/**
+ * What differs from run to run. A line of a head shows such a value as it once was; in a run, every
+ * other value of the same kind will do, but the same one wherever the head shows the same one: the
+ * port that the sender prints must be the port that the receiver prints.
+ */
+const VARYING: { name: string; shape: RegExp }[] = [
+  { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
+  { name: "port", shape: /(?<=[\d\]]:)\d{1,5}\b/ }, // after an address: 127.0.0.1:50001, [::1]:50001
+];
+
+const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");
+
+/** The values of a run, by the value that the head shows. */
+export type Values = Map<string, string>;
+
+/** Whether a line that was seen is the line of the head. What it shows for the first time is noted in `values`. */
+export function matches(expected: string, seen: string, values: Values): boolean {
+  let pattern = "";
+  let end = 0;
+  const fresh: string[] = [];
+  for (const match of expected.matchAll(ANY)) {
+    const [shown] = match;
+    const known = values.get(shown);
+    pattern += RegExp.escape(expected.slice(end, match.index));
+    if (known !== undefined) pattern += RegExp.escape(known);
+    else if (fresh.includes(shown)) pattern += `\\${fresh.indexOf(shown) + 1}`;
+    else {
+      const kind = VARYING.find(({ name }) => match.groups?.[name] !== undefined);
+      pattern += `(${kind?.shape.source})`;
+      fresh.push(shown);
+    }
+    end = match.index + shown.length;
+  }
+  const found = new RegExp(`^${pattern}${RegExp.escape(expected.slice(end))}$`).exec(seen);
+  if (!found) return false;
+  for (const [index, shown] of fresh.entries()) values.set(shown, found[index + 1]);
+  return true;
+}
