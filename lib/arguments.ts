@@ -8,47 +8,50 @@ import { parseHead } from "./head.ts";
 import { resolve } from "./host.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
-/** A flag of one lesson. A `number` is whole and from `min` to `max`. */
+/** A flag of one lesson. A `number` is whole, from `min` to `max`. */
 export type Flag =
   | { kind: "switch"; help: string }
   | { kind: "text"; help: string; default?: string; required?: true }
+  | { kind: "choice"; help: string; default: string; choices: readonly string[] }
   | { kind: "port"; help: string; default?: number }
   | { kind: "number"; help: string; default: number; min: number; max: number };
 
+type Flags = Record<string, Flag>;
+
 type Value<F extends Flag> = F extends { kind: "switch" } ? boolean
-  : F extends { default: infer D } ? (D extends string ? string : number)
-  : F extends { required: true } ? string
-  : F extends { kind: "text" } ? string | undefined
+  : F extends { choices: readonly (infer C)[] } ? C
+  : F extends { kind: "text" }
+    ? (F extends { default: string } | { required: true } ? string : string | undefined)
+  : F extends { default: number } ? number
   : number | undefined;
 
-/** What every lesson has: --host as an address and its family, --port, --encoding, the words. */
-export type Common = {
-  host: string;
-  family: 4 | 6;
-  port: number;
-  encoding: Encoding;
-  words: string[];
-};
+type Values<F extends Flags> = { words: string[] } & { [K in keyof F]: Value<F[K]> };
+
+/** What every lesson that opens a socket has: --host as an address and its family, --port, --encoding. */
+export type Network = { host: string; family: 4 | 6; port: number; encoding: Encoding };
 
 /**
  * Reads the command line. `--help` prints the head of the lesson and its flags, and ends the program.
  * @param meta `import.meta` of the lesson
- * @param lesson the default port; the words after the flags as its usage shows them: `NAME` (one),
- *   `[NAME]` (one or none), `[NAME...]` (any number); and the lesson's own flags, by camelCase name
+ * @param lesson `port`: the default port of a lesson that opens a socket, which then has --host, --port
+ *   and --encoding too; `words`: what comes beside the flags, as a usage shows it: `NAME` (one),
+ *   `[NAME]` (one or none), `NAME...`, `[NAME...]` (any number); `flags`: its own, by camelCase name
  * @throws Failure with exit code 2 for what is wrong with the command, 1 for an unknown host
  */
-export async function readArguments<const F extends Record<string, Flag> = Record<never, Flag>>(
+export function readArguments<const F extends Flags = Record<never, Flag>>(
   meta: ImportMeta,
   lesson: { port: number; words?: string; flags?: F },
-): Promise<Common & { [K in keyof F]: Value<F[K]> }> {
-  const flags: Record<string, Flag> = {
-    host: {
-      kind: "text",
-      default: "127.0.0.1",
-      help: "name or address; a server: 0.0.0.0 or :: for every address it has",
-    },
-    port: { kind: "port", default: lesson.port, help: "port; a server: 0 for any free one" },
-    encoding: { kind: "text", default: "utf-8", help: "utf-8 or gbk, the same at both ends" },
+): Promise<Network & Values<F>>;
+export function readArguments<const F extends Flags = Record<never, Flag>>(
+  meta: ImportMeta,
+  lesson: { words?: string; flags?: F },
+): Promise<Values<F>>;
+export async function readArguments(
+  meta: ImportMeta,
+  lesson: { port?: number; words?: string; flags?: Flags },
+) {
+  const flags: Flags = {
+    ...(lesson.port === undefined ? {} : networkFlags(lesson.port)),
     ...lesson.flags,
     help: { kind: "switch", help: "show this page" },
   };
@@ -64,19 +67,26 @@ export async function readArguments<const F extends Record<string, Flag> = Recor
   for (const [name, flag] of Object.entries(flags)) {
     if ("required" in flag && values[name] === undefined) throw wrong(dashed(name), "is needed");
   }
-  const { host, encoding } = values as { host: string; encoding: string };
-  if (!(ENCODINGS as readonly string[]).includes(encoding)) {
-    throw wrong(`--encoding ${encoding}`, `an encoding is ${ENCODINGS.join(" or ")}`);
-  }
   checkWords(words, lesson.words, wrong);
-  const { address, family } = await resolve(host);
-  return { ...values, host: address, family, words } as never;
+  if (lesson.port === undefined) return { ...values, words };
+  const { address, family } = await resolve(values.host as string);
+  return { ...values, host: address, family, words };
 }
+
+const networkFlags = (port: number): Flags => ({
+  host: {
+    kind: "text",
+    default: "127.0.0.1",
+    help: "name or address; a server: 0.0.0.0 or :: for every address it has",
+  },
+  port: { kind: "port", default: port, help: "a server: 0 for any free one" },
+  encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+});
 
 type Wrong = (what: string, why: string) => Failure;
 
 /** Cuts the command line into flags and words, with the defaults filled in. */
-function split(flags: Record<string, Flag>, wrong: Wrong) {
+function split(flags: Flags, wrong: Wrong) {
   const values: Record<string, string | number | boolean | undefined> = {};
   const words: string[] = [];
   const options: Record<string, { type: "boolean" | "string" }> = {};
@@ -107,6 +117,10 @@ function value(flag: Flag, name: string, text: string, wrong: Wrong): string | n
     if (text === "") throw wrong(name, "needs a value");
     return text;
   }
+  if (flag.kind === "choice") {
+    if (!flag.choices.includes(text)) throw wrong(`${name} ${text}`, `it is ${flag.choices.join(" or ")}`);
+    return text;
+  }
   const { min, max } = flag.kind === "number" ? flag : { min: 0, max: 65535 };
   const what = flag.kind === "port" ? "a port" : "it";
   if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > max) {
@@ -121,10 +135,12 @@ function checkWords(words: string[], usage: string | undefined, wrong: Wrong): v
   if (usage !== undefined && !usage.startsWith("[") && words.length === 0) throw wrong(usage, "is needed");
 }
 
-function help(command: string, file: string, flags: Record<string, Flag>, words = ""): string {
+function help(command: string, file: string, flags: Flags, words = ""): string {
   const rows = Object.entries(flags).map(([name, flag]) => {
     const fallback = "default" in flag && flag.default !== undefined ? ` (default ${flag.default})` : "";
-    const kind = flag.kind === "switch" ? "" : ` ${flag.kind.toUpperCase()}`;
+    const kind =
+      { switch: "", choice: " " + ("choices" in flag ? flag.choices.join("|") : "") }[flag.kind as string] ??
+        ` ${flag.kind.toUpperCase()}`;
     return `  ${(dashed(name) + kind).padEnd(22)} ${flag.help}${fallback}`;
   });
   const head = parseHead(readFileSync(file, "utf8"));

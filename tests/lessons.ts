@@ -1,10 +1,8 @@
 /** The lessons: every script below scripts/ that can be run, with its head. */
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { glob } from "zx";
 import { type Head, parseHead } from "../lib/head.ts";
-
-export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+import { ROOT } from "./program.ts";
 
 /** A script: its path from the top of the project, scripts/udp/send.ts, and its head. */
 export type Lesson = { path: string; head: Head };

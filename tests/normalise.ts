@@ -1,3 +1,6 @@
+/** A port after an address: 127.0.0.1:50001, [::1]:50001. */
+export const PORT = /(?<=[\d\]]:)\d{1,5}\b/g;
+
 /**
  * What differs from run to run. A line of a head shows such a value as it once was; in a run, every
  * other value of the same kind will do, but the same one wherever the head shows the same one: the
@@ -5,7 +8,7 @@
  */
 const VARYING: { name: string; shape: RegExp }[] = [
   { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
-  { name: "port", shape: /(?<=[\d\]]:)\d{1,5}\b/ }, // after an address: 127.0.0.1:50001, [::1]:50001
+  { name: "port", shape: PORT },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");
