@@ -131,17 +131,19 @@ function value(flag: Flag, name: string, text: string, wrong: Wrong): string | n
 
 function checkWords(words: string[], usage: string | undefined, wrong: Wrong): void {
   const most = usage === undefined ? 0 : usage.includes("...") ? Infinity : 1;
-  if (words.length > most) throw wrong(words[most], most === 0 ? "takes no words" : `takes one ${usage}`);
+  if (words.length > most) throw wrong(words[most], "a word too many");
   if (usage !== undefined && !usage.startsWith("[") && words.length === 0) throw wrong(usage, "is needed");
 }
 
 function help(command: string, file: string, flags: Flags, words = ""): string {
   const rows = Object.entries(flags).map(([name, flag]) => {
     const fallback = "default" in flag && flag.default !== undefined ? ` (default ${flag.default})` : "";
-    const kind =
-      { switch: "", choice: " " + ("choices" in flag ? flag.choices.join("|") : "") }[flag.kind as string] ??
-        ` ${flag.kind.toUpperCase()}`;
-    return `  ${(dashed(name) + kind).padEnd(22)} ${flag.help}${fallback}`;
+    const kind = flag.kind === "switch"
+      ? ""
+      : flag.kind === "choice"
+      ? flag.choices.join("|")
+      : flag.kind.toUpperCase();
+    return `  ${`${dashed(name)} ${kind}`.padEnd(22)} ${flag.help}${fallback}`;
   });
   const head = parseHead(readFileSync(file, "utf8"));
   return [`usage: ${command} [FLAGS] ${words}`.trimEnd(), "", head.text, "", "Flags", ...rows].join("\n");

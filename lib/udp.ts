@@ -1,6 +1,7 @@
 /** What every UDP socket of the course needs beside the calls that a lesson shows. */
 import type { RemoteInfo, Socket } from "node:dgram";
 import { endpoint, isEveryAddress, isLoopback } from "./endpoint.ts";
+import { Failure } from "./failure.ts";
 
 /** How many datagrams may wait to be handled. */
 const INBOX = 256;
@@ -44,10 +45,11 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
 /**
  * Sends one datagram, as `sendto` does: resolves when the system has taken it, which says nothing
  * about its arrival.
- * @throws EMSGSIZE above 65,507 bytes over IPv4 (65,535 - 20 of IP - 8 of UDP; RFC 768, RFC 791)
+ * @throws Failure EINVAL for port 0; EMSGSIZE above 65,507 bytes over IPv4 (65,535 - 20 of IP - 8 of UDP; RFC 768, RFC 791)
  */
 export function sendTo(socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
+    if (port === 0) throw new Failure(endpoint(host, port), "port 0 belongs to nobody", "EINVAL");
     socket.send(data, port, host, (error) => (error ? reject(error) : resolve()));
   });
 }
