@@ -30,6 +30,7 @@ export type Head = {
   text: string;
 };
 
+const TERMINAL = /^terminal (\d+)$/;
 const LABELS = ["Python", "Watch out", "Try"];
 
 /**
@@ -49,12 +50,13 @@ export function parseHead(source: string): Head {
     notes: [],
     text: lines.join("\n"),
   };
+  const terminals: string[] = [];
   let part: "title" | "terminal" | "note" | "gap" = "title";
   for (const [index, line] of lines.entries()) {
     const bad = (why: string) => new Error(`head, line ${index + 1}: ${why}: ${line}`);
     const title = /^(\d+\.\d+) ([^:]+): (.+)$/.exec(line);
     const chinese = /^中文 +([^：]+)：(.+)$/.exec(line);
-    const terminal = /^terminal (\d+)$/.exec(line);
+    const terminal = TERMINAL.test(line);
     const note = /^(\S+(?: \S+)*) {2,}(.+)$/.exec(line);
     if (index === 0) {
       if (!title) throw bad('expected "NUMBER TITLE: IDEA"');
@@ -65,10 +67,10 @@ export function parseHead(source: string): Head {
       head.chinese = { title: chinese[1], idea: chinese[2] };
       part = "gap";
     } else if (terminal) {
-      head.sections.push({ terminal: Number(terminal[1]), steps: [] });
       part = "terminal";
+      terminals.push(line);
     } else if (part === "terminal" && line.startsWith("  ")) {
-      head.sections.at(-1)?.steps.push(parseStep(line.slice(2)));
+      terminals.push(line);
     } else if (note && LABELS.includes(note[1])) {
       head.notes.push({ label: note[1], text: note[2] });
       part = "note";
@@ -82,22 +84,35 @@ export function parseHead(source: string): Head {
     }
   }
   if (!head.chinese.title) throw new Error('head: no line "中文 TITLE：IDEA"');
-  if (!head.sections.some(({ steps }) => steps.some(({ kind }) => kind === "run"))) {
-    throw new Error("head: no terminal that runs a command");
-  }
-  for (const { terminal, steps } of head.sections) {
-    const first = head.sections.find((section) => section.terminal === terminal);
-    if (first?.steps[0]?.kind !== "run") {
-      throw new Error(`head: terminal ${terminal} does not start with a "$ COMMAND" line`);
-    }
-    if (steps.length === 0) throw new Error(`head: terminal ${terminal} is empty`);
-  }
+  head.sections = parseSections(terminals);
   for (const label of LABELS) {
     if (!head.notes.some((note) => note.label === label)) {
       throw new Error(`head: no "${label}" note`);
     }
   }
   return head;
+}
+
+/**
+ * Parses the terminals of a head, without the stars of the comment.
+ * @throws Error for a terminal that runs nothing
+ */
+export function parseSections(lines: string[]): Section[] {
+  const sections: Section[] = [];
+  for (const line of lines) {
+    const terminal = TERMINAL.exec(line);
+    if (terminal) sections.push({ terminal: Number(terminal[1]), steps: [] });
+    else sections.at(-1)?.steps.push(parseStep(line.slice(2)));
+  }
+  if (sections.length === 0) throw new Error("head: no terminal that runs a command");
+  for (const { terminal, steps } of sections) {
+    if (steps.length === 0) throw new Error(`head: terminal ${terminal} is empty`);
+    const first = sections.find((section) => section.terminal === terminal);
+    if (first?.steps[0]?.kind !== "run") {
+      throw new Error(`head: terminal ${terminal} does not start with a "$ COMMAND" line`);
+    }
+  }
+  return sections;
 }
 
 function parseStep(line: string): Step {

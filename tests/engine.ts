@@ -149,7 +149,7 @@ class Terminal {
     await this.finish();
     const words = await this.#words(command, serves);
     this.#command = command;
-    this.#say("command", words.join(" "));
+    this.#say("command", words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" "));
     const { folder, options } = this.#stage;
     this.#program = start(words, {
       cwd: folder,

@@ -2,13 +2,13 @@
 import { readFileSync } from "node:fs";
 import { glob } from "zx";
 import { type Head, parseHead } from "../lib/head.ts";
-import { ROOT } from "./program.ts";
+import { READY, ROOT } from "./program.ts";
 
 /** A script: its path from the top of the project, scripts/udp/send.ts, and its head. */
 export type Lesson = { path: string; head: Head };
 
 /**
- * Reads all lessons, in the order of their numbers.
+ * Reads all lessons, in the order of their numbers, those that serve first.
  * @throws Error that names the script whose head cannot be parsed
  */
 export function lessons(): Lesson[] {
@@ -20,8 +20,22 @@ export function lessons(): Lesson[] {
       throw new Error(`${path}: ${(error as Error).message}`);
     }
   });
-  const order = ({ path, head }: Lesson) => head.number.replace(/\d+/g, (n) => n.padStart(3, "0")) + path;
+  const order = (lesson: Lesson) =>
+    `${lesson.head.number.replace(/\d+/g, (n) => n.padStart(3, "0"))} ${
+      serves(lesson) ? 1 : 2
+    } ${lesson.path}`;
   return found.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+}
+
+/** Whether a script prints a ready line in its own head. */
+function serves({ path, head }: Lesson): boolean {
+  return head.sections.some(({ steps }) =>
+    steps.some((step, index) => {
+      const next = steps[index + 1];
+      return step.kind === "run" && step.command.includes(path) && next?.kind === "see" &&
+        READY.test(next.text);
+    })
+  );
 }
 
 /** The scripts that a learner means by `2.1`, `udp/send` or `scripts/udp/send.ts`. */

@@ -1,0 +1,52 @@
+# Sockets by Example. `make` lists what can be made; every target installs what it needs first.
+
+BIN := $(CURDIR)/node_modules/.bin
+BUN_VERSION := $(shell sed -n 's/.*"bun": "\(.*\)".*/\1/p' package.json)
+export PATH := $(BIN):$(PATH)
+export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
+export DENO_NO_UPDATE_CHECK := 1
+
+.PHONY: help demo lessons lesson test matrix check fmt index bench ci setup clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## a dialog over TCP and a real download, both ends side by side
+	@bun tests/demo.ts
+
+lessons: setup ## list the lessons
+	@bun tests/lesson.ts
+
+lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
+	@bun tests/lesson.ts $(or $(L),$(error which one? make lesson L=2.1, or L=udp/send))
+
+test: setup ## play every head on Bun, and test lib and what goes wrong
+	@bun test --parallel=2 --timeout=60000 tests
+
+matrix: setup ## play every head with both ends on each of Bun, Node and Deno
+	@bun tests/matrix.ts
+
+check: setup ## types, format, lint, and that README and heads are up to date
+	@bun tests/check.ts
+
+fmt: setup ## format the code
+	@deno fmt -q
+
+index: setup ## write the lesson tables of the READMEs
+	@bun tests/index.ts
+
+ci: setup ## all that must hold: check, test, matrix
+	@$(MAKE) check
+	@$(MAKE) test
+	@$(MAKE) matrix
+
+setup: node_modules/.installed ## install the packages and the three runtimes, below node_modules
+
+# Bun installs from bun.lock. Where it is not there in this version, npx brings it.
+node_modules/.installed: package.json bun.lock
+	@if [ "$$(bun --version 2>/dev/null)" = "$(BUN_VERSION)" ]; then bun install --frozen-lockfile; \
+	else npx --yes bun@$(BUN_VERSION) install --frozen-lockfile; fi
+	@touch $@
+
+clean: ## remove what was installed
+	rm -rf node_modules
