@@ -5,6 +5,7 @@ BUN_VERSION := $(shell sed -n 's/.*"bun": "\(.*\)".*/\1/p' package.json)
 export PATH := $(BIN):$(PATH)
 export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
+export npm_config_update_notifier := false
 
 .PHONY: help demo lessons lesson test matrix check fmt index bench ci setup clean
 
@@ -34,6 +35,9 @@ fmt: setup ## format the code
 
 index: setup ## write the lesson tables of the READMEs
 	@bun tests/index.ts
+
+bench: setup ## measure time and memory, beside known tools in the same run
+	@for file in tests/bench/*.ts; do echo "== $$file"; bun $$file || exit 1; done
 
 ci: setup ## all that must hold: check, test, matrix
 	@$(MAKE) check

@@ -58,7 +58,7 @@ async function main(stop: AbortSignal) {
         await print(`${caller} > ${visible(name)}`);
         await using file = await openInside(root, name.replace(/\r?\n$/, ""));
         let sent = 0;
-        for await (const chunk of file.createReadStream({ highWaterMark: 1 << 20 })) {
+        for await (const chunk of file.createReadStream()) {
           await sendAll(socket, chunk);
           sent += chunk.length;
         }
