@@ -21,7 +21,10 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
   const prompt = () => {
     if (terminal && open) input.prompt();
   };
-  input.on("close", () => (open = false));
+  input.on("close", () => {
+    if (terminal && open) process.stdout.write("\n"); // the cursor still stands behind the prompt
+    open = false;
+  });
   input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends no signal
   stop.addEventListener("abort", close);
   try {
@@ -33,6 +36,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
     }
   } finally {
     stop.removeEventListener("abort", close);
+    open = false;
     input.close();
   }
 }

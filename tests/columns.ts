@@ -37,13 +37,16 @@ export function columns(titles: string[]): (event: Event) => void {
     row(terminal - 1, kind === "command" ? `$ ${text}` : text, STYLE[kind]);
 }
 
-/** Cuts a text into pieces that fit a column; a Chinese character takes two places. */
+/** Cuts a text into pieces that fit a column, between words where it can; a Chinese character takes two places. */
 function wrap(text: string, width: number): string[] {
   const pieces = [""];
-  for (const character of text) {
+  const add = (part: string) => {
     const last = pieces.length - 1;
-    if (Bun.stringWidth(pieces[last] + character) > width) pieces.push(`  ${character}`);
-    else pieces[last] += character;
-  }
+    const fits = Bun.stringWidth(pieces[last] + part) <= width;
+    if (fits) pieces[last] += part;
+    else if (Bun.stringWidth(part) + 2 <= width) pieces.push(`  ${part.trimStart()}`);
+    else for (const character of part) add(character); // a word longer than a column
+  };
+  for (const word of text.match(/\s*\S+/g) ?? []) add(word);
   return pieces;
 }
