@@ -91,7 +91,8 @@ type SystemError = Error & {
  * no failure: it gives undefined, and its stack should be seen.
  * @param what what was being done or with whom, where the error does not know it itself
  */
-export function explain(error: unknown, what?: string): Failure | undefined {
+export function explain(thrown: unknown, what?: string): Failure | undefined {
+  const error = original(thrown);
   if (error instanceof Failure) return error;
   if (!(error instanceof Error) || typeof (error as SystemError).code !== "string") return undefined;
   let { code, syscall = "", address, port, path } = error as SystemError;
@@ -109,6 +110,12 @@ export function explain(error: unknown, what?: string): Failure | undefined {
 }
 
 /** Whether an error only says that Ctrl-C or SIGTERM has stopped the program. */
-export function isStop(error: unknown): boolean {
+export function isStop(thrown: unknown): boolean {
+  const error = original(thrown);
   return error instanceof Error && error.name === "AbortError";
+}
+
+/** The error that came first, where closing something (`await using`) has failed because of it. */
+export function original(error: unknown): unknown {
+  return error instanceof SuppressedError ? original(error.suppressed) : error;
 }

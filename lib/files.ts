@@ -1,7 +1,7 @@
 /** Files that the network asks for or brings: a name from a peer never leads out of the folder it belongs to. */
 import { constants } from "node:fs";
-import { type FileHandle, link, lstat, open, realpath, rename, rm } from "node:fs/promises";
-import { isAbsolute, join, relative, sep, win32 } from "node:path";
+import { type FileHandle, link, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
+import { basename, isAbsolute, join, relative, sep, win32 } from "node:path";
 import { explain, Failure } from "./failure.ts";
 
 /** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
@@ -11,11 +11,12 @@ const LONGEST_PATH = 4096;
 const LONGEST_NAME = 255;
 
 /**
- * Opens a regular file below `root` for reading. The name may lead through folders, but not out of
- * `root`: not by `..`, as an absolute path, or through a symbolic link.
- * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)
+ * Finds what a name means below `root`. It may lead through folders, but not out of `root`: not by `..`,
+ * as an absolute path, or through a symbolic link.
+ * @returns the real path
+ * @throws Failure EACCES, ENOENT, ENAMETOOLONG
  */
-export async function openInside(root: string, name: string): Promise<FileHandle> {
+async function pathInside(root: string, name: string): Promise<string> {
   if (Buffer.byteLength(name) > LONGEST_PATH) {
     throw new Failure(name, "name too long", "ENAMETOOLONG");
   }
@@ -28,6 +29,15 @@ export async function openInside(root: string, name: string): Promise<FileHandle
   });
   const way = relative(folder, path);
   if (way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way)) throw outside;
+  return path;
+}
+
+/**
+ * Opens a regular file below `root` for reading, where `pathInside` finds it.
+ * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)
+ */
+export async function openInside(root: string, name: string): Promise<FileHandle> {
+  const path = await pathInside(root, name);
   // O_NONBLOCK: opening a named pipe would wait for its writer.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   const stat = await file.stat();
@@ -36,6 +46,34 @@ export async function openInside(root: string, name: string): Promise<FileHandle
   throw stat.isDirectory()
     ? new Failure(name, "is a folder", "EISDIR")
     : new Failure(name, "is not a file", "EACCES");
+}
+
+/**
+ * Lists what is at `path` below `root`: a file itself, or what a folder holds, by name; folders end in `/`.
+ * With `recursive`, all the files below it instead. What leads out of `root`, and what is neither file nor
+ * folder, is left out; symbolic links to folders are not followed.
+ * @throws Failure EACCES, ENOENT; the errors of readdir(3)
+ */
+export async function* listInside(
+  root: string,
+  path: string,
+  recursive: boolean,
+): AsyncGenerator<{ name: string; size: number }> {
+  const top = await pathInside(root, path);
+  const name = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".").join("/");
+  const stat = await lstat(top);
+  if (stat.isFile()) yield { name, size: stat.size };
+  if (!stat.isDirectory()) return;
+  for (const child of (await readdir(top)).sort()) {
+    const childName = name ? `${name}/${child}` : child;
+    const found = await pathInside(root, childName).then(async (real) => ({
+      isLink: (await lstat(join(top, child))).isSymbolicLink(),
+      stat: await lstat(real),
+    })).catch(() => undefined);
+    if (found?.stat.isFile()) yield { name: childName, size: found.stat.size };
+    else if (found?.stat.isDirectory() && !recursive) yield { name: `${childName}/`, size: 0 };
+    else if (found?.stat.isDirectory() && !found.isLink) yield* listInside(root, childName, true);
+  }
 }
 
 /** Why a name is refused: on one system or another it is not the name of a file in this very folder. */
@@ -49,6 +87,35 @@ const REFUSED: [shape: RegExp, why: string][] = [
 ];
 
 /**
+ * Checks that a name from the network is a plain name, which means the same file on every system.
+ * @throws Failure EINVAL, ENAMETOOLONG
+ */
+export function checkName(name: string): void {
+  for (const [shape, why] of REFUSED) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
+  if (Buffer.byteLength(name) > LONGEST_NAME) throw new Failure(name, "name too long", "ENAMETOOLONG");
+}
+
+/**
+ * Makes the folders that lead to a path from the network, below `folder`, and follows no symbolic link.
+ * @param path with `/`; its last part is the name of the file
+ * @returns the path of the file on this machine
+ * @throws Failure as `checkName`, for each part; ENOTDIR where something else is in the way
+ */
+export async function makeWay(folder: string, path: string): Promise<string> {
+  const parts = path.split("/");
+  for (const part of parts) checkName(part);
+  let way = folder;
+  for (const part of parts.slice(0, -1)) {
+    way = join(way, part);
+    await mkdir(way).catch((error) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    if (!(await lstat(way)).isDirectory()) throw new Failure(way, "is in the way of a folder", "ENOTDIR");
+  }
+  return join(way, parts[parts.length - 1]);
+}
+
+/**
  * Starts to save a file whose name came from the network: a plain name, in `folder` itself. The bytes go
  * to a `.part` file; the name appears when all of them are there, and never over a file that has it already.
  *
@@ -59,8 +126,7 @@ const REFUSED: [shape: RegExp, why: string][] = [
  * @throws Failure EINVAL, ENAMETOOLONG (the name), EEXIST, and what the folder says: ENOENT, EACCES, ...
  */
 export async function saveInside(folder: string, name: string): Promise<Saving> {
-  for (const [shape, why] of REFUSED) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
-  if (Buffer.byteLength(name) > LONGEST_NAME) throw new Failure(name, "name too long", "ENAMETOOLONG");
+  checkName(name);
   if (await lstat(join(folder, name)).then(() => true, () => false)) throw taken(name);
   const part = join(folder, `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
   const file = await open(part, "wx").catch((error) => {
@@ -91,15 +157,7 @@ export class Saving {
   /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
   async finish(): Promise<void> {
     await this.#file.close().catch((error) => this.#fail(error));
-    const path = join(this.#folder, this.#name);
-    try {
-      await link(this.#part, path); // unlike rename, it replaces nothing
-    } catch (error) {
-      const { code } = error as { code?: string };
-      if (code === "EEXIST") throw taken(this.#name);
-      if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) this.#fail(error);
-      await rename(this.#part, path).catch((error) => this.#fail(error)); // a file system without links: FAT
-    }
+    await giveName(this.#part, join(this.#folder, this.#name)).catch((error) => this.#fail(error));
   }
 
   /** Removes the part. */
@@ -113,6 +171,22 @@ export class Saving {
   }
 }
 
-function taken(name: string): Failure {
+/**
+ * Gives a whole file its name, which no other file may have.
+ * @throws Failure EEXIST; the errors of link(2) and rename(2)
+ */
+export async function giveName(part: string, path: string): Promise<void> {
+  try {
+    await link(part, path); // unlike rename, it replaces nothing
+    await rm(part);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "EEXIST") throw taken(basename(path));
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
+    await rename(part, path); // a file system without links: FAT
+  }
+}
+
+export function taken(name: string): Failure {
   return new Failure(name, "exists already, and is not overwritten", "EEXIST");
 }

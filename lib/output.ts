@@ -2,7 +2,7 @@
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { endpoint, isEveryAddress } from "./endpoint.ts";
-import { explain, isStop } from "./failure.ts";
+import { explain, isStop, original } from "./failure.ts";
 
 /**
  * Prints a text and a line end on stdout, as Python's `print(text, end="\n")` does. Resolves when the
@@ -31,7 +31,8 @@ export async function ready(address: AddressInfo | string | null): Promise<void>
  * stack is shown only for a mistake of the program itself. That Ctrl-C ended something is no error.
  * @param what with whom or on what it happened, where the error does not know it itself
  */
-export async function report(error: unknown, what?: string): Promise<void> {
+export async function report(thrown: unknown, what?: string): Promise<void> {
+  const error = original(thrown);
   if (isStop(error)) return;
   const failure = explain(error, what);
   if (!failure) return write(process.stderr, `${error instanceof Error ? error.stack : error}\n`);

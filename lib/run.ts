@@ -1,6 +1,6 @@
 /** How a lesson starts and ends: signals, errors and exit codes are the same in all of them. */
 import process from "node:process";
-import { isStop } from "./failure.ts";
+import { explain, isStop } from "./failure.ts";
 import { report } from "./output.ts";
 
 /** How long a stopped lesson may take to put things in order, in milliseconds. */
@@ -36,7 +36,7 @@ export async function run(
     await Promise.race([main(controller.signal), stopped.promise]);
   } catch (error) {
     if (!controller.signal.aborted) {
-      process.exitCode = (error as { exitCode?: number }).exitCode ?? 1;
+      process.exitCode = explain(error)?.exitCode ?? 1;
       await report(error);
     } else if (!isStop(error)) {
       await report(error);

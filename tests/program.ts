@@ -65,7 +65,7 @@ export class Program {
     const path = [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
     const shell = $({
       cwd,
-      env: { ...process.env, PATH: path, NO_COLOR: "1", ...env },
+      env: { ...process.env, PATH: path, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
       stdio: ["pipe", "pipe", "pipe"],
       prefix: process.platform === "win32" ? "" : "exec ", // no shell between us and the program
       detached: process.platform !== "win32", // a group of its own, so that no orphan escapes
@@ -144,13 +144,19 @@ export class Program {
     return { code, stdout: text("stdout"), stderr: text("stderr") };
   }
 
-  /** Whether a process that it started is still there, now that itself has ended. Not known on Windows. */
-  get hasOrphan(): boolean {
+  /**
+   * The processes that it started and that are still there, now that itself has ended. Those that have ended
+   * and wait to be collected do not count. Not known on Windows.
+   */
+  async orphans(): Promise<string[]> {
+    if (process.platform === "win32") return [];
     try {
-      return process.platform !== "win32" && process.kill(-this.pid, 0);
+      process.kill(-this.pid, 0);
     } catch {
-      return false;
+      return []; // the group is empty
     }
+    const { stdout } = await $({ quiet: true })`ps -A -o pgid=,stat=,args=`;
+    return stdout.split("\n").filter((line) => new RegExp(`^ *${this.pid} +[^Z]`).test(line));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

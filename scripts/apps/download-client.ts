@@ -1,0 +1,260 @@
+#!/usr/bin/env bun
+/**
+ * 4.2 Fetch files that one can rely on: interrupted anywhere, the next run goes on; whole, or not at all.
+ * 中文 可靠的文件下载：随时中断，下次接着下；要么完整，要么没有。
+ *
+ * terminal 1
+ *   $ bun scripts/apps/download-server.ts --root .
+ *   listening on 127.0.0.1:11501
+ *   127.0.0.1:50001 gets LICENSE
+ *   127.0.0.1:50001 has LICENSE, 928 bytes
+ *   127.0.0.1:50002 gets LICENSE
+ *   127.0.0.1:50002 has LICENSE, 928 bytes
+ *   ^C
+ * terminal 2
+ *   $ bun scripts/apps/download-client.ts LICENSE --out copies
+ *   saved 928 bytes as copies/LICENSE
+ *   $ bun scripts/apps/download-client.ts LICENSE --out copies
+ *   error: copies/LICENSE: exists already, and is not overwritten (EEXIST)
+ *   hint: --force overwrites
+ *   [exit 1]
+ *   $ bun scripts/apps/download-client.ts LICENSE --out copies --force
+ *   saved 928 bytes as copies/LICENSE
+ *   $ bun scripts/apps/download-client.ts --list LICENSE
+ *            928  LICENSE
+ *
+ * Python     open(part, "ab")                    ->  await open(part, O_RDWR | O_CREAT | O_NOFOLLOW)
+ *            os.replace(part, name)              ->  await rename(part, name)
+ * Watch out  The part belongs to one state of the file: its name holds a fingerprint of size and time, and
+ *            the server compares the hash of its bytes before it goes on behind them.
+ * Try        --recursive scripts. --limit-rate 100K, Ctrl-C, and again without it.
+ */
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { constants } from "node:fs";
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SingleBar } from "cli-progress";
+import { readArguments } from "../../lib/arguments.ts";
+import {
+  expectMessage,
+  type Frame,
+  frames,
+  hashStart,
+  type Message,
+  sendMessage,
+  throwError,
+  VERSION,
+  whole,
+} from "../../lib/download.ts";
+import { endpoint } from "../../lib/endpoint.ts";
+import { explain, Failure } from "../../lib/failure.ts";
+import { giveName, makeWay, taken } from "../../lib/files.ts";
+import { print, report, visible } from "../../lib/output.ts";
+import { run } from "../../lib/run.ts";
+import { survive } from "../../lib/tcp.ts";
+
+/** How long the server may be silent, in milliseconds. */
+const PATIENCE = 60_000;
+
+/** How many files a list may have. */
+const LONGEST_LIST = 100_000;
+
+async function main(stop: AbortSignal) {
+  const options = await readArguments(import.meta, {
+    port: 11501,
+    words: "[NAME...]",
+    flags: {
+      out: { kind: "text", default: ".", help: "the folder to save in" },
+      list: { kind: "switch", help: "show what there is; also without any NAME" },
+      recursive: { kind: "switch", help: "folders with all that is in them" },
+      force: { kind: "switch", help: "overwrite" },
+      limitRate: { kind: "text", help: "at most so many bytes a second: 500K, 2M" },
+      quiet: { kind: "switch", help: "errors only" },
+    },
+  });
+  const rate = bytesPerSecond(options.limitRate);
+  const server = endpoint(options.host, options.port);
+  const shows = !options.quiet && process.stderr.isTTY;
+
+  await using socket = survive(connect({ host: options.host, port: options.port }), stop);
+  await once(socket, "connect");
+  socket.setTimeout(PATIENCE, () => socket.destroy(new Failure(server, "silent for a minute", "ETIMEDOUT")));
+  const line: Line = { socket, server, incoming: frames(socket, server) };
+
+  await mkdir(options.out, { recursive: true });
+  const isList = options.list || options.words.length === 0;
+  for (const name of options.words.length > 0 ? options.words : [""]) {
+    await oneByOne(name, async () => {
+      if (!isList && !options.recursive) return await save(name, basename(name));
+      for (const entry of await list(line, name, options.recursive)) {
+        if (isList) await print(`${String(entry.size).padStart(12)}  ${visible(entry.name)}`);
+        else await oneByOne(entry.name, () => save(entry.name, placeOf(entry.name, name, server)));
+      }
+    });
+  }
+
+  /** Reports what is wrong with one file, and goes on with the next; what is wrong with the line ends all. */
+  async function oneByOne(name: string, work: () => Promise<void>) {
+    try {
+      await work();
+    } catch (error) {
+      const failure = explain(error);
+      if (!failure || socket.destroyed || failure.code === "EPROTO") throw error;
+      const hint = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code] ??
+        failure.hint;
+      const what = failure.what === server ? name : failure.what;
+      await report(new Failure(what, failure.why, failure.code, { hint }));
+      process.exitCode = 1;
+    }
+  }
+
+  async function save(path: string, place: string) {
+    const target = await makeWay(options.out, place);
+    const size = await fetch(line, path, target, options.force, rate, (text) => say(text), shows);
+    await say(`saved ${size} bytes as ${visible(target)}`);
+  }
+
+  async function say(text: string) {
+    if (!options.quiet) await print(text);
+  }
+}
+
+/** The connection to the server. */
+type Line = { socket: Socket; server: string; incoming: AsyncGenerator<Frame> };
+
+/** Asks what there is. A list has an end, whoever sends it. */
+async function list({ socket, server, incoming }: Line, path: string, recursive: boolean) {
+  await sendMessage(socket, { version: VERSION, list: path, recursive });
+  const entries: { name: string; size: number }[] = [];
+  while (true) {
+    const { value: frame } = await incoming.next();
+    if (frame?.kind !== "message") throw new Failure(server, "sent no list", "EPROTO");
+    throwError(frame.message, server);
+    if (frame.message.end === true) return entries;
+    const entry = frame.message.entry as Message | undefined;
+    if (typeof entry?.name !== "string") throw new Failure(server, "sent no list", "EPROTO");
+    if (entries.length === LONGEST_LIST) throw new Failure(server, "sent a list without end", "EPROTO");
+    entries.push({ name: entry.name, size: whole(entry.size, server) });
+  }
+}
+
+/** Where a file of a folder goes, below the folder that was asked for. What is not below it was not asked for. */
+function placeOf(path: string, asked: string, server: string): string {
+  const folder = asked.split("/").filter((part) => part !== "" && part !== ".");
+  const parts = path.split("/");
+  if (folder.some((part, index) => part !== parts[index])) {
+    throw new Failure(server, "sent a file that was not asked for", "EPROTO");
+  }
+  return parts.slice(Math.max(0, folder.length - 1)).join("/");
+}
+
+/**
+ * Fetches one file: behind the bytes that an earlier run left in its part, into the part, and when all are there
+ * and their hash is right, the file gets its name.
+ */
+async function fetch(
+  { socket, server, incoming }: Line,
+  path: string,
+  target: string,
+  force: boolean,
+  rate: number,
+  say: (text: string) => Promise<void>,
+  shows: boolean,
+): Promise<number> {
+  if (!force && await lstat(target).then(() => true, () => false)) throw taken(target);
+  await sendMessage(socket, { version: VERSION, get: path });
+  const { size, time } = (await expectMessage(incoming, "file", server)).file as Message;
+  const total = whole(size, server);
+  const part = await partOf(target, `${path}\n${total}\n${whole(time, server)}`, say);
+  const file = await open(part, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0));
+  const bar = new SingleBar({
+    format: "{bar} {percentage}%  {size}  {rate}/s  {eta_formatted} left",
+    hideCursor: true,
+  });
+  let at = Math.min((await file.stat()).size, total);
+  try {
+    let hash = await hashStart(file, at);
+    await sendMessage(socket, { from: at, sha256: hash.copy().digest("hex") });
+    const from = whole((await expectMessage(incoming, "from", server)).from, server);
+    if (from !== at && from !== 0) throw new Failure(server, "goes on at another place", "EPROTO");
+    if (from > 0) await say(`going on with ${visible(target)} at byte ${from}`);
+    if (from !== at) hash = createHash("sha256");
+    at = from;
+    await file.truncate(at);
+    if (shows) bar.start(total, at, { size: humanSize(total), rate: "" });
+    const begin = performance.now();
+    while (at < total) {
+      const { value: frame } = await incoming.next();
+      if (!frame) throw new Failure(server, "hung up too early", "ECONNRESET");
+      if (frame.kind === "message") throwError(frame.message, server);
+      if (frame.kind === "message" || frame.bytes.length > total - at) {
+        throw new Failure(server, "sent no piece of the file", "EPROTO");
+      }
+      await writeAll(file, frame.bytes, at);
+      hash.update(frame.bytes);
+      at += frame.bytes.length;
+      const seconds = (performance.now() - begin) / 1000;
+      const tooFast = (at - from) / rate - seconds;
+      if (tooFast > 0) await sleep(tooFast * 1000);
+      if (shows) bar.update(at, { rate: humanSize((at - from) / seconds) });
+    }
+    const { sha256 } = await expectMessage(incoming, "sha256", server);
+    if (sha256 !== hash.digest("hex")) {
+      at = 0; // what is here is worth nothing
+      throw new Failure(target, "arrived damaged", "EBADMSG");
+    }
+  } finally {
+    if (shows) bar.stop();
+    await file.close();
+    if (at === 0 && total > 0) await rm(part, { force: true });
+  }
+  await (force ? rename(part, target) : giveName(part, target));
+  return total;
+}
+
+/**
+ * The path of the part of a file: beside it, with a fingerprint of the state of the file on the server. The part of an
+ * earlier state is of no use any more.
+ */
+async function partOf(target: string, state: string, say: (text: string) => Promise<void>): Promise<string> {
+  const fingerprint = createHash("sha256").update(state).digest("hex").slice(0, 10);
+  const start = `${basename(target).slice(0, 70)}.`;
+  const part = `${start}${fingerprint}.part`;
+  for (const name of await readdir(dirname(target))) {
+    if (name === part || !name.startsWith(start) || !/^[0-9a-f]{10}\.part$/.test(name.slice(start.length))) {
+      continue;
+    }
+    await say(`${visible(target)} has changed on the server: starting afresh`);
+    await rm(join(dirname(target), name));
+  }
+  return join(dirname(target), part);
+}
+
+/** Writes all the bytes at a place in a file: one write(2) may take only some of them. */
+async function writeAll(file: FileHandle, bytes: Uint8Array, place: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += (await file.write(bytes, done, bytes.length - done, place + done)).bytesWritten;
+  }
+}
+
+/** Reads a rate such as 500K or 2M, as curl does. */
+function bytesPerSecond(text: string | undefined): number {
+  if (text === undefined) return Infinity;
+  const found = /^([1-9]\d{0,9})([KMG]?)$/i.exec(text);
+  if (!found) {
+    throw new Failure(`--limit-rate ${text}`, "it is a number of bytes: 500K, 2M", "EINVAL", { exitCode: 2 });
+  }
+  return Number(found[1]) * 1024 ** ["", "K", "M", "G"].indexOf(found[2].toUpperCase());
+}
+
+/** 1.5 MB */
+function humanSize(bytes: number): string {
+  const power = Math.min(4, Math.max(0, Math.floor(Math.log10(bytes || 1) / 3)));
+  return `${(bytes / 1000 ** power).toFixed(power > 0 ? 1 : 0)} ${["", "k", "M", "G", "T"][power]}B`;
+}
+
+if (import.meta.main) run("client", main);
