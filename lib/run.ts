@@ -35,12 +35,10 @@ export async function run(
   try {
     await Promise.race([main(controller.signal), stopped.promise]);
   } catch (error) {
-    if (!controller.signal.aborted) {
-      process.exitCode = explain(error)?.exitCode ?? 1;
-      await report(error);
-    } else if (!isStop(error)) {
-      await report(error);
-    }
+    const failure = explain(error);
+    // What breaks because the program was stopped is no news; a mistake of the program itself always is.
+    if (!controller.signal.aborted) process.exitCode = failure?.exitCode ?? 1;
+    if (!controller.signal.aborted || (!failure && !isStop(error))) await report(error);
   }
   process.stdout.write("", () => process.exit());
 }
