@@ -1,7 +1,7 @@
 /** Files that the network asks for or brings: a name from a peer never leads out of the folder it belongs to. */
 import { constants } from "node:fs";
 import { type FileHandle, link, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
-import { basename, isAbsolute, join, relative, sep, win32 } from "node:path";
+import { isAbsolute, join, relative, sep, win32 } from "node:path";
 import { explain, Failure } from "./failure.ts";
 
 /** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
@@ -102,6 +102,7 @@ export function checkName(name: string): void {
  * @throws Failure as `checkName`, for each part; ENOTDIR where something else is in the way
  */
 export async function makeWay(folder: string, path: string): Promise<string> {
+  if (Buffer.byteLength(path) > LONGEST_PATH) throw new Failure(path, "name too long", "ENAMETOOLONG");
   const parts = path.split("/");
   for (const part of parts) checkName(part);
   let way = folder;
@@ -157,7 +158,15 @@ export class Saving {
   /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
   async finish(): Promise<void> {
     await this.#file.close().catch((error) => this.#fail(error));
-    await giveName(this.#part, join(this.#folder, this.#name)).catch((error) => this.#fail(error));
+    const path = join(this.#folder, this.#name);
+    try {
+      await link(this.#part, path); // unlike rename, it replaces nothing
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === "EEXIST") throw taken(this.#name);
+      if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) this.#fail(error);
+      await rename(this.#part, path).catch((error) => this.#fail(error)); // a file system without links: FAT
+    }
   }
 
   /** Removes the part. */
@@ -171,22 +180,7 @@ export class Saving {
   }
 }
 
-/**
- * Gives a whole file its name, which no other file may have.
- * @throws Failure EEXIST; the errors of link(2) and rename(2)
- */
-export async function giveName(part: string, path: string): Promise<void> {
-  try {
-    await link(part, path); // unlike rename, it replaces nothing
-    await rm(part);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === "EEXIST") throw taken(basename(path));
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
-    await rename(part, path); // a file system without links: FAT
-  }
-}
-
+/** The failure of a name that is not free. */
 export function taken(name: string): Failure {
   return new Failure(name, "exists already, and is not overwritten", "EEXIST");
 }

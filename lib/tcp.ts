@@ -1,6 +1,7 @@
 /** What every TCP socket of the course needs beside the calls that a lesson shows. */
 import type { Socket } from "node:net";
 import { endpoint } from "./endpoint.ts";
+import { Failure } from "./failure.ts";
 
 /** How long a peer may take to hang up after we have, in milliseconds. */
 const LINGER = 5000;
@@ -38,9 +39,27 @@ export function peerName(socket: Socket): string {
  * @throws the error that broke the connection, ECONNRESET or EPIPE for example
  */
 export function sendAll(socket: Socket, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) =>
-    socket.write(bytes, (error) => (error ? reject(error) : resolve()))
-  );
+  return new Promise((resolve, reject) => {
+    socket.write(bytes, (error) => (error ? reject(socket.errored ?? error) : resolve()));
+  });
+}
+
+/**
+ * Hangs up on a peer that neither sends nor takes a byte for so long. (`socket.setTimeout` does not see,
+ * on Bun, a peer that only does not read.)
+ * @param limit in milliseconds; it may take a quarter more
+ */
+export function limitIdle(socket: Socket, limit: number): void {
+  let bytes = 0;
+  let idle = 0;
+  const timer = setInterval(() => {
+    const now = socket.bytesRead + socket.bytesWritten;
+    idle = now === bytes ? idle + 1 : 0;
+    bytes = now;
+    if (idle < 4) return;
+    socket.destroy(new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));
+  }, limit / 4);
+  socket.once("close", () => clearInterval(timer));
 }
 
 /**

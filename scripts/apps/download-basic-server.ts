@@ -27,11 +27,10 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { Failure } from "../../lib/failure.ts";
 import { openInside } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../lib/tcp.ts";
+import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
 import { texts } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
@@ -52,7 +51,7 @@ async function main(stop: AbortSignal) {
 
   async function serve(socket: Socket) {
     const caller = peerName(socket);
-    socket.setTimeout(60_000, () => socket.destroy(new Failure(caller, "silent for a minute", "ETIMEDOUT")));
+    limitIdle(socket, 60_000);
     try {
       for await (const name of texts(socket, encoding, caller)) { // recv: the name
         await print(`${caller} > ${visible(name)}`);

@@ -52,10 +52,10 @@ import {
 } from "../../lib/download.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { giveName, makeWay, taken } from "../../lib/files.ts";
+import { makeWay, taken } from "../../lib/files.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { survive } from "../../lib/tcp.ts";
+import { limitIdle, survive } from "../../lib/tcp.ts";
 
 /** How long the server may be silent, in milliseconds. */
 const PATIENCE = 60_000;
@@ -82,7 +82,7 @@ async function main(stop: AbortSignal) {
 
   await using socket = survive(connect({ host: options.host, port: options.port }), stop);
   await once(socket, "connect");
-  socket.setTimeout(PATIENCE, () => socket.destroy(new Failure(server, "silent for a minute", "ETIMEDOUT")));
+  limitIdle(socket, PATIENCE);
   const line: Line = { socket, server, incoming: frames(socket, server) };
 
   await mkdir(options.out, { recursive: true });
@@ -165,7 +165,8 @@ async function fetch(
   say: (text: string) => Promise<void>,
   shows: boolean,
 ): Promise<number> {
-  if (!force && await lstat(target).then(() => true, () => false)) throw taken(target);
+  const isFree = () => lstat(target).then(() => false, () => true);
+  if (!force && !await isFree()) throw taken(target);
   await sendMessage(socket, { version: VERSION, get: path });
   const { size, time } = (await expectMessage(incoming, "file", server)).file as Message;
   const total = whole(size, server);
@@ -212,7 +213,8 @@ async function fetch(
     await file.close();
     if (at === 0 && total > 0) await rm(part, { force: true });
   }
-  await (force ? rename(part, target) : giveName(part, target));
+  if (!force && !await isFree()) throw taken(target); // it has come meanwhile
+  await rename(part, target);
   return total;
 }
 

@@ -42,7 +42,7 @@ import { explain, Failure } from "../../lib/failure.ts";
 import { listInside, openInside } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, survive } from "../../lib/tcp.ts";
+import { hangUp, limitIdle, peerName, survive } from "../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, root, idle } = await readArguments(import.meta, {
@@ -72,8 +72,7 @@ async function main(stop: AbortSignal) {
   /** Serves one caller: request after request, until they hang up. */
   async function serve(socket: Socket) {
     const caller = peerName(socket);
-    const silent = new Failure(caller, `silent for ${idle} seconds`, "ETIMEDOUT");
-    socket.setTimeout(idle * 1000, () => socket.destroy(silent));
+    limitIdle(socket, idle * 1000);
     try {
       const incoming = frames(socket, caller);
       for (let next = await incoming.next(); !next.done; next = await incoming.next()) {
