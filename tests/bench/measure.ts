@@ -1,0 +1,41 @@
+/** What the benchmarks share: time and peak memory of a program, and the median of several runs. */
+import { readFileSync } from "node:fs";
+import type { Program } from "../program.ts";
+
+/** Seconds, and the peak memory in MB (VmHWM, man 5 proc) of a program that is waited for. */
+export type Cost = { seconds: number; peak: number };
+
+/** Waits for the end of a program, and looks at its memory every 10 ms. @throws Error when it fails */
+export async function cost(program: Program): Promise<Cost> {
+  const begin = performance.now();
+  let peak = 0;
+  const look = setInterval(() => (peak = Math.max(peak, highWater(program.pid))), 10);
+  const { code, stderr } = await program.result();
+  clearInterval(look);
+  if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`);
+  return { seconds: (performance.now() - begin) / 1000, peak };
+}
+
+/** The peak memory of a running process in MB; 0 when it has ended. */
+export function highWater(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024 / 1e6);
+  } catch {
+    return 0;
+  }
+}
+
+export function median(numbers: number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+}
+
+/** Runs a work several times. @returns the medians */
+export async function medianOf(times: number, work: () => Promise<Cost>): Promise<Cost> {
+  const costs: Cost[] = [];
+  for (let run = 0; run < times; run++) costs.push(await work());
+  return {
+    seconds: median(costs.map(({ seconds }) => seconds)),
+    peak: median(costs.map(({ peak }) => peak)),
+  };
+}
