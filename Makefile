@@ -46,10 +46,12 @@ ci: setup ## all that must hold: check, test, matrix
 
 setup: node_modules/.installed ## install the packages and the three runtimes, below node_modules
 
-# Bun installs from bun.lock. Where it is not there in this version, npx brings it.
+# Bun installs from bun.lock. Where it is not there in this version, npx brings it. A second install leaves in
+# deno's place a Node script that starts it, and a signal to that one does not reach it: deno mends that itself.
 node_modules/.installed: package.json bun.lock
 	@if [ "$$(bun --version 2>/dev/null)" = "$(BUN_VERSION)" ]; then bun install --frozen-lockfile; \
 	else npx --yes bun@$(BUN_VERSION) install --frozen-lockfile; fi
+	@node node_modules/deno/install.cjs
 	@touch $@
 
 clean: ## remove what was installed
