@@ -201,7 +201,9 @@ class Terminal {
     if (!program) return;
     const code = await this.#inTime(() => program.ended(), "its end");
     const orphans = await program.orphans();
-    if (orphans.length > 0) this.#fail(`left a process behind:\n${orphans.join("\n")}`);
+    if (orphans.length > 0) {
+      this.#fail(`left a process behind:\n${orphans.map(({ command }) => `  ${command}`).join("\n")}`);
+    }
     for (const stream of ["stdout", "stderr"] as const) {
       const extra = await this.#inTime(() => program.next(stream), `the end of its ${stream}`);
       if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${extra}`);
