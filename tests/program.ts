@@ -63,6 +63,8 @@ export class Program {
   readonly seen: Record<Stream, string[]> = { stdout: [], stderr: [] };
   /** The exit code; 128 + the number of the signal that ended it. */
   readonly exit: Promise<number>;
+  /** The same, once it has ended. */
+  code: number | undefined;
 
   constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, onLine }: Options) {
     this.#limit = limit;
@@ -96,7 +98,10 @@ export class Program {
     }
     const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
     this.exit = new Promise((resolve) => {
-      this.#process.child?.once("exit", (code, signal) => resolve(code ?? 128 + (numbers[`${signal}`] ?? 0)));
+      this.#process.child?.once("exit", (code, signal) => {
+        this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
+        resolve(this.code);
+      });
     });
   }
 
