@@ -200,7 +200,6 @@ class Terminal {
     );
     if (seen === undefined) {
       const code = await this.#inTime((program) => program.ended(), "its end");
-      await this.#drain();
       this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
     }
     const { values } = this.#stage;
@@ -265,13 +264,6 @@ class Terminal {
   #mustRun(what: string): void {
     const code = this.#program?.code;
     if (code !== undefined) this.#fail(`ended with exit code ${code} before ${what}`);
-  }
-
-  /** Lets the log have what was printed last. */
-  async #drain(): Promise<void> {
-    for (const stream of ["stdout", "stderr"] as const) {
-      while (await this.#inTime((program) => program.next(stream), `the end of its ${stream}`) !== undefined);
-    }
   }
 
   async #inTime<T>(wait: (program: Program) => Promise<T>, what: string): Promise<T> {
