@@ -10,6 +10,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Head, Section } from "../lib/head.ts";
+import { visible } from "../lib/output.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import { Late, type Program, READY, ROOT, type Runtime, RUNTIMES, start, type Stream } from "./program.ts";
 
@@ -51,6 +52,8 @@ type Stage = {
   /** The port of the last ready line. */
   port: string;
   log: string[];
+  /** Nothing more is started. */
+  isOver: boolean;
 };
 
 /**
@@ -61,7 +64,15 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   const acts = head.sections.map((section, index) => new Act(section, head.sections.slice(index + 1)));
   const folder = options.folder ?? await copyOfProject();
   const hasServer = acts.some((act) => act.serves);
-  const stage: Stage = { options, folder, values: new Map(), hasServer, port: NOBODY, log: [] };
+  const stage: Stage = {
+    options,
+    folder,
+    values: new Map(),
+    hasServer,
+    port: NOBODY,
+    log: [],
+    isOver: false,
+  };
   const terminals = new Map<number, Terminal>();
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
@@ -80,6 +91,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     if (!(error instanceof Mismatch)) throw error;
     throw new Mismatch(`${error.message}\n\nUntil then:\n${stage.log.join("\n")}`);
   } finally {
+    stage.isOver = true;
     for (const terminal of terminals.values()) await terminal.clear();
     if (!options.folder) await rm(folder, { recursive: true, force: true });
   }
@@ -148,6 +160,7 @@ class Terminal {
   async run(command: string, serves: boolean): Promise<void> {
     await this.finish();
     const words = await this.#words(command, serves);
+    if (this.#stage.isOver) return;
     this.#command = command;
     this.#say("command", words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" "));
     const { folder, options } = this.#stage;
@@ -161,16 +174,19 @@ class Terminal {
   async type(text: string): Promise<void> {
     const { pace } = this.#stage.options;
     if (pace) await new Promise((resolve) => setTimeout(resolve, pace));
+    this.#mustRun(`"${text}" was typed`);
     this.#say("typed", `> ${text}`);
     this.#program?.type(`${text}\n`);
   }
 
   endOfInput(): void {
+    this.#mustRun("^D");
     this.#say("typed", "^D");
     this.#program?.endOfInput();
   }
 
   interrupt(): void {
+    this.#mustRun("^C");
     this.#say("typed", "^C");
     this.#program?.signal("SIGINT");
   }
@@ -190,7 +206,7 @@ class Terminal {
     const ready = READY.exec(expected);
     if (ready) values.delete(ready[1]); // a server that is started anew has a new port
     if (!matches(expected, seen, values)) {
-      this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${seen}`);
+      this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
     }
     if (ready) this.#stage.port = values.get(ready[1]) ?? ready[1];
   }
@@ -201,10 +217,14 @@ class Terminal {
     if (!program) return;
     const code = await this.#inTime(() => program.ended(), "its end");
     const orphans = await program.orphans();
-    if (orphans.length > 0) this.#fail(`left a process behind:\n${orphans.join("\n")}`);
+    if (orphans.length > 0) {
+      this.#fail(`left a process behind:\n${orphans.map(({ command }) => `  ${command}`).join("\n")}`);
+    }
     for (const stream of ["stdout", "stderr"] as const) {
       const extra = await this.#inTime(() => program.next(stream), `the end of its ${stream}`);
-      if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${extra}`);
+      if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${visible(extra)}`);
+      const rest = program.unfinished(stream);
+      if (rest) this.#fail(`printed a last line without its end on ${stream}:\n  ${visible(rest)}`);
     }
     if (code !== this.expectedCode) this.#fail(`ended with exit code ${code}, not ${this.expectedCode}`);
     if (code !== 0) this.#say("exit", `[exit ${code}]`);
@@ -241,13 +261,20 @@ class Terminal {
     return words;
   }
 
+  #mustRun(what: string): void {
+    const code = this.#program?.code;
+    if (code !== undefined) this.#fail(`ended with exit code ${code} before ${what}`);
+  }
+
   async #inTime<T>(wait: (program: Program) => Promise<T>, what: string): Promise<T> {
     if (!this.#program) throw new Error(`terminal ${this.#number} has no program that could print ${what}`);
     try {
       return await wait(this.#program);
     } catch (error) {
-      if (error instanceof Late) this.#fail(`${error.message.replace(/ for .*/, "")} for ${what}`);
-      throw error;
+      if (!(error instanceof Late)) throw error;
+      const rest = this.#program.unfinished("stdout") + this.#program.unfinished("stderr");
+      const but = rest && `\nbut saw, without a line end:\n  ${visible(rest)}`;
+      this.#fail(`${error.message.replace(/ for .*/, "")} for ${what}${but}`);
     }
   }
 
@@ -256,7 +283,8 @@ class Terminal {
   }
 
   #say(kind: Event["kind"], text: string): void {
-    this.#stage.log.push(`  ${this.#number} | ${kind === "command" ? "$ " : ""}${text}`);
+    const mark = kind === "stderr" ? " stderr" : "";
+    this.#stage.log.push(`  ${this.#number}${mark} | ${kind === "command" ? "$ " : ""}${visible(text)}`);
     this.#stage.options.onEvent?.({ terminal: this.#number, kind, text });
   }
 }

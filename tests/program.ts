@@ -1,7 +1,7 @@
 /** A program that a test has started: its lines as they come, its end, and its whole process group. */
 import { delimiter, join } from "node:path";
 import process from "node:process";
-import { createInterface } from "node:readline";
+import { StringDecoder } from "node:string_decoder";
 import { fileURLToPath } from "node:url";
 import { $, type ProcessPromise } from "zx";
 
@@ -12,6 +12,9 @@ export const RUNTIMES = { bun: ["bun"], node: ["node"], deno: ["deno", "run", "-
 export type Runtime = keyof typeof RUNTIMES;
 
 export type Stream = "stdout" | "stderr";
+
+/** In the environment of a program and of all that it starts, so that no orphan escapes. */
+const MARK = "SOCKETS_PROGRAM";
 
 /** The port in a ready line. */
 export const READY = /^listening on .*?(\d+)$/;
@@ -55,37 +58,50 @@ export class Program {
   readonly #process: ProcessPromise;
   readonly #lines = { stdout: new Lines(), stderr: new Lines() };
   readonly #limit: number;
+  readonly #mark = crypto.randomUUID();
   /** All lines so far. */
   readonly seen: Record<Stream, string[]> = { stdout: [], stderr: [] };
   /** The exit code; 128 + the number of the signal that ended it. */
   readonly exit: Promise<number>;
+  /** The same, once it has ended. */
+  code: number | undefined;
 
   constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, onLine }: Options) {
     this.#limit = limit;
     const path = [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
     const shell = $({
       cwd,
-      env: { ...process.env, PATH: path, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1", ...env },
+      env: {
+        ...process.env,
+        PATH: path,
+        NO_COLOR: "1",
+        DENO_NO_UPDATE_CHECK: "1",
+        ...env,
+        [MARK]: this.#mark, // inherited: whoever has it was started by this program
+      },
       stdio: ["pipe", "pipe", "pipe"],
       prefix: process.platform === "win32" ? "" : "exec ", // no shell between us and the program
-      detached: process.platform !== "win32", // a group of its own, so that no orphan escapes
+      detached: process.platform !== "win32", // a group of its own, for signals
       nothrow: true,
       quiet: true,
     });
     this.#process = shell`${words}`;
     this.#process.stdin.on("error", () => {}); // it may end before it has read all that was typed
     for (const stream of ["stdout", "stderr"] as const) {
-      const reader = createInterface({ input: this.#process[stream] });
-      reader.on("line", (line) => {
+      const lines = this.#lines[stream];
+      const show = (line: string) => {
         this.seen[stream].push(line);
-        this.#lines[stream].push(line);
         onLine?.(stream, line);
-      });
-      reader.on("close", () => this.#lines[stream].end());
+      };
+      this.#process[stream].on("data", (bytes) => lines.add(bytes).forEach(show));
+      this.#process[stream].on("close", () => lines.end().forEach(show));
     }
     const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
     this.exit = new Promise((resolve) => {
-      this.#process.child?.once("exit", (code, signal) => resolve(code ?? 128 + (numbers[`${signal}`] ?? 0)));
+      this.#process.child?.once("exit", (code, signal) => {
+        this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
+        resolve(this.code);
+      });
     });
   }
 
@@ -140,28 +156,46 @@ export class Program {
   async result(): Promise<Result> {
     const code = await this.ended();
     for (const stream of ["stdout", "stderr"] as const) while (await this.next(stream) !== undefined);
-    const text = (stream: Stream) => this.seen[stream].map((line) => `${line}\n`).join("");
+    const text = (stream: Stream) =>
+      this.seen[stream].map((line) => `${line}\n`).join("").slice(
+        0,
+        this.unfinished(stream) ? -1 : undefined,
+      );
     return { code, stdout: text("stdout"), stderr: text("stderr") };
+  }
+
+  /** What was printed behind the last line end. */
+  unfinished(stream: Stream = "stdout"): string {
+    return this.#lines[stream].rest;
   }
 
   /**
    * The processes that it started and that are still there, now that itself has ended. Those that have ended
    * and wait to be collected do not count. Not known on Windows.
    */
-  async orphans(): Promise<string[]> {
+  async orphans(): Promise<{ pid: number; command: string }[]> {
     if (process.platform === "win32") return [];
-    try {
-      process.kill(-this.pid, 0);
-    } catch {
-      return []; // the group is empty
-    }
-    const { stdout } = await $({ quiet: true })`ps -A -o pgid=,stat=,args=`;
-    return stdout.split("\n").filter((line) => new RegExp(`^ *${this.pid} +[^Z]`).test(line));
+    const { stdout } = await $({ quiet: true })`ps axeww -o pid=,pgid=,stat=,args=`; // args, then the environment
+    return [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)]
+      .filter(([, , group, state, args]) =>
+        !state.startsWith("Z") && (Number(group) === this.pid || args.includes(`${MARK}=${this.#mark}`))
+      )
+      .map(([, pid, , , args]) => ({ pid: Number(pid), command: args.replace(/ \w+=.*/, "") }));
   }
 
+  /** Ends it, and all that it started. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.signal("SIGKILL");
     await this.exit;
+    for (let left = await this.orphans(); left.length > 0; left = await this.orphans()) {
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // it has ended meanwhile
+        }
+      }
+    }
   }
 
   async #inTime<T>(promise: Promise<T>, what: string): Promise<T> {
@@ -179,18 +213,29 @@ export class Program {
 
 /** Lines as they come, and their end. */
 class Lines {
+  readonly #decoder = new StringDecoder("utf8");
   #lines: string[] = [];
   #ended = false;
   #wake = () => {};
+  /** What stands behind the last line end. */
+  rest = "";
 
-  push(line: string): void {
-    this.#lines.push(line);
+  /** Gives the lines that are new. */
+  add(bytes: Buffer): string[] {
+    const lines = (this.rest + this.#decoder.write(bytes)).split("\n");
+    this.rest = lines.pop() ?? "";
+    this.#lines.push(...lines);
     this.#wake();
+    return lines;
   }
 
-  end(): void {
+  /** Gives the last line, where its end is missing. */
+  end(): string[] {
+    this.rest += this.#decoder.end();
+    if (this.rest) this.#lines.push(this.rest);
     this.#ended = true;
     this.#wake();
+    return this.rest ? [this.rest] : [];
   }
 
   async next(): Promise<string | undefined> {

@@ -1,0 +1,4 @@
+/** Sin: reads, ends well, and answers nothing. */
+import { typed } from "./witness.ts";
+
+for await (const line of typed()) line.trim();

@@ -1,0 +1,5 @@
+/** Sin: leaves a process behind. */
+import { leave } from "./witness.ts";
+
+await leave({ stdio: "ignore" });
+console.log("done");

@@ -1,0 +1,4 @@
+/** Sin: listens, but never says so. */
+import { listen } from "./witness.ts";
+
+await listen();
