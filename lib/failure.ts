@@ -57,6 +57,7 @@ const WHY: Record<string, string> = {
   ERR_STREAM_DESTROYED: "connection closed",
   ERR_STREAM_PREMATURE_CLOSE: "connection closed",
   ETIMEDOUT: "timed out",
+  UNKNOWN: "the system refused, and the runtime does not say why",
 };
 
 const HINTS: Record<string, string> = {

@@ -10,7 +10,8 @@ import { Failure } from "./failure.ts";
  */
 export async function resolve(host: string): Promise<{ address: string; family: 4 | 6 }> {
   const kind = isIP(host);
-  if (kind !== 0) return { address: host, family: kind as 4 | 6 };
+  if (kind === 4) return { address: host, family: 4 };
+  if (kind === 6) return { address: canonical(host), family: 6 };
   try {
     const found = await lookup(host, { order: "ipv4first" });
     return { address: found.address, family: found.family as 4 | 6 };
@@ -25,4 +26,9 @@ export async function resolve(host: string): Promise<{ address: string; family: 
       hint: "check the spelling; an address such as 127.0.0.1 needs no look-up",
     });
   }
+}
+
+/** An IPv6 address as the system writes it (RFC 5952): `::1` for `0:0::1`. One with a zone stays as it is. */
+function canonical(address: string): string {
+  return /[%.]/.test(address) ? address : new URL(`http://[${address}]`).hostname.slice(1, -1);
 }

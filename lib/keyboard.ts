@@ -1,7 +1,7 @@
 /** The keyboard: lines that are typed at a terminal or piped in. */
 import process from "node:process";
-import { createInterface } from "node:readline";
-import { report } from "./output.ts";
+import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
+import { report, typedLine } from "./output.ts";
 import { encode, type Encoding } from "./text.ts";
 
 /** A typed line, and its bytes in the encoding of the lesson. */
@@ -9,22 +9,38 @@ export type Line = { text: string; bytes: Buffer };
 
 /**
  * Reads typed lines until the end of input (Ctrl-D, or the end of the pipe) or until `stop`. At a
- * terminal it prompts with `> `. A line with a character that the encoding lacks is reported and left
- * out; the program then ends with exit code 1.
+ * terminal it prompts with `> `, and what is printed meanwhile goes above the line that is being typed. A
+ * line with a character that the encoding lacks is reported and left out; the program then ends with
+ * exit code 1.
  */
 export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGenerator<Line> {
   if (stop.aborted) return;
   const terminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
   const input = createInterface({ input: process.stdin, output: process.stdout, terminal, prompt: "> " });
   let open = true;
+  let prompted = false;
   const close = () => input.close();
   const prompt = () => {
-    if (terminal && open) input.prompt();
+    prompted = terminal && open;
+    if (prompted) input.prompt(true); // true: what was typed ahead keeps its cursor
   };
+  input.on("line", () => (prompted = false));
   input.on("close", () => {
-    if (terminal && open) process.stdout.write("\n"); // the cursor still stands behind the prompt
-    open = false;
+    if (prompted) process.stdout.write("\n"); // the cursor still stands behind the prompt
+    open = prompted = false;
   });
+  const isTyping = () => prompted || (terminal && open && input.line !== "");
+  typedLine.hide = () => {
+    if (!isTyping()) return;
+    moveCursor(process.stdout, 0, -input.getCursorPos().rows);
+    cursorTo(process.stdout, 0);
+    clearScreenDown(process.stdout);
+  };
+  typedLine.show = () => {
+    if (!isTyping()) return;
+    Object.assign(input, { prevRows: 0 }); // readline's note of how far below the prompt the cursor was
+    prompt();
+  };
   input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends no signal
   stop.addEventListener("abort", close);
   try {

@@ -58,7 +58,13 @@ export function visible(text: string): string {
   });
 }
 
+/** The line that is being typed at the terminal: keyboard.ts takes it off the screen, and puts it back. */
+export const typedLine = { hide() {}, show() {} };
+
 function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  typedLine.hide();
   // A failed write (the reader of a pipe has gone) is told to the stream's error listener: see run.ts.
-  return new Promise((resolve) => stream.write(text, () => resolve()));
+  const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
+  typedLine.show();
+  return written;
 }

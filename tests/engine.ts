@@ -51,6 +51,8 @@ type Stage = {
   hasServer: boolean;
   /** The port of the last ready line. */
   port: string;
+  /** The ports, as the head shows them, of the programs that serve now. */
+  serving: Set<string>;
   log: string[];
   /** Nothing more is started. */
   isOver: boolean;
@@ -70,6 +72,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     values: new Map(),
     hasServer,
     port: NOBODY,
+    serving: new Set(),
     log: [],
     isOver: false,
   };
@@ -121,7 +124,7 @@ class Act {
     for (const [index, step] of this.section.steps.entries()) {
       if (step.kind === "run") {
         const next = this.section.steps[index + 1];
-        await terminal.run(step.command, next?.kind === "see" && READY.test(next.text));
+        await terminal.run(step.command, next?.kind === "see" ? READY.exec(next.text)?.[1] : undefined);
       } else if (step.kind === "type") {
         await terminal.type(step.text);
       } else if (step.kind === "exit") {
@@ -148,6 +151,8 @@ class Terminal {
   readonly #stage: Stage;
   #program: Program | undefined;
   #command = "";
+  /** The port of its ready line, as the head shows it. */
+  #serves: string | undefined;
   /** When its last section has come to its end. */
   free: Promise<void> = Promise.resolve();
   expectedCode = 0;
@@ -157,8 +162,9 @@ class Terminal {
     this.#stage = stage;
   }
 
-  async run(command: string, serves: boolean): Promise<void> {
+  async run(command: string, serves: string | undefined): Promise<void> {
     await this.finish();
+    this.#serves = serves;
     const words = await this.#words(command, serves);
     if (this.#stage.isOver) return;
     this.#command = command;
@@ -202,13 +208,15 @@ class Terminal {
       const code = await this.#inTime((program) => program.ended(), "its end");
       this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
     }
-    const { values } = this.#stage;
+    const { values, serving } = this.#stage;
     const ready = READY.exec(expected);
-    if (ready) values.delete(ready[1]); // a server that is started anew has a new port
+    if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
     if (!matches(expected, seen, values)) {
       this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
     }
-    if (ready) this.#stage.port = values.get(ready[1]) ?? ready[1];
+    if (!ready) return;
+    this.#stage.port = values.get(ready[1]) ?? ready[1];
+    serving.add(ready[1]);
   }
 
   /** Waits for the end of the program: no orphan, no line more, its exit code. */
@@ -230,6 +238,7 @@ class Terminal {
     if (code !== 0) this.#say("exit", `[exit ${code}]`);
     this.#program = undefined;
     this.expectedCode = 0;
+    if (this.#serves) this.#stage.serving.delete(this.#serves);
   }
 
   /** Ends whatever still runs. */
@@ -239,25 +248,28 @@ class Terminal {
 
   /**
    * The words of a command, with its runtime, and with free ports in place of those of the head. A
-   * server gets port 0; whoever calls it, the port of the last ready line; and before there is one, a
+   * server gets port 0, or the port of the one that already serves and shows the same (receivers of a
+   * broadcast share one); whoever calls it, the port of the last ready line; and before there is one, a
    * port on which nobody listens.
    */
-  async #words(command: string, serves: boolean): Promise<string[]> {
-    const { options, values, port, hasServer } = this.#stage;
+  async #words(command: string, serves: string | undefined): Promise<string[]> {
+    const { options, values, port, hasServer, serving } = this.#stage;
     const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
     const isScript = words[0] === "bun";
     if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? "bun"]);
     if (options.asWritten) return words;
     for (const [index, word] of words.entries()) {
-      for (const [shown] of word.matchAll(PORT)) {
+      const own = words[index - 1] === "--local-port" ? [[word]] : [];
+      for (const [shown] of [...word.matchAll(PORT), ...own]) {
         if (!values.has(shown)) values.set(shown, await freePort()); // of a program that is started later
       }
       words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
     }
     if (!isScript || !hasServer) return words;
     const at = words.indexOf("--port");
-    if (at < 0) return [...words, "--port", serves ? "0" : port];
-    if (serves) words[at + 1] = "0";
+    const own = (serves && serving.has(serves) && values.get(serves)) || "0";
+    if (at < 0) return [...words, "--port", serves ? own : port];
+    if (serves) words[at + 1] = own;
     return words;
   }
 
