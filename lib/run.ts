@@ -34,7 +34,10 @@ export async function run(
   process.stderr.on("error", () => {});
   try {
     await Promise.race([main(controller.signal), stopped.promise]);
-  } catch (error) {
+  } catch (caught) {
+    let error = caught;
+    // Closing what is broken fails once more (`await using`); what broke it is the news.
+    while (error instanceof SuppressedError) error = error.suppressed;
     if (!controller.signal.aborted) {
       process.exitCode = (error as { exitCode?: number }).exitCode ?? 1;
       await report(error);
