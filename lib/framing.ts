@@ -45,7 +45,9 @@ export function frame(message: Uint8Array, framing: Framing): Buffer {
   if (message.length > LIMIT) throw tooLong("the message", `has ${message.length} bytes`);
   if (framing === "line") {
     if (message.includes(LINE_FEED)) {
-      throw new Failure("the message", "contains a line end, so it cannot be sent as a line", "EINVAL");
+      throw new Failure("the message", "contains a line end, so it cannot be sent as a line", "EINVAL", {
+        exitCode: 2,
+      });
     }
     return Buffer.concat([message, Buffer.of(LINE_FEED)]);
   }
