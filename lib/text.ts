@@ -23,7 +23,9 @@ const LONGEST = 65_536;
  * @throws Failure EILSEQ that names the first character which the encoding does not have
  */
 export function encode(text: string, encoding: Encoding): Buffer {
-  for (const character of text) {
+  const bytes = iconv.encode(text, encoding);
+  if (has(encoding, text)) return bytes;
+  for (const character of text) { // slow, but only to name the one
     if (has(encoding, character)) continue;
     const point = character.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
     throw new Failure(
@@ -33,13 +35,14 @@ export function encode(text: string, encoding: Encoding): Buffer {
       { hint: encoding === "gbk" ? "utf-8 has every character: --encoding utf-8 at both ends" : undefined },
     );
   }
-  return iconv.encode(text, encoding);
+  return bytes;
 }
 
-function has(encoding: Encoding, character: string): boolean {
-  if (encoding === "utf-8") return character.isWellFormed();
-  if (NOT_IN_GBK.test(character)) return false;
-  return iconv.decode(iconv.encode(character, encoding), encoding, { stripBOM: false }) === character;
+/** Whether the encoding has every character of a text. */
+function has(encoding: Encoding, text: string): boolean {
+  if (encoding === "utf-8") return text.isWellFormed();
+  if (NOT_IN_GBK.test(text)) return false;
+  return iconv.decode(iconv.encode(text, encoding), encoding, { stripBOM: false }) === text;
 }
 
 /**
