@@ -102,7 +102,7 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   if (code === "EINVAL" && (syscall === "listen" || syscall === "bind")) code = "EADDRNOTAVAIL";
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
   const call = CALLS[syscall] ?? syscall;
-  const known = object ? `${call} ${object}` : call.replace(/ (on|to|from)$/, "");
+  const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
   let hint = HINTS[code];
   if (code === "EACCES" && (syscall === "listen" || syscall === "bind")) {
     hint = "ports below 1024 are kept for the administrator; choose a higher one with --port";

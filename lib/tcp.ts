@@ -10,8 +10,8 @@ const names = new WeakMap<Socket, string>();
 
 /**
  * Prepares a socket, at once when it is made or accepted. An "error" event that nobody listens for
- * ends a program; from here on an error shows where the lesson reads or writes. And when the program
- * is stopped, the socket is closed.
+ * ends a program; from here on an error shows where the lesson reads or writes, and only there: the end
+ * of an `await using` does not throw it again. And when the program is stopped, the socket is closed.
  * @param ending how it is closed then: "close" is a goodbye, "reset" tells the peer that something is
  *   missing (RST, RFC 9293, section 3.10.7.4)
  */
@@ -20,6 +20,8 @@ export function survive(socket: Socket, stop: AbortSignal, ending: "close" | "re
   stop.addEventListener("abort", leave);
   socket.once("close", () => stop.removeEventListener("abort", leave));
   socket.on("error", () => {});
+  const dispose = socket[Symbol.asyncDispose].bind(socket);
+  socket[Symbol.asyncDispose] = () => dispose().catch(() => {});
   peerName(socket); // asked for now: a socket that was reset no longer knows
   return socket;
 }

@@ -119,6 +119,11 @@ export class Program {
     this.#process.stdin.end();
   }
 
+  /** From now on nobody reads what it prints on stdout: the pipe fills up. */
+  stopReading(): void {
+    this.#process.stdout.pause();
+  }
+
   /** Sends a signal to the program and to all that it started. Ctrl-C is SIGINT. */
   signal(signal: NodeJS.Signals): void {
     try {

@@ -42,6 +42,7 @@ async function main(stop: AbortSignal) {
     port: 11500,
     words: "NAME",
   });
+  if (name === "") throw new Failure("the name", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
   const request = encode(name, encoding);
   const copy = `copy-${basename(name)}`;
   const part = `${copy}.${process.pid}.part`; // only a whole file gets the name
@@ -62,7 +63,7 @@ async function main(stop: AbortSignal) {
     await rename(part, copy);
   } finally {
     await file?.close();
-    await rm(part, { force: true });
+    if (file) await rm(part, { force: true });
   }
   await print(`saved ${received} bytes as ${visible(copy)}`);
 }
