@@ -354,7 +354,7 @@ test("hostile server: no name leads out of the folder, and no link is followed",
   const { code, stderr } = await fetch(server.port, out, ["--recursive", "."]).result();
   expect(code).toBe(1);
   expect(stderr.split("\n").filter((line) => line.startsWith("error: ")).length).toBe(names.length);
-  expect(stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  expect(stderr.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\u202e]/u);
   expect(asked).toBe(0);
   expect((await readdir(outside.path)).sort()).toEqual(["out"]);
   expect((await readdir(out)).sort()).toEqual(["link", "planted"]);
