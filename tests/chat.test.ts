@@ -1,10 +1,12 @@
 /** Lesson 2.3: the chat in its four modes, between programs and at a terminal. */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { on, once } from "node:events";
 import process from "node:process";
 import { type Runtime, RUNTIMES, script } from "./program.ts";
 import { terminal } from "./terminal.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 

@@ -1,10 +1,12 @@
 /** Letters to all and to groups: lessons 2.4 and 2.5. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { card, groupFamily } from "../lib/group.ts";
 import { hasNamespaces, type Host, type Network, privateNetwork } from "./network.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "./program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 const isLinux = process.platform === "linux";
