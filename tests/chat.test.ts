@@ -3,12 +3,10 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { on, once } from "node:events";
 import process from "node:process";
-import { type Runtime, RUNTIMES, script } from "./program.ts";
+import { EVERYWHERE, RUNTIMES, script } from "./program.ts";
 import { terminal } from "./terminal.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
-
-const runtimes = Object.keys(RUNTIMES) as Runtime[];
 
 /** A letterbox of the test, which plays the other or a stranger. */
 class Letterbox implements AsyncDisposable {
@@ -60,7 +58,7 @@ async function freePort(): Promise<number> {
   return letterbox.port;
 }
 
-for (const runtime of runtimes) {
+for (const runtime of EVERYWHERE) {
   test(`full: both speak at once, exit ends both, on ${runtime}`, async () => {
     const [a, b] = [await freePort(), await freePort()];
     const one = script("udp/chat", ["--local-port", `${a}`, "--to", `127.0.0.1:${b}`], { runtime });
@@ -150,7 +148,7 @@ test("simplex: one only sends, one only receives, and nobody's word ends it", as
   const port = await receiver.port();
   await using other = await Letterbox.open();
   const words = ["--to", `127.0.0.1:${port}`, "--mode", "simplex"];
-  for (const runtime of runtimes) {
+  for (const runtime of EVERYWHERE) {
     const own = await freePort();
     await using sender = script("udp/chat", [...words, "--local-port", `${own}`], { runtime });
     sender.type("你好\nexit\n");
@@ -174,7 +172,7 @@ test("simplex: one only sends, one only receives, and nobody's word ends it", as
   expect(await sender.result()).toEqual({ code: 0, stdout: "", stderr: "" });
 });
 
-for (const runtime of runtimes) {
+for (const runtime of EVERYWHERE) {
   test(`menu: one thing at a time, and letters wait, on ${runtime}`, async () => {
     await using other = await Letterbox.open();
     const chat = script("udp/chat", ["--port", "0", "--to", other.name, "--mode", "menu"], { runtime });
@@ -244,7 +242,7 @@ test("wrong commands", async () => {
 
 const hasTerminal = process.platform !== "win32";
 
-for (const runtime of runtimes) {
+for (const runtime of EVERYWHERE) {
   const command = [...RUNTIMES[runtime], "scripts/udp/chat.ts"];
 
   test.skipIf(!hasTerminal)(`two chats in terminals, on ${runtime} (needs a pseudo-terminal)`, async () => {

@@ -6,12 +6,10 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { lessons } from "./lessons.ts";
-import { type Result, type Runtime, RUNTIMES, script, start } from "./program.ts";
+import { EVERYWHERE, type Result, RUNTIMES, script, start } from "./program.ts";
 import { call, HAS_IPV6, letterbox, listen } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
-
-const EVERYWHERE = Object.keys(RUNTIMES) as Runtime[];
 
 /** What a script is, and the words without which it does not run. */
 type Script = {

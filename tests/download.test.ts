@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFi
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Program, type Runtime, script, start } from "./program.ts";
+import { EVERYTHING, EVERYWHERE, type Program, type Runtime, script, start } from "./program.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -205,7 +205,7 @@ test("one name that is missing does not keep the others away", async () => {
   expect(result.code).toBe(1);
 });
 
-test("killed at 100 random moments, the next run goes on, and the file is whole", async () => {
+test("killed at random moments, the next run goes on, and the file is whole", async () => {
   await using root = await folder();
   await using out = await folder();
   const bytes = randomBytes(40_000_000);
@@ -214,7 +214,7 @@ test("killed at 100 random moments, the next run goes on, and the file is whole"
   const port = await server.port();
   const target = join(out.path, "file");
   const seen = { kills: 0, resumed: 0, whole: 0 };
-  while (seen.kills < 100) {
+  while (seen.kills < (EVERYTHING ? 100 : 10)) {
     await using client = fetch(port, out.path, ["file", "--limit-rate", "400M"]);
     const first = client.next();
     const timer = setTimeout(() => client.signal("SIGKILL"), 20 + Math.random() * 100);
@@ -444,7 +444,7 @@ test("hostile client: what is not the protocol ends that caller only", async () 
   expect(await honest.next()).toEqual({ sha256: sha256(Buffer.from("1234")) });
 });
 
-for (const runtime of ["bun", "node", "deno"] as const) {
+for (const runtime of EVERYWHERE) {
   test(`on ${runtime}, who never asks and who never reads is dropped after the idle limit`, async () => {
     await using root = await folder();
     await writeFile(join(root.path, "file"), Buffer.alloc(50_000_000));
@@ -463,9 +463,9 @@ for (const runtime of ["bun", "node", "deno"] as const) {
   });
 }
 
-test("100 callers at once each get 10 MB whole", async () => {
+test("100 callers at once each get a file whole", async () => {
   await using root = await folder();
-  const bytes = randomBytes(10_000_000);
+  const bytes = randomBytes(EVERYTHING ? 10_000_000 : 1_000_000);
   await writeFile(join(root.path, "file"), bytes);
   await using server = serve(root.path);
   const port = await server.port();

@@ -4,9 +4,8 @@ import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { LIMIT } from "../lib/framing.ts";
 import { encode, type Encoding } from "../lib/text.ts";
-import { type Program, type Runtime, script, start } from "./program.ts";
+import { EVERYWHERE, type Program, type Runtime, script, start } from "./program.ts";
 
-const RUNTIMES = ["bun", "node", "deno"] as const;
 const hasPython = Bun.which("python3") !== null;
 
 const server = (words: string[], runtime?: Runtime) =>
@@ -154,7 +153,7 @@ with connection, connection.makefile("rb") as stream:
 `;
 
 for (const framing of ["line", "length"] as const) {
-  for (const runtime of RUNTIMES) {
+  for (const runtime of EVERYWHERE) {
     test.skipIf(!hasPython)(`Python talks to us by ${framing}, ${runtime} (needs python3)`, async () => {
       await using receiver = server(["--framing", framing], runtime);
       const port = String(await receiver.port());
@@ -188,7 +187,7 @@ for (const framing of ["line", "length"] as const) {
   }
 }
 
-for (const runtime of RUNTIMES) {
+for (const runtime of EVERYWHERE) {
   test(`a hostile frame ends its own connection only, ${runtime}`, async () => {
     await using program = server([], runtime);
     const port = await program.port();

@@ -8,12 +8,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { texts } from "../lib/text.ts";
-import { type Program, type Runtime, RUNTIMES, script, start } from "./program.ts";
+import { EVERYWHERE, type Program, script, start } from "./program.ts";
 import { call, letterbox, type Line, listen, until } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
-const EVERYWHERE = Object.keys(RUNTIMES) as Runtime[];
 const IS_LINUX = process.platform === "linux";
 const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";
 const MB = 1024 * 1024;

@@ -11,6 +11,12 @@ export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const RUNTIMES = { bun: ["bun"], node: ["node"], deno: ["deno", "run", "-A"] };
 export type Runtime = keyof typeof RUNTIMES;
 
+/** Whether what takes long is tested too: `make test EVERYTHING=1`, as `make ci` does. */
+export const EVERYTHING = Boolean(process.env.EVERYTHING);
+
+/** Where a test of what goes wrong is run: on Bun, or, with EVERYTHING, on all three. */
+export const EVERYWHERE: Runtime[] = EVERYTHING ? ["bun", "node", "deno"] : ["bun"];
+
 export type Stream = "stdout" | "stderr";
 
 /** In the environment of a program and of all that it starts, so that no orphan escapes. */

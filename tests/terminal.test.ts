@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import process from "node:process";
-import { ROOT, type Runtime, RUNTIMES, script } from "./program.ts";
+import { EVERYWHERE, ROOT, type Runtime, RUNTIMES, script } from "./program.ts";
 import { type Person, terminal } from "./terminal.ts";
 
 /** Starts a script at a terminal. */
@@ -10,7 +10,7 @@ function person(runtime: Runtime, name: string, words: string[] = []): Person {
   return terminal([...RUNTIMES[runtime], join(ROOT, "scripts", `${name}.ts`), ...words]);
 }
 
-describe.each(Object.keys(RUNTIMES) as Runtime[])("%s", (runtime) => {
+describe.each(EVERYWHERE)("%s", (runtime) => {
   test.concurrent("a line is edited and sent; Ctrl-C at the prompt ends with 130", async () => {
     await using receiver = script("udp/receive", ["--port", "0"]);
     const port = String(await receiver.port());
