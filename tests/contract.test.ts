@@ -13,8 +13,8 @@ setDefaultTimeout(30_000); // what waits in a test says itself for what it waite
 
 /** What a script is, and the words without which it does not run. */
 type Script = {
-  /** Opens no socket and takes no --host, --port, --encoding: "local". */
-  kind: "udp server" | "udp client" | "tcp server" | "tcp client" | "local";
+  /** "other": no peer to call or to wait for, or other flags than --host, --port and --encoding; see its own test. */
+  kind: "udp server" | "udp client" | "tcp server" | "tcp client" | "other";
   words?: string[];
 };
 
@@ -32,6 +32,16 @@ const SCRIPTS: Record<string, Script> = {
   "tcp/time-client": { kind: "tcp client" },
   "apps/download-basic-server": { kind: "tcp server", words: ["--root", "."] },
   "apps/download-basic-client": { kind: "tcp client", words: ["some-file"] },
+  "udp/chat": { kind: "udp server", words: ["--mode", "simplex"] },
+  "udp/broadcast-receive": { kind: "other" },
+  "udp/broadcast-send": { kind: "other" },
+  "udp/multicast-receive": { kind: "other" },
+  "udp/multicast-send": { kind: "other" },
+  "tcp/close-order": { kind: "other" },
+  "tcp/framing-server": { kind: "tcp server" },
+  "tcp/framing-client": { kind: "tcp client" },
+  "apps/download-server": { kind: "tcp server", words: ["--root", "."] },
+  "apps/download-client": { kind: "tcp client", words: ["some-file"] },
 };
 
 const LESSONS = lessons().map(({ path, head }) => ({ name: path.replace(/^scripts\/|\.ts$/g, ""), head }));
@@ -69,7 +79,7 @@ const WRONG = [
 describe("a wrong command says what is wrong, and exits 2", () => {
   for (const { name, kind, words } of scripts(/./)) {
     test(name, async () => {
-      for (const { words: wrong, what, why } of kind === "local" ? WRONG.slice(0, 1) : WRONG) {
+      for (const { words: wrong, what, why } of kind === "other" ? WRONG.slice(0, 1) : WRONG) {
         await using program = script(name, [...words, ...wrong]);
         expect(await program.result()).toEqual(usage(name, what, why));
       }
@@ -122,7 +132,7 @@ describe("--help is the head and the flags", () => {
         m[1]
       );
       expect(flags).toContain("--help");
-      if (kind !== "local") expect(flags).toContainValues(["--host", "--port", "--encoding"]);
+      if (kind !== "other") expect(flags).toContainValues(["--host", "--port", "--encoding"]);
     });
   }
 });
@@ -175,7 +185,7 @@ describe("a server: its ready line, its end by a signal, its port that is free a
     }
   }
 
-  for (const runtime of ["node", "deno"] as const) {
+  for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "bun")) {
     for (const name of ["udp/receive", "tcp/server"]) {
       test.skipIf(!HAS_IPV6)(`${name} on ${runtime} (needs IPv6)`, async () => {
         for (const [index, { host, shown }] of HOSTS.entries()) {

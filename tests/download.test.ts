@@ -216,11 +216,11 @@ test("killed at random moments, the next run goes on, and the file is whole", as
   const seen = { kills: 0, resumed: 0, whole: 0 };
   while (seen.kills < (EVERYTHING ? 100 : 10)) {
     await using client = fetch(port, out.path, ["file", "--limit-rate", "400M"]);
-    const first = client.next();
-    const timer = setTimeout(() => client.signal("SIGKILL"), 20 + Math.random() * 100);
+    while (!(await server.next())?.includes(" gets ")); // from here on, the file is under way
+    const timer = setTimeout(() => client.signal("SIGKILL"), Math.random() * 100);
     const code = await client.ended();
     clearTimeout(timer);
-    if ((await first)?.startsWith("going on")) seen.resumed++;
+    if ((await client.next())?.startsWith("going on")) seen.resumed++;
     if (code === 137) {
       seen.kills++;
       if (!existsSync(target)) continue; // else it was killed behind its work
