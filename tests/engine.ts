@@ -208,9 +208,10 @@ class Terminal {
       const code = await this.#inTime((program) => program.ended(), "its end");
       this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
     }
-    const { values, serving } = this.#stage;
+    const { values, serving, options } = this.#stage;
     const ready = READY.exec(expected);
-    if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
+    if (ready && options.asWritten) values.set(ready[1], ready[1]);
+    else if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
     if (!matches(expected, seen, values)) {
       this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
     }
