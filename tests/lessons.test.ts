@@ -52,14 +52,15 @@ describe("can be started by its name", () => {
   }
 });
 
-/** The ports that a head shows for a script that is started without --port. */
+/** The ports that a head shows for a script that is started without --port; 0 for one that the system chose. */
 function readyPorts({ path, head }: Lesson): number[] {
   return head.sections.flatMap(({ steps }) =>
     steps.flatMap((step, index) => {
       const next = steps[index + 1];
-      const isOwn = step.kind === "run" && step.command.includes(path) && !step.command.includes("--port ");
-      const ready = isOwn && next?.kind === "see" && READY.exec(next.text);
-      return ready ? [Number(ready[1])] : [];
+      const isOwn = step.kind === "run" && step.command.includes(path) &&
+        !/--(local-)?port /.test(step.command);
+      const port = isOwn && next?.kind === "see" && READY.exec(next.text)?.[1];
+      return port ? [Number(port) < 49152 ? Number(port) : 0] : []; // RFC 6335: dynamic ports
     })
   );
 }
@@ -74,8 +75,8 @@ describe.concurrent("--help tells the port of the course and of the head", () =>
       const row = /^ {2}--port PORT .*\(default (\d+)\)$/m.exec(stdout);
       const course = PORTS[lesson.head.number];
       if (row && course) expect(course).toContain(Number(row[1]));
-      if (row) { for (const port of readyPorts(lesson)) expect(port).toBe(Number(row[1])); }
-      else expect(readyPorts(lesson)).toBeEmpty();
+      const shown = [...new Set(readyPorts(lesson))];
+      if (shown.length > 0) expect(shown).toEqual([Number(row?.[1])]);
     }, LIMIT);
   }
 });

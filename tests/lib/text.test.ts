@@ -5,7 +5,6 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import { PassThrough } from "node:stream";
 import { Decoder, encode, type Encoding, ENCODINGS, texts } from "../../lib/text.ts";
-import { start } from "../program.ts";
 
 /** Calls a function, and gives what it reports on stderr at once. */
 function reports(work: () => void): string {
@@ -94,36 +93,6 @@ describe("encode", () => {
     expect(hint("gbk")).toBe("utf-8 has every character: --encoding utf-8 at both ends");
     expect(hint("utf-8")).toBeUndefined();
   });
-});
-
-/** Every character of the Basic Multilingual Plane that Python's gbk has: code point, hexadecimal bytes. */
-const PYTHON = `
-for point in range(0x10000):
-    try: print(point, chr(point).encode("gbk").hex())
-    except UnicodeEncodeError: pass`;
-
-test.skipIf(!Bun.which("python3"))("gbk is Python's, both ways (needs python3)", async () => {
-  await using python = start(["python3", "-c", PYTHON]);
-  const { code, stdout } = await python.result();
-  expect(code).toBe(0);
-  const theirs = new Map(stdout.trim().split("\n").map((line) => line.split(" ") as [string, string]));
-  expect(theirs.size).toBeGreaterThan(21_000);
-  const wrong: string[] = [];
-  for (let point = 0; point < 0x10000; point++) {
-    const character = String.fromCharCode(point);
-    let hex: string | undefined;
-    try {
-      hex = encode(character, "gbk").toString("hex");
-    } catch {
-      // not in gbk
-    }
-    if (hex !== theirs.get(String(point))) wrong.push(`encode U+${point.toString(16)}: ${hex}`);
-  }
-  for (const [point, hex] of theirs) {
-    const text = new Decoder("gbk").decode(Buffer.from(hex, "hex"), "peer");
-    if (text !== String.fromCharCode(Number(point))) wrong.push(`decode ${hex}: ${text}`);
-  }
-  expect(wrong).toEqual([]);
 });
 
 describe("Decoder", () => {
