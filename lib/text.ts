@@ -1,4 +1,5 @@
 /** Text on the wire: characters and bytes, in the two encodings that the course speaks. */
+import { isUtf8 } from "node:buffer";
 import type { Socket } from "node:net";
 import iconv from "iconv-lite";
 import { Failure } from "./failure.ts";
@@ -119,8 +120,10 @@ function incomplete(bytes: Buffer, encoding: Encoding): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back];
     if (byte >= 0x80 && byte < 0xc0) continue; // 10xxxxxx: not the first byte of a character
-    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return length > back ? back : 0;
+    const missing = (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1) - back;
+    const begun = bytes.subarray(bytes.length - back);
+    const canEnd = (last: number) => isUtf8(Buffer.concat([begun, Buffer.alloc(missing, last)]));
+    return missing > 0 && (canEnd(0x80) || canEnd(0xbf)) ? back : 0; // else no byte can make it a character
   }
   return 0;
 }

@@ -503,6 +503,12 @@ test("a client starts after the ready line of the server above it, and with its 
   expect(order[0]).toBe(0);
 });
 
+test("as written, the port of the head is the port", async () => {
+  const { message, words } = await played(CALL, { asWritten: true });
+  expect(message).toContain("expected on stdout:\n  listening on 127.0.0.1:7000\nbut saw:\n  listening on");
+  await expectNothingLeft(words);
+});
+
 test("the endpoint that one terminal shows is the one that the other shows", async () => {
   const { message } = await played(CALL.replace("127.0.0.1:50001 called", "127.0.0.1:7000 called"));
   expect(message).toContain("expected on stdout:\n  127.0.0.1:7000 called\nbut saw:\n  127.0.0.1:");

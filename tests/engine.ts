@@ -39,6 +39,9 @@ export type Options = {
 /** A port on which nobody listens, and that no system gives away. */
 const NOBODY = "1";
 
+/** The first of the ports that a system gives to whoever asks for any (RFC 6335): in a head they always vary. */
+const DYNAMIC = 49152;
+
 /** Why a program is not what its head says. */
 export class Mismatch extends Error {}
 
@@ -208,9 +211,10 @@ class Terminal {
       const code = await this.#inTime((program) => program.ended(), "its end");
       this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
     }
-    const { values, serving } = this.#stage;
+    const { values, serving, options } = this.#stage;
     const ready = READY.exec(expected);
-    if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
+    if (ready && options.asWritten && Number(ready[1]) < DYNAMIC) values.set(ready[1], ready[1]);
+    else if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
     if (!matches(expected, seen, values)) {
       this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
     }

@@ -1,5 +1,6 @@
 /** The lessons: every script below scripts/ that can be run, with its head. */
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { glob } from "zx";
 import { type Head, parseHead } from "../lib/head.ts";
 import { READY, ROOT } from "./program.ts";
@@ -11,11 +12,11 @@ export type Lesson = { path: string; head: Head };
  * Reads all lessons, in the order of their numbers, those that serve first.
  * @throws Error that names the script whose head cannot be parsed
  */
-export function lessons(): Lesson[] {
-  const paths = glob.globbySync("scripts/**/*.ts", { cwd: ROOT });
+export function lessons(root = ROOT): Lesson[] {
+  const paths = glob.globbySync("scripts/**/*.ts", { cwd: root });
   const found = paths.map((path) => {
     try {
-      return { path, head: parseHead(readFileSync(`${ROOT}/${path}`, "utf8")) };
+      return { path, head: parseHead(readFileSync(join(root, path), "utf8")) };
     } catch (error) {
       throw new Error(`${path}: ${(error as Error).message}`);
     }

@@ -1,0 +1,25 @@
+/** Names turned into addresses. */
+import { expect, test } from "bun:test";
+import { resolve } from "../../lib/host.ts";
+
+const addresses: [host: string, address: string, family: 4 | 6][] = [
+  ["127.0.0.1", "127.0.0.1", 4],
+  ["0.0.0.0", "0.0.0.0", 4],
+  ["::1", "::1", 6],
+  ["fe80::1", "fe80::1", 6],
+  ["localhost", "127.0.0.1", 4], // the IPv4 address first
+];
+test.each(addresses)("%s", async (host, address, family) => {
+  expect(await resolve(host)).toEqual({ address, family });
+});
+
+test.each(["no.such.host.invalid", "256.1.1.1", "a b", "[::1]"])("%s is no host", async (host) => {
+  const error = await resolve(host).catch((error) => error);
+  expect(error.what).toBe(`look up ${host}`);
+  expect(error.exitCode).toBe(1);
+  expect(`${error.why} (${error.code})`).toBeOneOf([
+    "unknown host (ENOTFOUND)",
+    "no name server answers (EAI_AGAIN)",
+  ]);
+  expect(error.hint).toContain("127.0.0.1 needs no look-up");
+});

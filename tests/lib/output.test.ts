@@ -1,0 +1,40 @@
+/** What is said, and how text from a peer is shown. */
+import { describe, expect, test } from "bun:test";
+import { visible } from "../../lib/output.ts";
+
+describe("visible", () => {
+  test("every C0 and C1 control, and DEL, is shown by its code", () => {
+    const controls = [...Array(0x20).keys(), ...Array.from({ length: 0x21 }, (_, index) => 0x7f + index)];
+    expect(controls).toHaveLength(65);
+    for (const code of controls) {
+      const short: Record<number, string> = { 9: "\\t", 10: "\\n", 13: "\\r" };
+      expect(visible(String.fromCharCode(code))).toBe(
+        short[code] ?? `\\x${code.toString(16).padStart(2, "0")}`,
+      );
+    }
+  });
+
+  const shown: [text: string, seen: string][] = [
+    ["\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07"],
+    ["one\r\ntwo\tthree", "one\\r\\ntwo\\tthree"],
+    ["line\u2028paragraph\u2029", "line\\u2028paragraph\\u2029"],
+    // Bidi_Control of Unicode: PropList.txt
+    ["\u061C\u200E\u200F", "\\u061c\\u200e\\u200f"],
+    ["\u202A\u202B\u202C\u202D\u202E", "\\u202a\\u202b\\u202c\\u202d\\u202e"],
+    ["\u2066\u2067\u2068\u2069", "\\u2066\\u2067\\u2068\\u2069"],
+    ["gpj\u202E.exe", "gpj\\u202e.exe"],
+  ];
+  test.each(shown)("%j", (text, seen) => expect(visible(text)).toBe(seen));
+
+  const kept = [
+    "",
+    "plain ASCII ~!@#$%^&*()_+",
+    "你好，世界！「」、。　",
+    "𠮷野家",
+    "👨‍👩‍👧‍👦 👍🏽 🇨🇳 ❤️",
+    "é e\u0301 שלום مرحبا",
+    "\uFFFD",
+    "a\\nb", // a backslash that was there
+  ];
+  test.each(kept)("%j stays", (text) => expect(visible(text)).toBe(text));
+});

@@ -1,0 +1,279 @@
+/** Characters and bytes: every character whole, however the network cuts it; every garbage survived. */
+import { describe, expect, spyOn, test } from "bun:test";
+import { once } from "node:events";
+import type { Socket } from "node:net";
+import process from "node:process";
+import { PassThrough } from "node:stream";
+import { Decoder, encode, type Encoding, ENCODINGS, texts } from "../../lib/text.ts";
+
+/** Calls a function, and gives what it reports on stderr at once. */
+function reports(work: () => void): string {
+  let said = "";
+  const write = spyOn(process.stderr, "write").mockImplementation((text) => {
+    said += text;
+    return true;
+  });
+  try {
+    work();
+  } finally {
+    write.mockRestore();
+  }
+  return said;
+}
+
+/** Numbers that look random, and are the same in every run (mulberry32). */
+function random(seed: number): (below: number) => number {
+  return (below) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
+  };
+}
+
+/** Cuts bytes into pieces of random length, 0 to 5. */
+function cut(bytes: Buffer, next: (below: number) => number): Buffer[] {
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const length = next(6);
+    pieces.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return pieces;
+}
+
+/** Decodes pieces as they would come from the network, and the end. */
+function decodeAll(decoder: Decoder, pieces: Uint8Array[]): string {
+  return pieces.map((piece) => decoder.decode(piece, "peer", { stream: true })).join("") +
+    decoder.decode(Buffer.alloc(0), "peer");
+}
+
+describe("encode", () => {
+  // By Python 3: "...".encode("gbk").hex()
+  const bytes: [text: string, encoding: Encoding, hex: string][] = [
+    ["", "utf-8", ""],
+    ["你好", "utf-8", "e4bda0e5a5bd"],
+    ["é€😀", "utf-8", "c3a9e282acf09f9880"],
+    ["\uFFFD", "utf-8", "efbfbd"],
+    ["\uFEFFx", "utf-8", "efbbbf78"],
+    ["", "gbk", ""],
+    ["你好", "gbk", "c4e3bac3"],
+    [
+      "ok, Processing Request Completion！",
+      "gbk",
+      `${Buffer.from("ok, Processing Request Completion").toString("hex")}a3a1`,
+    ],
+    ["丂龥", "gbk", "8140fd9b"],
+  ];
+  test.each(bytes)("%j in %s", (text, encoding, hex) => {
+    expect(encode(text, encoding).toString("hex")).toBe(hex);
+  });
+
+  const lacking: [text: string, encoding: Encoding, message: string][] = [
+    ["a😀b", "gbk", "😀 (U+1F600): not a character of gbk; nothing was sent (EILSEQ)"],
+    ["€", "gbk", "€ (U+20AC): not a character of gbk; nothing was sent (EILSEQ)"],
+    ["é好ñ", "gbk", "ñ (U+00F1): not a character of gbk; nothing was sent (EILSEQ)"],
+    ["\uFFFD", "gbk", "\uFFFD (U+FFFD): not a character of gbk; nothing was sent (EILSEQ)"],
+    ["a\uD83D", "utf-8", "\uFFFD (U+D83D): not a character of utf-8; nothing was sent (EILSEQ)"],
+    ["\uDE00\uD83D", "utf-8", "\uFFFD (U+DE00): not a character of utf-8; nothing was sent (EILSEQ)"],
+    ["\uD83D", "gbk", "\uFFFD (U+D83D): not a character of gbk; nothing was sent (EILSEQ)"],
+  ];
+  test.each(lacking)("%j is not in %s", (text, encoding, message) => {
+    expect(() => encode(text, encoding)).toThrow(message);
+  });
+
+  test("only gbk has an encoding to advise", () => {
+    const hint = (encoding: Encoding) => {
+      try {
+        encode("\uD83D", encoding);
+      } catch (error) {
+        return (error as { hint?: string }).hint;
+      }
+    };
+    expect(hint("gbk")).toBe("utf-8 has every character: --encoding utf-8 at both ends");
+    expect(hint("utf-8")).toBeUndefined();
+  });
+});
+
+describe("Decoder", () => {
+  const whole: Record<Encoding, string> = { "utf-8": "aé你€𠮷😀\uFEFF\uFFFDz", "gbk": "a你好！丂龥z" };
+  for (const encoding of ENCODINGS) {
+    test(`${encoding}: a character is whole, wherever two cuts fall`, () => {
+      const bytes = encode(whole[encoding], encoding);
+      const said = reports(() => {
+        for (let one = 0; one <= bytes.length; one++) {
+          for (let two = one; two <= bytes.length; two++) {
+            const pieces = [bytes.subarray(0, one), bytes.subarray(one, two), bytes.subarray(two)];
+            expect(decodeAll(new Decoder(encoding), pieces)).toBe(whole[encoding]);
+          }
+        }
+      });
+      expect(said).toBe("");
+    });
+
+    test(`${encoding}: pending tells whether a character is begun`, () => {
+      for (const character of whole[encoding]) {
+        const decoder = new Decoder(encoding);
+        const bytes = encode(character, encoding);
+        expect(decoder.pending).toBe(false);
+        for (let at = 0; at < bytes.length; at++) {
+          const text = decoder.decode(bytes.subarray(at, at + 1), "peer", { stream: true });
+          const isLast = at === bytes.length - 1;
+          expect([text, decoder.pending]).toEqual(isLast ? [character, false] : ["", true]);
+        }
+      }
+    });
+
+    test(`${encoding}: bytes that are no text are shown as U+FFFD, and reported once`, () => {
+      const decoder = new Decoder(encoding);
+      let text = "";
+      const said = reports(() => {
+        text += decoder.decode(Buffer.from([0x61, 0xff, 0x62]), "127.0.0.1:50001");
+        text += decoder.decode(Buffer.from([0xff, 0x63]), "127.0.0.1:50001");
+      });
+      expect(text).toBe("a\uFFFDb\uFFFDc");
+      expect(said).toBe(
+        `error: 127.0.0.1:50001: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n`,
+      );
+    });
+
+    test(`${encoding}: what is begun at the end, and never completed, is shown and reported`, () => {
+      const decoder = new Decoder(encoding);
+      const said = reports(() => {
+        const bytes = encode("你", encoding);
+        expect(decoder.decode(bytes.subarray(0, 1), "peer", { stream: true })).toBe("");
+        expect(decoder.decode(Buffer.alloc(0), "peer")).toBe("\uFFFD");
+      });
+      expect(said).toStartWith("error: peer: bytes that are not valid");
+      expect(decoder.pending).toBe(false);
+    });
+
+    test(`${encoding}: garbage means the same, however it is cut`, () => {
+      reports(() => {
+        for (let seed = 0; seed < 1000; seed++) {
+          const next = random(seed);
+          const bytes = Buffer.from(
+            Array.from({ length: 40 }, () => next(3) ? 0x80 + next(0x80) : next(256)),
+          );
+          const uncut = new Decoder(encoding).decode(bytes, "peer");
+          expect(decodeAll(new Decoder(encoding), cut(bytes, next))).toBe(uncut);
+        }
+      });
+    });
+  }
+
+  test("utf-8: U+FFFD that was sent is no error; beside bytes that are no text it is", () => {
+    const decoder = new Decoder("utf-8");
+    expect(reports(() => expect(decoder.decode(Buffer.from("a\uFFFD"), "peer")).toBe("a\uFFFD"))).toBe("");
+    const mixed = Buffer.concat([Buffer.from("\uFFFD"), Buffer.from([0xff])]);
+    expect(reports(() => expect(decoder.decode(mixed, "peer")).toBe("\uFFFD\uFFFD"))).not.toBe("");
+  });
+
+  test("utf-8: piece by piece what TextDecoder gives, for 2000 random texts", () => {
+    // Often the beginning of a character, the middle, and what looks like one.
+    const likely = [0x41, 0x80, 0xa0, 0xbf, 0xc1, 0xc3, 0xe0, 0xe4, 0xed, 0xef, 0xbb, 0xf0, 0xf4, 0xf5, 0xff];
+    reports(() => {
+      for (let seed = 0; seed < 2000; seed++) {
+        const next = random(seed);
+        const bytes = Buffer.from(
+          Array.from({ length: 30 }, () => (next(4) ? likely[next(likely.length)] : next(256))),
+        );
+        const ours = new Decoder("utf-8");
+        const theirs = new TextDecoder("utf-8", { ignoreBOM: true });
+        for (const piece of [...cut(bytes, next), Buffer.alloc(0)]) {
+          const got = ours.decode(piece, "peer", { stream: true });
+          expect([seed, piece.toString("hex"), got]).toEqual([
+            seed,
+            piece.toString("hex"),
+            theirs.decode(piece, { stream: true }),
+          ]);
+        }
+        expect(ours.decode(Buffer.alloc(0), "peer")).toBe(theirs.decode());
+      }
+    });
+  });
+
+  test("gbk: 100,000 random bytes, cut anywhere, do not make it throw", () => {
+    const next = random(7);
+    const bytes = Buffer.from(Array.from({ length: 100_000 }, () => next(256)));
+    reports(() => expect(decodeAll(new Decoder("gbk"), cut(bytes, next))).toContain("\uFFFD"));
+  });
+});
+
+describe("texts", () => {
+  /** What comes out for what is written, one read for each piece. */
+  async function read(pieces: Uint8Array[], encoding: Encoding = "utf-8"): Promise<string[]> {
+    const stream = new PassThrough();
+    const got: string[] = [];
+    const reading = (async () => {
+      for await (const text of texts(stream as unknown as Socket, encoding, "peer")) got.push(text);
+    })();
+    for (const piece of pieces) {
+      stream.write(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    stream.end();
+    await reading;
+    return got;
+  }
+
+  test("one text for each read", async () => {
+    expect(await read([Buffer.from("一"), Buffer.from("two")])).toEqual(["一", "two"]);
+  });
+
+  test("a read that ends inside a character waits for the rest of it", async () => {
+    const bytes = Buffer.from("a你b");
+    expect(await read([bytes.subarray(0, 2), bytes.subarray(2, 3), bytes.subarray(3)])).toEqual(["a你b"]);
+    const gbk = encode("好你", "gbk");
+    expect(await read([gbk.subarray(0, 3), gbk.subarray(3)], "gbk")).toEqual(["好你"]);
+  });
+
+  test("nothing for an end without a word", async () => {
+    expect(await read([])).toEqual([]);
+  });
+
+  test("a peer that never completes a character is not collected without bound", async () => {
+    const pieces = Array.from({ length: 20 }, (_, index) =>
+      Buffer.concat([
+        Buffer.from(index === 0 ? [] : [0xbd, 0xa0]),
+        Buffer.from("x".repeat(10_000)),
+        Buffer.from([0xe4]),
+      ]));
+    const got = await read([...pieces, Buffer.from([0xbd, 0xa0])]);
+    expect(got.length).toBeGreaterThan(2);
+    expect(Math.max(...got.map((text) => text.length))).toBeLessThan(80_000);
+    expect(got.join("")).toBe(`${"x".repeat(10_000)}你`.repeat(20));
+  });
+
+  test("garbage is handed on at once: nobody waits for the rest of what is no character", async () => {
+    const stream = new PassThrough();
+    const reading = texts(stream as unknown as Socket, "utf-8", "peer");
+    const write = spyOn(process.stderr, "write").mockImplementation(() => true);
+    try {
+      for (const garbage of [[0xff], [0xc0], [0xe0, 0x80], [0xed, 0xa0], [0xf5]]) {
+        stream.write(Buffer.from(garbage));
+        const next = await reading.next();
+        expect(next.value).toMatch(/^\uFFFD+$/);
+      }
+    } finally {
+      write.mockRestore();
+    }
+  }, 2000);
+
+  test("a broken connection is an error", async () => {
+    const stream = new PassThrough();
+    const reading = texts(stream as unknown as Socket, "utf-8", "peer").next();
+    stream.destroy(Object.assign(new Error("reset"), { code: "ECONNRESET" }));
+    await expect(reading).rejects.toThrow("reset");
+  });
+
+  test("leaving the loop leaves the connection open", async () => {
+    const stream = new PassThrough();
+    stream.write("one");
+    for await (const _ of texts(stream as unknown as Socket, "utf-8", "peer")) break;
+    expect(stream.destroyed).toBe(false);
+    stream.end();
+    stream.resume();
+    await once(stream, "end");
+  });
+});
