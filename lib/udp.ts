@@ -7,6 +7,13 @@ import { Failure } from "./failure.ts";
 const INBOX = 256;
 
 /**
+ * Whether an error only says that an earlier datagram found nobody (ICMP port unreachable). Python, Node
+ * and Deno do not hear of that on a socket without a fixed peer. Bun 1.4 does, at the next receiving or
+ * sending, with whomever that is (oven-sh/bun#29116): whoever has gone would end a server.
+ */
+const isLost = (error: NodeJS.ErrnoException) => error.code === "ECONNREFUSED";
+
+/**
  * Receives datagrams, as `recvfrom` in a loop does: each with its sender, until the socket is closed.
  * They are collected from the call on, so call it before the socket is bound. When 256 wait to be
  * handled, further ones are dropped, as the system does when its receive buffer is full (SO_RCVBUF,
@@ -23,6 +30,7 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
     wake();
   });
   socket.on("error", (error) => {
+    if (isLost(error)) return;
     failure = error;
     wake();
   });
@@ -50,7 +58,13 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
 export function sendTo(socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     if (port === 0) throw new Failure(endpoint(host, port), "port 0 belongs to nobody", "EINVAL");
-    socket.send(data, port, host, (error) => (error ? reject(error) : resolve()));
+    const send = () =>
+      socket.send(data, port, host, (error) => {
+        if (!error) resolve();
+        else if (isLost(error)) send(); // that was an earlier one; this one was not sent
+        else reject(error);
+      });
+    send();
   });
 }
 

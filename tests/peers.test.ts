@@ -521,6 +521,35 @@ describe("control characters from the network are shown, not obeyed", () => {
   });
 });
 
+describe("nobody at the other end of a letter", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`a server's answer to a peer that has gone costs the next one nothing, on ${runtime}`, async () => {
+      await using program = script("udp/echo-server", ["--port", "0"], { runtime });
+      const port = await program.port();
+      await using here = await letterbox();
+      for (let turn = 0; turn < 30; turn++) {
+        {
+          await using gone = await letterbox();
+          await gone.send("gone", port);
+        }
+        await here.send(`here ${turn}`, port);
+        expect(String((await here.next())[0])).toBe(`here ${turn}`);
+      }
+      program.signal("SIGINT");
+      const { code, stderr } = await program.result();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    });
+
+    test(`a sender never learns it, however much it sends, on ${runtime}`, async () => {
+      const words = Array.from({ length: 20 }, (_, index) => `${index + 1}`);
+      await using program = script("udp/send", ["--port", "1", ...words], { runtime });
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout.match(/^sent [12] bytes from 127\.0\.0\.1:\d+ to 127\.0\.0\.1:1$/gm)?.length).toBe(20);
+    });
+  }
+});
+
 describe("servers that break their word", () => {
   for (const runtime of EVERYWHERE) {
     test(`hang up or reset instead of a reply, on ${runtime}`, async () => {

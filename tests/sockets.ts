@@ -164,6 +164,7 @@ export class Letterbox {
 
   constructor(socket: Datagrams) {
     this.#socket = socket;
+    socket.on("error", () => {}); // on Bun: a program that was written to has ended meanwhile
     socket.on("message", (data, sender) => {
       this.#waiting.push([data, sender]);
       this.#wake();
