@@ -296,6 +296,25 @@ test("fifty callers at once", async () => {
   expect(program.seen.stderr).toEqual([]);
 });
 
+test("the 1,001st caller is turned away", async () => {
+  await using program = server([]);
+  const port = await program.port();
+  const waiting: Socket[] = [];
+  try {
+    while (waiting.length < 1000) {
+      const socket = connect({ host: "127.0.0.1", port });
+      waiting.push(socket);
+      await once(socket, "connect");
+    }
+    for (let count = 0; count < 1000; count++) expect(await next(program)).toBe("CALLER connected");
+    expect(await call(port, header(0))).toMatch(/^(closed|ECONNRESET)$/);
+    waiting.pop()?.end();
+    expect(await next(program)).toBe("CALLER hung up"); // and not what the last one sent
+  } finally {
+    for (const socket of waiting) socket.destroy();
+  }
+});
+
 test("what cannot be sent is said before anything is", async () => {
   let callers = 0;
   await using listener = createServer((socket) => {
