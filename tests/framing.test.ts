@@ -42,7 +42,7 @@ function thousand(encoding: Encoding): string[] {
   let state = 7;
   const random = () => (state = state * 48_271 % 0x7fffffff) / 0x7fffffff; // Park and Miller, 1993
   const sizes = [0, 1, 70_000, 69_999];
-  while (sizes.length < 1000) sizes.push(Math.floor(70_001 * random() ** 5));
+  while (sizes.length < 1000) sizes.push(Math.floor(70_001 * random() ** 8));
   const alphabet = encoding === "gbk" ? ["a", "\\", "你", "乗", "；"] : ["a", "\\", "你", "é", "😀"];
   const width = new Map(alphabet.map((letter) => [letter, encode(letter, encoding).length]));
   return sizes.map((size) => {
@@ -293,6 +293,25 @@ test("fifty callers at once", async () => {
   expect(lines.filter((line) => line === `CALLER > 60000 bytes: ${"m".repeat(60_000)}`).length).toBe(50);
   expect(lines.filter((line) => line === "CALLER hung up").length).toBe(50);
   expect(program.seen.stderr).toEqual([]);
+});
+
+test("the 1,001st caller is turned away", async () => {
+  await using program = server([]);
+  const port = await program.port();
+  const waiting: Socket[] = [];
+  try {
+    while (waiting.length < 1000) {
+      const more = Array.from({ length: 100 }, () => connect({ host: "127.0.0.1", port }));
+      waiting.push(...more);
+      await Promise.all(more.map((socket) => once(socket, "connect")));
+    }
+    for (let count = 0; count < 1000; count++) expect(await next(program)).toBe("CALLER connected");
+    expect(await call(port, header(0))).toMatch(/^(closed|ECONNRESET)$/);
+    waiting.pop()?.end();
+    expect(await next(program)).toBe("CALLER hung up"); // and not what the last one sent
+  } finally {
+    for (const socket of waiting) socket.destroy();
+  }
 });
 
 test("what cannot be sent is said before anything is", async () => {
