@@ -4,6 +4,7 @@
  *     error: WHAT: WHY (CODE)
  *     hint: what to do about it
  */
+import { isIP } from "node:net";
 import { endpoint } from "./endpoint.ts";
 
 /** How much of a name from the network an error shows, in characters. */
@@ -100,11 +101,13 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   if (WHY[code] === undefined && !syscall) return undefined;
   // Deno says EINVAL for an address that this machine does not have.
   if (code === "EINVAL" && (syscall === "listen" || syscall === "bind")) code = "EADDRNOTAVAIL";
+  if (address !== undefined && isIP(address) === 0) path = address.replace("\0", "@"); // AF_UNIX
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
   const call = CALLS[syscall] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
   let hint = HINTS[code];
-  if (code === "EACCES" && (syscall === "listen" || syscall === "bind")) {
+  if (code === "EADDRINUSE" && path) hint = "another program listens there; choose another place with --path";
+  if (code === "EACCES" && !path && (syscall === "listen" || syscall === "bind")) {
     hint = "ports below 1024 are kept for the administrator; choose a higher one with --port";
   }
   return new Failure(what ?? (known || "error"), WHY[code] ?? error.message, code, { hint });

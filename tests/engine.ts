@@ -50,8 +50,8 @@ type Stage = {
   options: Options;
   folder: string;
   values: Values;
-  /** Whether a program of this head serves. */
-  hasServer: boolean;
+  /** Whether a program of this head serves at a port: an AF_UNIX socket has a path. */
+  hasPort: boolean;
   /** The port of the last ready line. */
   port: string;
   /** The ports, as the head shows them, of the programs that serve now. */
@@ -68,12 +68,13 @@ type Stage = {
 export async function play(head: Pick<Head, "sections">, options: Options = {}): Promise<void> {
   const acts = head.sections.map((section, index) => new Act(section, head.sections.slice(index + 1)));
   const folder = options.folder ?? await copyOfProject();
-  const hasServer = acts.some((act) => act.serves);
+  const steps = head.sections.flatMap((section) => section.steps);
+  const hasPort = steps.some((step) => step.kind === "see" && /:\d+$/.test(READY.exec(step.text)?.[0] ?? ""));
   const stage: Stage = {
     options,
     folder,
     values: new Map(),
-    hasServer,
+    hasPort,
     port: NOBODY,
     serving: new Set(),
     log: [],
@@ -257,7 +258,7 @@ class Terminal {
    * port on which nobody listens.
    */
   async #words(command: string, serves: string | undefined): Promise<string[]> {
-    const { options, values, port, hasServer, serving } = this.#stage;
+    const { options, values, port, hasPort, serving } = this.#stage;
     const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
     const isScript = words[0] === "bun";
     if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? "bun"]);
@@ -269,7 +270,7 @@ class Terminal {
       }
       words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
     }
-    if (!isScript || !hasServer) return words;
+    if (!isScript || !hasPort) return words;
     const at = words.indexOf("--port");
     const own = (serves && serving.has(serves) && values.get(serves)) || "0";
     if (at < 0) return [...words, "--port", serves ? own : port];

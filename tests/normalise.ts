@@ -9,6 +9,9 @@ export const PORT = /(?<=[\d\]]:)\d{1,5}\b/g;
 const VARYING: { name: string; shape: RegExp }[] = [
   { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
   { name: "port", shape: PORT },
+  { name: "duration", shape: /\d+\.\d\d ms/ },
+  { name: "rate", shape: /\d+ requests\/s/ },
+  { name: "process", shape: /(?<=process )\d+/ },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");

@@ -22,8 +22,8 @@ export type Stream = "stdout" | "stderr";
 /** In the environment of a program and of all that it starts, so that no orphan escapes. */
 const MARK = "SOCKETS_PROGRAM";
 
-/** The port in a ready line. */
-export const READY = /^listening on .*?(\d+)$/;
+/** The port in a ready line, or the path of an AF_UNIX socket. */
+export const READY = /^listening on (?:.*:)?(.+)$/;
 
 export type Options = {
   /** Default: the top of the project. */
@@ -154,8 +154,8 @@ export class Program {
   async port(): Promise<number> {
     const line = await this.next();
     const found = READY.exec(line ?? "");
-    if (!found) throw new Error(`no ready line, but: ${line}\n${this.seen.stderr.join("\n")}`);
-    return Number(found[1]);
+    if (!Number(found?.[1])) throw new Error(`no ready line, but: ${line}\n${this.seen.stderr.join("\n")}`);
+    return Number(found?.[1]);
   }
 
   /** Waits for the exit code. @throws Late */
