@@ -111,12 +111,13 @@ function split(flags: Flags, wrong: Wrong) {
     if (token.kind !== "option") continue;
     const name = token.name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
     const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
-    if (!flag || !token.rawName.startsWith("--")) throw wrong(token.rawName, "unknown flag");
+    if (!flag || token.rawName !== dashed(name)) throw wrong(token.rawName, "unknown flag");
     if (flag.kind === "switch") {
       if (token.value !== undefined) throw wrong(`${token.rawName}=${token.value}`, "takes no value");
       values[name] = true;
     } else {
-      if (token.value === undefined) throw wrong(token.rawName, "needs a value");
+      const isNextFlag = !token.inlineValue && token.value?.startsWith("--");
+      if (token.value === undefined || isNextFlag) throw wrong(token.rawName, "needs a value");
       values[name] = value(flag, token.rawName, token.value, wrong);
     }
   }
