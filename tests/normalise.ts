@@ -1,5 +1,5 @@
 /** A port after an address: 127.0.0.1:50001, [::1]:50001. */
-export const PORT = /(?<=[\d\]]:)\d{1,5}\b/g;
+export const PORT = /(?<=(?:\.\d{1,3}|\]):)\d{1,5}\b/g;
 
 /**
  * What differs from run to run. A line of a head shows such a value as it once was; in a run, every
