@@ -9,6 +9,8 @@ export const PORT = /(?<=(?:\.\d{1,3}|\]):)\d{1,5}\b/g;
 const VARYING: { name: string; shape: RegExp }[] = [
   { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
   { name: "port", shape: PORT },
+  { name: "host", shape: /(?<=^host name )\S+/ },
+  { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");
