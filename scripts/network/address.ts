@@ -8,16 +8,16 @@
  *   127.0.0.1
  *     kind      loopback (127.0.0.0/8, RFC 1122): this machine only
  *     class     A: network 127.0.0.0, host 0.0.0.1, broadcast 127.255.255.255, hosts 16777214
- *     delivery  one-to-one
+ *     delivery  one-to-one (unicast)
  *   192.168.1.255/24
  *     kind      private (192.168.0.0/16, RFC 1918): for networks of one's own; not routed on the Internet
  *     class     C
  *     /24       network 192.168.1.0, host 0.0.0.255, broadcast 192.168.1.255, hosts 254
- *     delivery  one-to-all: every host of network 192.168.1.0
+ *     delivery  one-to-all (broadcast): every host of network 192.168.1.0
  *   239.255.0.1
  *     kind      multicast (239.0.0.0/8, RFC 2365): inside one organisation
  *     class     D
- *     delivery  one-to-many: all who joined the group
+ *     delivery  one-to-many (multicast): all who joined the group
  *   $ bun scripts/network/address.ts 256.1.1.1 0.0.0.0 FE80:0:0::1
  *   error: 256.1.1.1: 256 is more than 255 (EINVAL)
  *   0.0.0.0
@@ -27,7 +27,7 @@
  *   FE80:0:0::1 = fe80::1
  *     kind      link-local (fe80::/10, RFC 4291): this link only; every card makes itself one
  *     full      fe80:0000:0000:0000:0000:0000:0000:0001
- *     delivery  one-to-one
+ *     delivery  one-to-one (unicast)
  *   [exit 2]
  *
  * Python     ipaddress.ip_address(text).is_private  ->  (none; node:net has isIP and BlockList)
@@ -230,9 +230,9 @@ function prefixOf(block: string): number {
 function page(word: string, answer: ReturnType<typeof describe>): string {
   const { address, kind, block, source, meaning, scope, prefix, network, host, broadcast, hosts } = answer;
   const whom: Record<string, string> = {
-    "one-to-one": "",
-    "one-to-many": `: all who joined the group${scope ? `, scope ${scope}` : ""}`,
-    "one-to-all": `: every host of ${broadcast ? `network ${network}` : "this link"}`,
+    "one-to-one": " (unicast)",
+    "one-to-many": ` (multicast): all who joined the group${scope ? `, scope ${scope}` : ""}`,
+    "one-to-all": ` (broadcast): every host of ${broadcast ? `network ${network}` : "this link"}`,
     "none": address === network && !NO_DESTINATION.includes(kind) ? ": it names the network itself" : "",
   };
   const parts = network ? [`network ${network}`, `host ${host}`] : [];

@@ -114,6 +114,7 @@ test.skipIf(!HAS_VETH)(
     ip addr add 172.17.0.1/16 brd + dev v0
     ip addr add 172.17.0.9/16 brd + dev v0
     ip addr add fd17::1/64 dev v0 nodad
+    ip addr add 172.17.3.4/32 dev lo
     ip link set v0 up
     ip link add v2 type veth peer name v3
     ip addr add 172.18.0.1/16 brd + dev v2`);
