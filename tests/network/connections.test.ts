@@ -1,9 +1,11 @@
 /** 1.4 against `ss -Htuan`, in a network of its own, where nothing changes in between. */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { ALONE, CAN_BE_ALONE, playAlone, startAlone } from "../alone.ts";
 import { find } from "../lessons.ts";
 import { type Runtime, RUNTIMES, script, start } from "../program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 const ALL = Object.keys(RUNTIMES) as Runtime[];
 const HAS_SS = CAN_BE_ALONE && spawnSync("ss", ["-Htuan"]).status === 0;

@@ -1,9 +1,11 @@
 /** 1.1 against `ip -json addr`, and on machines that miss something. */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
 import { CAN_BE_ALONE, startAlone } from "../alone.ts";
 import { type Runtime, RUNTIMES, script } from "../program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 const ALL = Object.keys(RUNTIMES) as Runtime[];
 const HAS_IP = spawnSync("ip", ["-json", "addr"]).status === 0;

@@ -1,11 +1,13 @@
 /** 1.3 against `getent services`, and ports that the test holds. */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { CAN_BE_ALONE, startAlone } from "../alone.ts";
 import { type Runtime, RUNTIMES, script } from "../program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 const ALL = Object.keys(RUNTIMES) as Runtime[];
 
