@@ -1,5 +1,5 @@
 /** A port after an address: 127.0.0.1:50001, [::1]:50001. */
-export const PORT = /(?<=[\d\]]:)\d{1,5}\b/g;
+export const PORT = /(?<=(?:\.\d{1,3}|\]):)\d{1,5}\b/g;
 
 /**
  * What differs from run to run. A line of a head shows such a value as it once was; in a run, every
@@ -12,6 +12,8 @@ const VARYING: { name: string; shape: RegExp }[] = [
   { name: "duration", shape: /\d+\.\d\d ms/ },
   { name: "rate", shape: /\d+ requests\/s/ },
   { name: "process", shape: /(?<=process )\d+/ },
+  { name: "host", shape: /(?<=^host name )\S+/ },
+  { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");

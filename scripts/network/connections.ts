@@ -1,0 +1,188 @@
+#!/usr/bin/env bun
+/**
+ * 1.4 Connections: each TCP or UDP socket of this machine, its two ends, and the program that holds it.
+ * 中文 连接：本机的每个 TCP、UDP 套接字，它的两端，以及持有它的程序。
+ *
+ * terminal 1
+ *   $ bun scripts/tcp/many-requests-server.ts
+ *   listening on 127.0.0.1:10500
+ *   127.0.0.1:50001 connected
+ *   127.0.0.1:50001 > 你好
+ *   127.0.0.1:50001 > exit
+ *   127.0.0.1:50001 hung up
+ *   ^C
+ * terminal 2
+ *   $ bun scripts/tcp/dialog-client.ts
+ *   > 你好
+ *   ok, Processing Request Completion！
+ * terminal 3
+ *   $ bun scripts/network/connections.ts
+ *   proto  state        local            remote           program
+ *   tcp    LISTEN       127.0.0.1:10500  *                1234/bun
+ *   tcp    ESTABLISHED  127.0.0.1:10500  127.0.0.1:50001  1234/bun
+ *   tcp    ESTABLISHED  127.0.0.1:50001  127.0.0.1:10500  1235/bun
+ * terminal 2
+ *   > exit
+ *   ok, Processing Request Completion！
+ *
+ * Python     (none; netstat -tuanp, ss -tuanp)   ->  /proc/net/tcp, tcp6, udp, udp6 and /proc/PID/fd
+ *            AF_INET, AF_INET6                   ->  tcp and udp, tcp6 and udp6
+ *            AF_UNIX                             ->  a path instead of an address and a port (see 3.10)
+ *            SOCK_STREAM, SOCK_DGRAM, SOCK_RAW   ->  node:net (tcp), node:dgram (udp), none (see 5.1)
+ * Watch out  There are three kinds of sockets: a stream (TCP) carries bytes in order, a datagram socket (UDP)
+ *            sends single letters, a raw socket sees the packets of IP itself. Of these, TCP alone has
+ *            states; UNCONN is a UDP socket that writes to anybody.
+ *            One connection on one machine is two lines: each end has a socket of its own.
+ *            Whose sockets they are, you see of your own programs; the administrator sees all.
+ * Try        Look again after the client has gone: TIME_WAIT waits for late packets, and belongs to nobody.
+ *            Compare with ss -tuanp.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readArguments } from "../../lib/arguments.ts";
+import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
+import { Failure } from "../../lib/failure.ts";
+import { formatIp } from "../../lib/ip.ts";
+import { hint, print, visible } from "../../lib/output.ts";
+import { procAddress, procNet } from "../../lib/proc.ts";
+import { run } from "../../lib/run.ts";
+
+/** The states by their numbers in /proc/net (Linux: include/net/tcp_states.h), named as netstat does. */
+const STATES = [
+  "UNKNOWN",
+  "ESTABLISHED",
+  "SYN_SENT",
+  "SYN_RECV",
+  "FIN_WAIT1",
+  "FIN_WAIT2",
+  "TIME_WAIT",
+  "CLOSE",
+  "CLOSE_WAIT",
+  "LAST_ACK",
+  "LISTEN",
+  "CLOSING",
+];
+
+type Endpoint = { address: string; port: number };
+type Owner = { pid: number; name: string };
+
+async function main() {
+  const { listening, json } = await readArguments(import.meta, {
+    flags: {
+      listening: { kind: "switch", help: "only sockets that wait for anybody: LISTEN and UNCONN" },
+      json: {
+        kind: "switch",
+        help:
+          "one document: [{ protocol, family, state, local: { address, port }, remote: the same or null, " +
+          "programs: [{ pid, name }] }]",
+      },
+    },
+  });
+  const tables = ["tcp", "tcp6", "udp", "udp6"].map((proto) => ({ proto, lines: procNet(proto) }));
+  if (!tables[0].lines) {
+    throw new Failure("/proc/net/tcp", "only Linux lists its sockets there", "ENOENT", {
+      hint: "on this system, netstat -an shows them",
+    });
+  }
+  const owners = ownersOfSockets();
+  const sockets = tables
+    .flatMap(({ proto, lines = [] }) => lines.slice(1).map((line) => parse(proto, line)).sort(byPorts))
+    .filter(({ state }) => !listening || state === "LISTEN" || state === "UNCONN")
+    .map((socket) => ({ ...socket, programs: owners.get(socket.inode) ?? [] }));
+
+  if (json) {
+    const shown = sockets.map(({ proto, state, local, remote, programs }) => ({
+      protocol: proto.slice(0, 3),
+      family: proto.endsWith("6") ? "IPv6" : "IPv4",
+      state,
+      local,
+      remote,
+      programs,
+    }));
+    return await print(JSON.stringify(shown, null, 2));
+  }
+  const rows = sockets.map(({ proto, state, local, remote, programs }) => [
+    proto,
+    state,
+    endpoint(local.address, local.port),
+    remote ? endpoint(remote.address, remote.port) : "*",
+    programs.map(({ pid, name }) => `${pid}/${visible(name)}`).join(" "),
+  ]);
+  await table([["proto", "state", "local", "remote", "program"], ...rows]);
+  const foreign = sockets.filter(({ inode, programs }) => inode !== "0" && programs.length === 0).length;
+  if (foreign) {
+    await hint(`${foreign} of these belong to programs that you may not see; the administrator sees more`);
+  }
+}
+
+/**
+ * Reads a line of /proc/net/tcp or udp: `0: 0100007F:2904 00000000:0000 0A ... 0 0 1181 ...`, which is
+ * a number, the local and the remote endpoint, the state, and further on the inode of the socket.
+ */
+function parse(proto: string, words: string[]) {
+  const [, local, remote, state] = words;
+  const name = STATES[parseInt(state, 16)] ?? STATES[0];
+  return {
+    proto,
+    state: proto.startsWith("udp") && name === "CLOSE" ? "UNCONN" : name,
+    local: parseEndpoint(local),
+    remote: isNobody(parseEndpoint(remote)) ? null : parseEndpoint(remote),
+    inode: words[9],
+  };
+}
+
+/** `0100007F:2904` is 127.0.0.1:10500: the port is written as a number, the address as it lies in memory. */
+function parseEndpoint(text: string): Endpoint {
+  const [address, port] = text.split(":");
+  return { address: formatIp(procAddress(address)), port: parseInt(port, 16) };
+}
+
+type Ends = { local: Endpoint; remote: Endpoint | null };
+
+function byPorts(a: Ends, b: Ends): number {
+  return a.local.port - b.local.port || (a.remote?.port ?? 0) - (b.remote?.port ?? 0);
+}
+
+function isNobody({ address, port }: Endpoint): boolean {
+  return port === 0 && isEveryAddress(address);
+}
+
+/** Which programs hold which sockets, by inode: their open files are links such as `socket:[1181]`. */
+function ownersOfSockets(): Map<string, Owner[]> {
+  const owners = new Map<string, Owner[]>();
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const links = attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []; // not ours, or ended by now
+    const targets = links.map((fd) => attempt(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? "");
+    for (const target of new Set(targets)) {
+      const [, inode] = /^socket:\[(\d+)\]$/.exec(target) ?? [];
+      if (!inode) continue;
+      owners.set(inode, [...owners.get(inode) ?? [], { pid: Number(pid), name: programName(pid) }]);
+    }
+  }
+  return owners;
+}
+
+/** The name that a program was started by, without its folder; a program can change it. */
+function programName(pid: string): string {
+  const command = attempt(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "";
+  return command.split("\0")[0].replace(/.*\//, "") || "?";
+}
+
+function attempt<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}
+
+/** Prints rows with columns as wide as their longest value. */
+async function table(rows: string[][]): Promise<void> {
+  const widths = rows[0].map((_, column) =>
+    rows.reduce((most, row) => Math.max(most, row[column].length), 0)
+  );
+  for (const row of rows) {
+    await print(row.map((value, column) => value.padEnd(widths[column])).join("  ").trimEnd());
+  }
+}
+
+if (import.meta.main) run("client", main);

@@ -1,0 +1,42 @@
+/** Networks of their own: a test makes one, and nobody else is in it. Linux, no root needed. */
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { Mismatch, play } from "./engine.ts";
+import { find, type Lesson } from "./lessons.ts";
+import { type Program, type Runtime, start } from "./program.ts";
+
+/** Whether this machine lets us make one. A test that needs it says `(needs unshare and ip)`. */
+export const CAN_BE_ALONE = spawnSync("unshare", ["-Urnm", "ip", "link"]).status === 0;
+
+/** Starts a shell script in a network that has a loopback card, up, and nothing else. */
+export function startAlone(shell: string, words: string[] = []): Program {
+  const prepare = "set -e; ip link set lo up; mount -t sysfs sysfs /sys";
+  return start(["unshare", "-Urnm", "sh", "-c", `${prepare}\n${shell}`, "sh", ...words], { limit: 30_000 });
+}
+
+/** The lessons that show all of a machine's network: their heads are true in a network of their own. */
+export const ALONE = ["scripts/network/connections.ts", "scripts/network/interfaces.ts"];
+
+/**
+ * Plays a head as `play` does, but in a network of its own, with the ports that it shows.
+ * @throws Mismatch
+ */
+export async function playAlone(
+  { path }: Lesson,
+  server: Runtime = "bun",
+  client: Runtime = "bun",
+): Promise<void> {
+  await using program = startAlone('exec "$@"', ["bun", import.meta.path, path, server, client]);
+  const { code, stderr } = await program.result();
+  if (code !== 0) throw new Mismatch(stderr);
+}
+
+if (import.meta.main) {
+  const [path, server, client] = process.argv.slice(2);
+  try {
+    await play(find(path)[0].head, { server: server as Runtime, client: client as Runtime, asWritten: true });
+  } catch (error) {
+    console.error(error instanceof Mismatch ? error.message : error);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,165 @@
+/** 1.4 against `ss -Htuan`, in a network of its own, where nothing changes in between. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import { ALONE, CAN_BE_ALONE, playAlone, startAlone } from "../alone.ts";
+import { find } from "../lessons.ts";
+import { type Runtime, RUNTIMES, script, start } from "../program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+
+const ALL = Object.keys(RUNTIMES) as Runtime[];
+const HAS_SS = CAN_BE_ALONE && spawnSync("ss", ["-Htuan"]).status === 0;
+const IS_LINUX = process.platform === "linux";
+
+type End = { address: string; port: number };
+type Connection = {
+  protocol: string;
+  family: string;
+  state: string;
+  local: End;
+  remote: End | null;
+  programs: { pid: number; name: string }[];
+};
+
+/** `tcp ESTAB 0 0 [::1%lo]:80 *:* users:(("bun",pid=7,fd=3))` in one form, ours in the same. */
+function ofSs(line: string): string {
+  const [protocol, state, , , local, remote, users = ""] = line.split(/\s+/);
+  const end = (text: string) => text.replace(/%\w+/, "").replace(/^\*:/, "[::]:");
+  const pids = Array.from(users.matchAll(/pid=(\d+)/g), ([, pid]) => pid);
+  const known = state.replace("ESTAB", "ESTABLISHED").replace("FIN-WAIT-", "FIN_WAIT").replace("-", "_");
+  return [protocol, known, end(local), end(remote), [...new Set(pids)]].join(" ");
+}
+
+function ofOurs({ protocol, family, state, local, remote, programs }: Connection): string {
+  const end = ({ address, port }: End) =>
+    `${family === "IPv6" ? `[${address}]` : address}:${port === 0 ? "*" : port}`;
+  const nobody = { address: family === "IPv6" ? "::" : "0.0.0.0", port: 0 };
+  return [protocol, state, end(local), end(remote ?? nobody), programs.map(({ pid }) => pid)].join(" ");
+}
+
+test.skipIf(!HAS_SS)(
+  "every socket, its ends, its state, its program: as ss has them (needs unshare, ip, ss)",
+  async () => {
+    const ours = ALL.map((runtime) => `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts --json`);
+    const look = [
+      ...["ss -Htuanp", "echo", "ss -Htulnp", "echo"],
+      ...ours.flatMap((command) => [command, `${command} --listening`]).map((c) =>
+        `${c} | tr -d '\\n'; echo`
+      ),
+    ];
+    await using program = startAlone(
+      `ip addr add fd01:203:405:607:809:a0b:c0d:e0f/128 dev lo nodad
+     exec bun tests/network/sockets.ts "$1"`,
+      [look.join("\n")],
+    );
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const [all, listening, json] = stdout.split("\n\n");
+    const expected = [all, listening].map((text) => text.split("\n").map(ofSs).sort());
+    for (const state of ["LISTEN", "ESTABLISHED", "FIN_WAIT2", "CLOSE_WAIT", "TIME_WAIT", "UNCONN"]) {
+      expect(expected[0].join("\n")).toContain(` ${state} `);
+    }
+    const found = json.trim().split("\n").map((line) =>
+      (JSON.parse(line) as Connection[]).map(ofOurs).sort()
+    );
+    expect(found.length).toBe(2 * ALL.length);
+    for (const [at, sockets] of found.entries()) expect(sockets).toEqual(expected[at % 2]);
+  },
+);
+
+for (const path of ALONE) {
+  test.skipIf(!CAN_BE_ALONE)(`the head of ${path} (needs unshare and ip)`, async () => {
+    const [lesson] = find(path);
+    for (const runtime of ALL) await playAlone(lesson, runtime, runtime);
+  });
+}
+
+test.skipIf(!CAN_BE_ALONE)(
+  "the name of a program does not drive the terminal (needs unshare and ip)",
+  async () => {
+    await using program = startAlone(`
+    folder=$(mktemp -d)
+    mkfifo $folder/ready
+    bash -c 'exec -a "$(printf "red\\033[31m")" "$0" -e "
+      require(\\"net\\").createServer().listen(7890, \\"127.0.0.1\\", () => console.log(\\"ready\\"));
+    "' "$(which bun)" > $folder/ready &
+    trap "kill $!; rm -r $folder" EXIT
+    read ready < $folder/ready
+    bun scripts/network/connections.ts`);
+    const { code, stdout } = await program.result();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^tcp +LISTEN +127\.0\.0\.1:7890 +\* +\d+\/red\\x1b\[31m$/m);
+    expect(stdout).not.toContain("\x1b");
+  },
+);
+
+test.skipIf(!CAN_BE_ALONE)(
+  "programs of others are not seen, which a hint tells (needs unshare and ip)",
+  async () => {
+    await using server = script("tcp/server", ["--port", "0"]);
+    const port = await server.port();
+    for (const runtime of ALL) {
+      const words = ["unshare", "-U", ...RUNTIMES[runtime], "scripts/network/connections.ts"];
+      await using program = start(words);
+      const { code, stdout, stderr } = await program.result();
+      expect(code).toBe(0);
+      expect(stdout).toMatch(new RegExp(`^tcp +LISTEN +127\\.0\\.0\\.1:${port} +\\*$`, "m"));
+      expect(stderr).toMatch(/^hint: \d+ of these belong to programs that you may not see; /);
+    }
+  },
+);
+
+test.skipIf(!CAN_BE_ALONE)("a machine without connections (needs unshare and ip)", async () => {
+  await using program = startAlone(
+    "bun scripts/network/connections.ts; bun scripts/network/connections.ts --json --listening",
+  );
+  const { code, stdout, stderr } = await program.result();
+  expect({ code, stdout, stderr }).toEqual({
+    code: 0,
+    stdout: "proto  state  local  remote  program\n[]\n",
+    stderr: "",
+  });
+});
+
+test.skipIf(!CAN_BE_ALONE)("a system without /proc/net (needs unshare and ip)", async () => {
+  for (const runtime of ALL) {
+    const command = `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts`;
+    await using program = startAlone(`mount -t tmpfs none /proc/$$/net\nexec ${command}`);
+    const { code, stdout, stderr } = await program.result();
+    expect({ runtime, code, stdout, stderr }).toEqual({
+      runtime,
+      code: 1,
+      stdout: "",
+      stderr: "error: /proc/net/tcp: only Linux lists its sockets there (ENOENT)\n" +
+        "hint: on this system, netstat -an shows them\n",
+    });
+  }
+});
+
+test.skipIf(!IS_LINUX)("a server of the course, with its program (needs Linux)", async () => {
+  await using server = script("tcp/server", ["--port", "0", "--host", "::1"]);
+  const port = await server.port();
+  await using program = script("network/connections", ["--json", "--listening"]);
+  const { code, stdout } = await program.result();
+  expect(code).toBe(0);
+  const found = (JSON.parse(stdout) as Connection[]).filter(({ local }) => local.port === port);
+  expect(found).toEqual([{
+    protocol: "tcp",
+    family: "IPv6",
+    state: "LISTEN",
+    local: { address: "::1", port },
+    remote: null,
+    programs: [{ pid: server.pid, name: "bun" }],
+  }]);
+});
+
+test("a flag that does not exist, a word too many", async () => {
+  for (
+    const [word, why] of [["--port", "unknown flag"], ["-l", "unknown flag"], ["tcp", "a word too many"]]
+  ) {
+    await using program = script("network/connections", [word]);
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toStartWith(`error: ${word}: ${why} (EINVAL)\n`);
+  }
+});

@@ -1,0 +1,184 @@
+/** 1.1 against `ip -json addr`, and on machines that miss something. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { spawnSync } from "node:child_process";
+import { hostname } from "node:os";
+import { CAN_BE_ALONE, startAlone } from "../alone.ts";
+import { type Runtime, RUNTIMES, script } from "../program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+
+const ALL = Object.keys(RUNTIMES) as Runtime[];
+const HAS_IP = spawnSync("ip", ["-json", "addr"]).status === 0;
+
+type Card = {
+  name: string;
+  mac: string | null;
+  loopback: boolean;
+  addresses: { family: string; address: string; prefix: number; network: string; broadcast: string | null }[];
+};
+
+type IpCard = {
+  ifname: string;
+  address?: string;
+  flags: string[];
+  addr_info: { local: string; prefixlen: number; broadcast?: string }[];
+};
+
+/** What we say and what `ip` says, as far as both say it: who has which address, and all about the card. */
+function ofOurs(json: string) {
+  const { cards } = JSON.parse(json) as { cards: Card[] };
+  return cards.map(({ name, mac, loopback, addresses }) => ({
+    name,
+    mac,
+    loopback,
+    addresses: addresses.map(({ address, prefix }) => `${address}/${prefix}`).sort(),
+  }));
+}
+
+function ofIp(json: string) {
+  return (JSON.parse(json) as IpCard[]).map(({ ifname, address, flags, addr_info }) => ({
+    name: ifname,
+    mac: address === undefined || address === "00:00:00:00:00:00" ? null : address,
+    loopback: flags.includes("LOOPBACK"),
+    addresses: flags.includes("UP")
+      ? addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`).sort()
+      : [],
+  }));
+}
+
+/** Runs commands in a network of its own: what `ip` says there, then what each runtime says. */
+async function alone(shell: string): Promise<{ ip: string; ours: string[]; stderr: string }> {
+  const one = (command: string) => `${command} scripts/network/interfaces.ts --json | tr -d '\\n'; echo`;
+  const commands = ALL.map((runtime) => one(RUNTIMES[runtime].join(" ")));
+  await using program = startAlone([shell, "ip -json addr", ...commands].join("\n"));
+  const { code, stdout, stderr } = await program.result();
+  expect(code, stderr).toBe(0);
+  const [ip, ...ours] = stdout.trim().split("\n");
+  expect(ours).toHaveLength(ALL.length);
+  return { ip, ours, stderr };
+}
+
+for (const runtime of ALL) {
+  test.skipIf(!HAS_IP)(
+    `the cards of this machine are those of ip addr, on ${runtime} (needs ip)`,
+    async () => {
+      const before = spawnSync("ip", ["-json", "addr"], { encoding: "utf8" }).stdout;
+      await using program = script("network/interfaces", ["--json"], { runtime });
+      const { code, stdout, stderr } = await program.result();
+      expect(stderr).toBe("");
+      expect(code).toBe(0);
+      expect(ofOurs(stdout)).toEqual(ofIp(before));
+      expect(JSON.parse(stdout).hostname).toBe(hostname());
+    },
+  );
+}
+
+test.skipIf(!CAN_BE_ALONE)("many addresses on one card (needs unshare and ip)", async () => {
+  const { ip, ours } = await alone(`
+    ip addr add 10.1.2.3/20 brd + dev lo
+    ip addr add 10.7.0.1/24 brd + dev lo label lo:1
+    ip addr add 10.8.0.1/31 dev lo
+    ip addr add 10.8.1.1/32 dev lo
+    ip addr add 2001:db8::1:0:0:1/48 dev lo nodad
+    ip addr add fe80::7/64 dev lo nodad`);
+  for (const json of ours) {
+    expect(ofOurs(json)).toEqual(ofIp(ip));
+    expect(json).toBe(ours[0]); // the same answer on all three
+    const [{ addresses }] = (JSON.parse(json) as { cards: Card[] }).cards;
+    const found = Object.fromEntries(
+      addresses.map(({ address, network, broadcast }) => [address, [network, broadcast]]),
+    );
+    expect(found).toEqual({
+      "127.0.0.1": ["127.0.0.0", "127.255.255.255"],
+      "10.1.2.3": ["10.1.0.0", "10.1.15.255"],
+      "10.7.0.1": ["10.7.0.0", "10.7.0.255"],
+      "10.8.0.1": ["10.8.0.0", null], // RFC 3021: a line of two has no broadcast
+      "10.8.1.1": ["10.8.1.1", null],
+      "::1": ["::1", null],
+      "2001:db8::1:0:0:1": ["2001:db8::", null],
+      "fe80::7": ["fe80::", null],
+    });
+    for (const { local, broadcast } of (JSON.parse(ip) as IpCard[])[0].addr_info) {
+      if (broadcast) expect(found[local][1]).toBe(broadcast);
+    }
+  }
+});
+
+const HAS_VETH = CAN_BE_ALONE &&
+  spawnSync("unshare", ["-Urn", "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"]).status ===
+    0;
+
+test.skipIf(!HAS_VETH)(
+  "cards without a carrier, and cards that are down (needs unshare, ip and veth)",
+  async () => {
+    const { ip, ours } = await alone(`
+    ip link add v0 type veth peer name v1
+    ip addr add 172.17.0.1/16 brd + dev v0
+    ip addr add 172.17.0.9/16 brd + dev v0
+    ip addr add fd17::1/64 dev v0 nodad
+    ip addr add 172.17.3.4/32 dev lo
+    ip link set v0 up
+    ip link add v2 type veth peer name v3
+    ip addr add 172.18.0.1/16 brd + dev v2`);
+    expect(ip).toContain("NO-CARRIER");
+    for (const json of ours) {
+      expect(ofOurs(json)).toEqual(ofIp(ip));
+      const v0 = ofOurs(json).find(({ name }) => name === "v0");
+      expect(v0?.addresses).toEqual(["172.17.0.1/16", "172.17.0.9/16", "fd17::1/64"]);
+      const v2 = ofOurs(json).find(({ name }) => name === "v2");
+      expect(v2?.addresses).toEqual([]);
+      expect(v2?.mac).toMatch(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/);
+    }
+  },
+);
+
+test.skipIf(!HAS_VETH)(
+  "the name of a card does not drive the terminal (needs unshare, ip and veth)",
+  async () => {
+    await using program = startAlone(`
+    ip link add "$(printf 'v\\033[31m')" type veth peer name v1
+    bun scripts/network/interfaces.ts`);
+    const { code, stdout } = await program.result();
+    expect(code).toBe(0);
+    expect(stdout).toContain("v\\x1b[31m  MAC ");
+    expect(stdout).not.toContain("\x1b");
+  },
+);
+
+const only = "IPv4 127.0.0.1/8  network 127.0.0.0  broadcast 127.255.255.255";
+
+for (
+  const { name, prepare, lines } of [
+    {
+      name: "the loopback card alone, down and without an address",
+      prepare: "ip link set lo down",
+      lines: "lo  loopback\n  no address\n",
+    },
+    {
+      name: "a machine without IPv6",
+      prepare: "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6",
+      lines: `lo  loopback\n  ${only}\n`,
+    },
+    {
+      name: "a system without /proc/net: what the runtime lists",
+      prepare: "ip addr del ::1/128 dev lo; mount -t tmpfs none /proc/$$/net",
+      lines: `lo  loopback\n  ${only}\n`,
+    },
+  ]
+) {
+  test.skipIf(!CAN_BE_ALONE)(`${name} (needs unshare and ip)`, async () => {
+    for (const runtime of ALL) {
+      const command = `${RUNTIMES[runtime].join(" ")} scripts/network/interfaces.ts`;
+      await using program = startAlone(`${prepare}\nexec ${command}`);
+      const stdout = `host name ${hostname()}\n${lines}`;
+      expect(await program.result()).toEqual({ code: 0, stdout, stderr: "" });
+    }
+  });
+}
+
+test("a word is a word too many", async () => {
+  await using program = script("network/interfaces", ["eth0"]);
+  const { code, stdout, stderr } = await program.result();
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toStartWith("error: eth0: a word too many (EINVAL)\n");
+});
