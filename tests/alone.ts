@@ -14,18 +14,22 @@ export function startAlone(shell: string, words: string[] = []): Program {
   return start(["unshare", "-Urnm", "sh", "-c", `${prepare}\n${shell}`, "sh", ...words], { limit: 30_000 });
 }
 
+/** What runs the programs that serve, and what runs the others. */
+export type Cell = { server?: Runtime; client?: Runtime };
+
 /** The lessons that show all of a machine's network: their heads are true in a network of their own. */
 export const ALONE = ["scripts/network/connections.ts", "scripts/network/interfaces.ts"];
 
+/** Whether the head of a lesson can be played here. */
+export const canPlay = ({ path }: Lesson) => CAN_BE_ALONE || !ALONE.includes(path);
+
 /**
- * Plays a head as `play` does, but in a network of its own, with the ports that it shows.
+ * Plays the head of a lesson; one that shows all of the network, in a network of its own.
  * @throws Mismatch
  */
-export async function playAlone(
-  { path }: Lesson,
-  server: Runtime = "bun",
-  client: Runtime = "bun",
-): Promise<void> {
+export async function playLesson({ path, head }: Lesson, cell: Cell = {}): Promise<void> {
+  if (!ALONE.includes(path)) return await play(head, cell);
+  const { server = "bun", client = "bun" } = cell;
   await using program = startAlone('exec "$@"', ["bun", import.meta.path, path, server, client]);
   const { code, stderr } = await program.result();
   if (code !== 0) throw new Mismatch(stderr);

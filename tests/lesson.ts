@@ -1,6 +1,7 @@
 /** `make lessons` lists the lessons; `make lesson L=2.1` plays one live, its terminals side by side. */
 import process from "node:process";
-import { chalk } from "zx";
+import { $, chalk } from "zx";
+import { ALONE } from "./alone.ts";
 import { columns } from "./columns.ts";
 import { Mismatch, play } from "./engine.ts";
 import { find, lessons } from "./lessons.ts";
@@ -20,6 +21,10 @@ if (found.length === 0) {
 }
 for (const { path, head } of found) {
   console.log(`\n${chalk.bold(`${head.number} ${head.title}`)}: ${head.idea}\n${chalk.dim(path)}\n`);
+  if (ALONE.includes(path)) { // what it shows is this machine's own: nothing to compare it with
+    await $({ stdio: "inherit" })`bun ${path}`;
+    continue;
+  }
   const last = Math.max(...head.sections.map(({ terminal }) => terminal));
   const titles = Array.from({ length: last }, (_, index) => `terminal ${index + 1}`);
   try {
