@@ -55,6 +55,14 @@ const SCRIPTS: Record<string, Script> = {
   "unix/client": { kind: "other" },
   "apps/download-server": { kind: "tcp server", words: ["--root", "."] },
   "apps/download-client": { kind: "tcp client", words: ["some-file"] },
+  "tcp/servers/sequential": { kind: "tcp server" },
+  "tcp/servers/event-loop": { kind: "tcp server" },
+  "tcp/servers/worker-threads": { kind: "tcp server" },
+  "tcp/servers/processes": { kind: "tcp server" },
+  "tcp/servers/bun-listen": { kind: "tcp server" },
+  "tcp/load": { kind: "other" },
+  "unix/server": { kind: "other" },
+  "unix/client": { kind: "other" },
 };
 
 const LESSONS = lessons().map(({ path, head }) => ({ name: path.replace(/^scripts\/|\.ts$/g, ""), head }));

@@ -16,6 +16,12 @@ export type Difference = {
 };
 
 export const DIFFERENCES: Difference[] = [
+  ...(["node", "deno"] as const).map((server) => ({
+    lesson: "scripts/tcp/servers/bun-listen.ts",
+    server,
+    mismatch: /only Bun has it \(ENOSYS\)/,
+    reason: "Bun.listen is a call of Bun alone",
+  })),
   {
     lesson: "scripts/udp/broadcast-send.ts",
     client: "deno",
