@@ -3,9 +3,8 @@ import { expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Runtime, RUNTIMES, script, start } from "./program.ts";
+import { EVERYWHERE, type Runtime, RUNTIMES, script, start } from "./program.ts";
 
-const RUNTIME_NAMES = Object.keys(RUNTIMES) as Runtime[];
 const hasPython = Bun.which("python3") !== null;
 const hasSs = Bun.which("ss") !== null;
 
@@ -88,7 +87,7 @@ function table(stdout: string): Map<string, { typescript: string; now: string }>
   return rows;
 }
 
-for (const runtime of RUNTIME_NAMES) {
+for (const runtime of EVERYWHERE) {
   for (const [host, encoding] of [["127.0.0.1", "utf-8"], ["::1", "gbk"]]) {
     test.skipIf(!hasPython)(
       `what Python's calls do, ${runtime}, ${host}, ${encoding} (needs python3)`,
@@ -160,7 +159,7 @@ console.log("listening on 127.0.0.1:" + server.address().port);
 console.log("listening on 127.0.0.1:" + udp.address().port);
 `;
 
-for (const runtime of RUNTIME_NAMES) {
+for (const runtime of EVERYWHERE) {
   test.skipIf(!hasSs)(`what the kernel has of listen and setsockopt, ${runtime} (needs ss)`, async () => {
     const folder = await mkdtemp(join(tmpdir(), "kernel-"));
     try {

@@ -1,13 +1,11 @@
 /** 1.4 against `ss -Htuan`, in a network of its own, where nothing changes in between. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { ALONE, CAN_BE_ALONE, playAlone, startAlone } from "../alone.ts";
-import { find } from "../lessons.ts";
-import { type Runtime, RUNTIMES, script, start } from "../program.ts";
+import { CAN_BE_ALONE, startAlone } from "../alone.ts";
+import { EVERYWHERE, RUNTIMES, script, start } from "../program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
-const ALL = Object.keys(RUNTIMES) as Runtime[];
 const HAS_SS = CAN_BE_ALONE && spawnSync("ss", ["-Htuan"]).status === 0;
 const IS_LINUX = process.platform === "linux";
 
@@ -40,7 +38,9 @@ function ofOurs({ protocol, family, state, local, remote, programs }: Connection
 test.skipIf(!HAS_SS)(
   "every socket, its ends, its state, its program: as ss has them (needs unshare, ip, ss)",
   async () => {
-    const ours = ALL.map((runtime) => `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts --json`);
+    const ours = EVERYWHERE.map((runtime) =>
+      `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts --json`
+    );
     const look = [
       ...["ss -Htuanp", "echo", "ss -Htulnp", "echo"],
       ...ours.flatMap((command) => [command, `${command} --listening`]).map((c) =>
@@ -62,17 +62,10 @@ test.skipIf(!HAS_SS)(
     const found = json.trim().split("\n").map((line) =>
       (JSON.parse(line) as Connection[]).map(ofOurs).sort()
     );
-    expect(found.length).toBe(2 * ALL.length);
+    expect(found.length).toBe(2 * EVERYWHERE.length);
     for (const [at, sockets] of found.entries()) expect(sockets).toEqual(expected[at % 2]);
   },
 );
-
-for (const path of ALONE) {
-  test.skipIf(!CAN_BE_ALONE)(`the head of ${path} (needs unshare and ip)`, async () => {
-    const [lesson] = find(path);
-    for (const runtime of ALL) await playAlone(lesson, runtime, runtime);
-  });
-}
 
 test.skipIf(!CAN_BE_ALONE)(
   "the name of a program does not drive the terminal (needs unshare and ip)",
@@ -98,7 +91,7 @@ test.skipIf(!CAN_BE_ALONE)(
   async () => {
     await using server = script("tcp/server", ["--port", "0"]);
     const port = await server.port();
-    for (const runtime of ALL) {
+    for (const runtime of EVERYWHERE) {
       const words = ["unshare", "-U", ...RUNTIMES[runtime], "scripts/network/connections.ts"];
       await using program = start(words);
       const { code, stdout, stderr } = await program.result();
@@ -122,7 +115,7 @@ test.skipIf(!CAN_BE_ALONE)("a machine without connections (needs unshare and ip)
 });
 
 test.skipIf(!CAN_BE_ALONE)("a system without /proc/net (needs unshare and ip)", async () => {
-  for (const runtime of ALL) {
+  for (const runtime of EVERYWHERE) {
     const command = `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts`;
     await using program = startAlone(`mount -t tmpfs none /proc/$$/net\nexec ${command}`);
     const { code, stdout, stderr } = await program.result();

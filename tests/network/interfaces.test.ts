@@ -3,11 +3,10 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
 import { CAN_BE_ALONE, startAlone } from "../alone.ts";
-import { type Runtime, RUNTIMES, script } from "../program.ts";
+import { EVERYWHERE, RUNTIMES, script } from "../program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
-const ALL = Object.keys(RUNTIMES) as Runtime[];
 const HAS_IP = spawnSync("ip", ["-json", "addr"]).status === 0;
 
 type Card = {
@@ -49,16 +48,16 @@ function ofIp(json: string) {
 /** Runs commands in a network of its own: what `ip` says there, then what each runtime says. */
 async function alone(shell: string): Promise<{ ip: string; ours: string[]; stderr: string }> {
   const one = (command: string) => `${command} scripts/network/interfaces.ts --json | tr -d '\\n'; echo`;
-  const commands = ALL.map((runtime) => one(RUNTIMES[runtime].join(" ")));
+  const commands = EVERYWHERE.map((runtime) => one(RUNTIMES[runtime].join(" ")));
   await using program = startAlone([shell, "ip -json addr", ...commands].join("\n"));
   const { code, stdout, stderr } = await program.result();
   expect(code, stderr).toBe(0);
   const [ip, ...ours] = stdout.trim().split("\n");
-  expect(ours).toHaveLength(ALL.length);
+  expect(ours).toHaveLength(EVERYWHERE.length);
   return { ip, ours, stderr };
 }
 
-for (const runtime of ALL) {
+for (const runtime of EVERYWHERE) {
   test.skipIf(!HAS_IP)(
     `the cards of this machine are those of ip addr, on ${runtime} (needs ip)`,
     async () => {
@@ -167,7 +166,7 @@ for (
   ]
 ) {
   test.skipIf(!CAN_BE_ALONE)(`${name} (needs unshare and ip)`, async () => {
-    for (const runtime of ALL) {
+    for (const runtime of EVERYWHERE) {
       const command = `${RUNTIMES[runtime].join(" ")} scripts/network/interfaces.ts`;
       await using program = startAlone(`${prepare}\nexec ${command}`);
       const stdout = `host name ${hostname()}\n${lines}`;

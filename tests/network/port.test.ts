@@ -5,11 +5,9 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { CAN_BE_ALONE, startAlone } from "../alone.ts";
-import { type Runtime, RUNTIMES, script } from "../program.ts";
+import { EVERYWHERE, type Runtime, RUNTIMES, script } from "../program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
-
-const ALL = Object.keys(RUNTIMES) as Runtime[];
 
 type Answer = {
   port: number;
@@ -69,7 +67,7 @@ test.skipIf(GETENT.length === 0)("ports by service, and by alias (needs getent a
   expect(answers.map(({ port }) => port)).toEqual(expected);
 });
 
-for (const runtime of ALL) {
+for (const runtime of EVERYWHERE) {
   test(`a port that is held is taken, on ${runtime}`, async () => {
     for (const host of ["127.0.0.1", "::"]) {
       await using server = createServer();
@@ -117,14 +115,14 @@ test.skipIf(!CAN_BE_ALONE)(
   "each protocol has ports of its own, in IPv4 and IPv6 (needs unshare and ip)",
   async () => {
     const words = "7001 7002 7003 7004 8001 8002 8003 8004 9001";
-    const look = ALL.map((runtime) =>
+    const look = EVERYWHERE.map((runtime) =>
       `${RUNTIMES[runtime].join(" ")} scripts/network/port.ts --json ${words} | tr -d '\\n'; echo`
     );
     await using program = startAlone('exec bun tests/network/hold.ts "$1"', [look.join("\n")]);
     const { code, stdout, stderr } = await program.result();
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const found = stdout.trim().split("\n").map((line) => JSON.parse(line) as Answer[]);
-    expect(found.length).toBe(ALL.length);
+    expect(found.length).toBe(EVERYWHERE.length);
     for (const answers of found) {
       const states = Object.fromEntries(answers.map(({ port, tcp, udp }) => [port, `${tcp} ${udp}`]));
       const [tcp, udp] = ["taken free", "free taken"];
@@ -140,7 +138,7 @@ test.skipIf(!CAN_BE_ALONE)(
 test.skipIf(!CAN_BE_ALONE)(
   "without words: a port of the system's choice, twice (needs unshare and ip)",
   async () => {
-    for (const runtime of ALL) {
+    for (const runtime of EVERYWHERE) {
       const command = `${RUNTIMES[runtime].join(" ")} scripts/network/port.ts`;
       await using program = startAlone(`${command}; ${command} --json`);
       const { code, stdout, stderr } = await program.result();
@@ -182,7 +180,7 @@ test("what a person reads", async () => {
 
 test("wrong ports, unknown services: each is told, and the others are answered", async () => {
   const wrong = ["65536", "99999999999999999999", "1.5", "1-1024", ""];
-  for (const runtime of ALL) {
+  for (const runtime of EVERYWHERE) {
     const { code, stderr, answers } = await ask([...wrong, "61235"], runtime);
     expect(stderr).toBe(
       wrong.map((word) => `error: ${word || '""'}: a port is a whole number from 0 to 65535 (EINVAL)\n`)
