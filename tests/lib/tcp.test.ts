@@ -1,0 +1,200 @@
+/** What TCP sockets need beside the calls: back-pressure, goodbyes, and errors that end nobody. */
+import { describe, expect, jest, test } from "bun:test";
+import { EventEmitter, once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
+
+const never = new AbortController().signal;
+
+/** Two connected sockets of this program. */
+async function pair() {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const near = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1" });
+  const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]) as [
+    [Socket],
+    unknown,
+  ];
+  near.on("error", () => {});
+  far.on("error", () => {});
+  const end = () => {
+    near.destroy();
+    far.destroy();
+    server.close();
+  };
+  return { near, far, [Symbol.dispose]: end };
+}
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function readAll(socket: Socket): Promise<string> {
+  let text = "";
+  for await (const chunk of socket) text += chunk;
+  return text;
+}
+
+describe("sendAll", () => {
+  test("resolves when the system has taken all, and not before the peer reads", async () => {
+    using sockets = await pair();
+    let isTaken = false;
+    const sending = sendAll(sockets.near, Buffer.alloc(32_000_000)).then(() => (isTaken = true));
+    await wait(200);
+    expect(isTaken).toBe(false);
+    let received = 0;
+    sockets.far.on("data", (chunk) => (received += chunk.length)).resume();
+    await sending;
+    sockets.near.end();
+    await once(sockets.far, "end");
+    expect(received).toBe(32_000_000);
+  });
+
+  test("resolves though nobody reads, when the system has room for it", async () => {
+    using sockets = await pair();
+    await sendAll(sockets.near, Buffer.from("hello"));
+  });
+
+  test("a connection that breaks meanwhile is an error", async () => {
+    using sockets = await pair();
+    const sending = sendAll(sockets.near, Buffer.alloc(32_000_000));
+    sockets.far.resetAndDestroy();
+    const error = await sending.then(() => undefined, (error) => error);
+    expect(error.code).toBeOneOf(["ECONNRESET", "EPIPE"]);
+  });
+});
+
+/** A socket that is only what hangUp and limitIdle touch. */
+function fake() {
+  const calls: string[] = [];
+  const socket = Object.assign(new EventEmitter(), {
+    destroyed: false,
+    bytesRead: 0,
+    bytesWritten: 0,
+    remoteAddress: "127.0.0.1",
+    remotePort: 50001,
+    end: () => calls.push("end"),
+    resume: () => calls.push("resume"),
+    destroy: (error?: Error) => {
+      calls.push(`destroy ${error?.message ?? ""}`.trim());
+      socket.destroyed = true;
+    },
+  });
+  return { calls, fields: socket, socket: socket as unknown as Socket };
+}
+
+describe("hangUp", () => {
+  test("a peer that never hangs up is left after 5 s", () => {
+    jest.useFakeTimers();
+    try {
+      const { calls, socket } = fake();
+      hangUp(socket);
+      jest.advanceTimersByTime(4999);
+      expect(calls).toEqual(["end", "resume"]);
+      jest.advanceTimersByTime(1);
+      expect(calls).toEqual(["end", "resume", "destroy"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("a peer that hangs up is not waited for", () => {
+    jest.useFakeTimers();
+    try {
+      const { calls, socket } = fake();
+      hangUp(socket);
+      socket.emit("close");
+      expect(jest.getTimerCount()).toBe(0);
+      jest.advanceTimersByTime(10_000);
+      expect(calls).toEqual(["end", "resume"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("a socket that is closed already is left alone", () => {
+    const { calls, fields, socket } = fake();
+    fields.destroyed = true;
+    hangUp(socket);
+    expect(calls).toEqual([]);
+  });
+
+  test("the last words arrive, though bytes of the peer lie unread", async () => {
+    using sockets = await pair();
+    await sendAll(sockets.near, Buffer.alloc(500_000));
+    await sendAll(sockets.far, Buffer.from("goodbye"));
+    hangUp(sockets.far);
+    expect(await readAll(sockets.near)).toBe("goodbye");
+  });
+});
+
+describe("limitIdle", () => {
+  test("a silent peer is hung up on, one that sends or takes a byte is not", () => {
+    jest.useFakeTimers();
+    try {
+      const { calls, fields, socket } = fake();
+      limitIdle(socket, 60_000);
+      for (let step = 0; step < 10; step++) {
+        jest.advanceTimersByTime(45_000);
+        if (step % 2) fields.bytesRead++;
+        else fields.bytesWritten++;
+      }
+      expect(calls).toEqual([]);
+      jest.advanceTimersByTime(75_000);
+      expect(calls[0]).toBe("destroy 127.0.0.1:50001: silent for 60 seconds (ETIMEDOUT)");
+      socket.emit("close");
+      expect(jest.getTimerCount()).toBe(0);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+});
+
+describe("survive", () => {
+  test("a stop says goodbye, or resets, as the lesson wants it", async () => {
+    for (const ending of ["close", "reset"] as const) {
+      using sockets = await pair();
+      const stop = new AbortController();
+      survive(sockets.far, stop.signal, ending);
+      const reading = readAll(sockets.near).then(() => "end", (error) => error.code);
+      stop.abort();
+      expect(await reading).toBe(ending === "reset" ? "ECONNRESET" : "end");
+    }
+  });
+
+  test("an error ends nobody, and neither does the end of await using", async () => {
+    using sockets = await pair();
+    {
+      await using socket = survive(sockets.near, never);
+      socket.destroy(new Error("broken"));
+      await once(socket, "close").catch(() => {});
+    }
+    expect(sockets.near.errored?.message).toBe("broken");
+  });
+
+  test("a closed socket is forgotten: a stop does not touch it", async () => {
+    using sockets = await pair();
+    const stop = new AbortController();
+    let removed = 0;
+    const remove = stop.signal.removeEventListener.bind(stop.signal);
+    stop.signal.removeEventListener = (...words: Parameters<typeof remove>) => {
+      removed++;
+      remove(...words);
+    };
+    survive(sockets.near, stop.signal);
+    sockets.near.destroy();
+    await once(sockets.near, "close");
+    expect(removed).toBe(1);
+  });
+
+  test("the name of a peer is known after it has gone", async () => {
+    using sockets = await pair();
+    const name = peerName(sockets.near);
+    expect(name).toMatch(/^127\.0\.0\.1:\d+$/);
+    survive(sockets.far, never);
+    const far = peerName(sockets.far);
+    expect(far).toBe(`127.0.0.1:${sockets.near.localPort}`);
+    sockets.far.resetAndDestroy();
+    await once(sockets.far, "close");
+    expect(peerName(sockets.far)).toBe(far);
+    expect(peerName(connect({ port: 1, host: "127.0.0.1" }).on("error", () => {}))).toBe("a caller");
+  });
+});

@@ -1,0 +1,139 @@
+/** Datagrams in a loop. */
+import { describe, expect, test } from "bun:test";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { EventEmitter, once } from "node:events";
+import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
+
+const SENDER: RemoteInfo = { address: "127.0.0.1", port: 50001, family: "IPv4", size: 1 };
+
+/** A socket that is only its events. */
+const fake = () => new EventEmitter() as Socket;
+
+async function take(inbox: AsyncIterable<[Buffer, RemoteInfo]>, count: number): Promise<string[]> {
+  const found: string[] = [];
+  for await (const [data] of inbox) {
+    found.push(`${data}`);
+    if (found.length === count) break;
+  }
+  return found;
+}
+
+describe("datagrams", () => {
+  test("come in their order, with their sender, over a real socket", async () => {
+    const receiver = createSocket("udp4");
+    const inbox = datagrams(receiver);
+    receiver.bind(0, "127.0.0.1");
+    await once(receiver, "listening");
+    const sender = createSocket("udp4");
+    const sent = Array.from({ length: 50 }, (_, index) => `letter ${index}`);
+    for (const text of sent) await sendTo(sender, Buffer.from(text), receiver.address().port, "127.0.0.1");
+    const found: string[] = [];
+    for await (const [data, { address, port }] of inbox) {
+      found.push(`${data}`);
+      expect([address, port]).toEqual(["127.0.0.1", sender.address().port]);
+      if (found.length === sent.length) break;
+    }
+    expect(found).toEqual(sent);
+    receiver.close();
+    sender.close();
+  });
+
+  test("are collected from the call on, before anybody asks for them", async () => {
+    const socket = fake();
+    const inbox = datagrams(socket);
+    socket.emit("message", Buffer.from("early"), SENDER);
+    expect(await take(inbox, 1)).toEqual(["early"]);
+  });
+
+  test("an empty one is one too", async () => {
+    const socket = fake();
+    const inbox = datagrams(socket);
+    socket.emit("message", Buffer.alloc(0), SENDER);
+    expect(await take(inbox, 1)).toEqual([""]);
+  });
+
+  test("256 wait; the next are dropped, until there is room again", async () => {
+    const socket = fake();
+    const inbox = datagrams(socket);
+    for (let index = 0; index < 1000; index++) socket.emit("message", Buffer.from(`${index}`), SENDER);
+    const first = inbox[Symbol.asyncIterator]();
+    expect(`${(await first.next()).value[0]}`).toBe("0");
+    socket.emit("message", Buffer.from("late"), SENDER);
+    socket.emit("message", Buffer.from("too late"), SENDER);
+    const rest: string[] = [];
+    for (let index = 1; index <= 256; index++) rest.push(`${(await first.next()).value[0]}`);
+    expect(rest).toEqual([...Array.from({ length: 255 }, (_, index) => `${index + 1}`), "late"]);
+    const waiting = first.next();
+    socket.emit("message", Buffer.from("after"), SENDER);
+    expect(`${(await waiting).value[0]}`).toBe("after"); // and not "too late"
+  });
+
+  test("end when the socket is closed, while one waits for them", async () => {
+    const socket = createSocket("udp4");
+    const inbox = datagrams(socket);
+    socket.bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    const waiting = take(inbox, 1);
+    socket.close();
+    expect(await waiting).toEqual([]);
+  });
+
+  test("end with the error of the socket, while one waits for them and before", async () => {
+    const before = fake();
+    const inbox = datagrams(before);
+    before.emit("error", new Error("broken"));
+    await expect(take(inbox, 1)).rejects.toThrow("broken");
+
+    const socket = fake();
+    const waiting = take(datagrams(socket), 1);
+    socket.emit("error", new Error("broken"));
+    await expect(waiting).rejects.toThrow("broken");
+  });
+
+  test("end on a stop, over a real socket", async () => {
+    const controller = new AbortController();
+    const socket = createSocket({ type: "udp4", signal: controller.signal });
+    const inbox = datagrams(socket);
+    socket.bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    const waiting = take(inbox, 1);
+    controller.abort();
+    expect(await waiting).toEqual([]);
+  });
+});
+
+describe("sendTo", () => {
+  test("port 0 belongs to nobody", async () => {
+    const socket = createSocket("udp4");
+    const sending = sendTo(socket, Buffer.from("x"), 0, "127.0.0.1");
+    await expect(sending).rejects.toThrow("127.0.0.1:0: port 0 belongs to nobody (EINVAL)");
+    socket.close();
+  });
+
+  test("65,507 bytes go over IPv4, one more does not", async () => {
+    const receiver = createSocket("udp4");
+    const inbox = datagrams(receiver);
+    receiver.bind(0, "127.0.0.1");
+    await once(receiver, "listening");
+    const socket = createSocket("udp4");
+    const { port } = receiver.address();
+    const sending = sendTo(socket, Buffer.alloc(65_508), port, "127.0.0.1");
+    expect((await sending.catch((error) => error)).code).toBe("EMSGSIZE");
+    await sendTo(socket, Buffer.alloc(65_507, "x"), port, "127.0.0.1");
+    expect((await take(inbox, 1))[0]).toHaveLength(65_507);
+    socket.close();
+    receiver.close();
+  });
+});
+
+describe("sourceName", () => {
+  const bound = (address: string, family = "IPv4") =>
+    ({ address: () => ({ address, port: 9, family }) }) as unknown as Socket;
+  const names: [bound: Socket, host: string, name: string][] = [
+    [bound("0.0.0.0"), "127.0.0.1", "127.0.0.1:9"],
+    [bound("::", "IPv6"), "::1", "[::1]:9"],
+    [bound("0.0.0.0"), "192.0.2.1", "0.0.0.0:9"], // only the system knows
+    [bound("192.0.2.7"), "127.0.0.1", "192.0.2.7:9"],
+  ];
+  test.each(names)("%#", (socket, host, name) => expect(sourceName(socket, host)).toBe(name));
+});
