@@ -127,7 +127,7 @@ describe("explain", () => {
     [system("EACCES", { syscall: "open" }), undefined],
     [system("ECONNRESET", { syscall: "read" }), undefined],
   ];
-  test.each(hints)("%s: a hint where one helps", (error, hint) => {
+  test.each(hints)("a hint where one helps: %#", (error, hint) => {
     if (hint) expect(explain(error)?.hint).toMatch(hint);
     else expect(explain(error)?.hint).toBeUndefined();
   });

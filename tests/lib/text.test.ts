@@ -169,6 +169,10 @@ describe("Decoder", () => {
     expect(reports(() => expect(decoder.decode(mixed, "peer")).toBe("\uFFFD\uFFFD"))).not.toBe("");
   });
 
+  test("utf-8: U+FEFF at the beginning is a character too", () => {
+    expect(decodeAll(new Decoder("utf-8"), [Buffer.from("\uFEFFx")])).toBe("\uFEFFx");
+  });
+
   test("utf-8: piece by piece what TextDecoder gives, for 2000 random texts", () => {
     // Often the beginning of a character, the middle, and what looks like one.
     const likely = [0x41, 0x80, 0xa0, 0xbf, 0xc1, 0xc3, 0xe0, 0xe4, 0xed, 0xef, 0xbb, 0xf0, 0xf4, 0xf5, 0xff];
