@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { CAN_BE_ALONE, canPlay, playLesson } from "./alone.ts";
 import { find, type Lesson, lessons } from "./lessons.ts";
-import { READY, ROOT, script, start } from "./program.ts";
+import { EVERYTHING, READY, ROOT, script, start } from "./program.ts";
 
 /** Much longer than any head takes, in milliseconds. */
 const LIMIT = 60_000;
@@ -125,7 +125,7 @@ describe("a lesson without a true head is no lesson", () => {
 
 const OWN_NETWORK = ["unshare", "-Urn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 
-test.skipIf(!CAN_BE_ALONE)(
+test.skipIf(!EVERYTHING || !CAN_BE_ALONE)(
   "as they are written, one after the other (needs unshare and ip)",
   async () => {
     await using program = start([...OWN_NETWORK, "bun", "tests/as-written.ts"], { limit: LIMIT });
