@@ -1,11 +1,14 @@
-/** Files that the network asks for: a name from a peer never leads out of the folder it belongs to. */
+/** Files that the network asks for or brings: a name from a peer never leads out of the folder it belongs to. */
 import { constants } from "node:fs";
-import { type FileHandle, open, realpath } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, realpath, rename, rm } from "node:fs/promises";
 import { isAbsolute, join, relative, sep, win32 } from "node:path";
-import { Failure } from "./failure.ts";
+import { explain, Failure } from "./failure.ts";
 
 /** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
-const LONGEST_NAME = 4096;
+const LONGEST_PATH = 4096;
+
+/** The longest name of one file, in bytes (NAME_MAX, limits.h). */
+const LONGEST_NAME = 255;
 
 /**
  * Opens a regular file below `root` for reading. The name may lead through folders, but not out of
@@ -13,7 +16,7 @@ const LONGEST_NAME = 4096;
  * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)
  */
 export async function openInside(root: string, name: string): Promise<FileHandle> {
-  if (Buffer.byteLength(name) > LONGEST_NAME) {
+  if (Buffer.byteLength(name) > LONGEST_PATH) {
     throw new Failure(name, "name too long", "ENAMETOOLONG");
   }
   const outside = new Failure(name, "not inside the served folder", "EACCES");
@@ -33,4 +36,83 @@ export async function openInside(root: string, name: string): Promise<FileHandle
   throw stat.isDirectory()
     ? new Failure(name, "is a folder", "EISDIR")
     : new Failure(name, "is not a file", "EACCES");
+}
+
+/** Why a name is refused: on one system or another it is not the name of a file in this very folder. */
+const REFUSED: [shape: RegExp, why: string][] = [
+  [/^$/, "a file needs a name"],
+  [/[/\\]|^\.\.?$/, "leads out of the folder"],
+  [/:/, "has a colon: on Windows a drive, or a stream inside a file"],
+  [/[\p{Cc}\p{Bidi_Control}\u2028\u2029\p{Cs}]/u, "has control characters"],
+  [/[. ]$/, "ends with a dot or a space, which Windows drops"],
+  [/^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\.|$)/i, "is a device on Windows"],
+];
+
+/**
+ * Starts to save a file whose name came from the network: a plain name, in `folder` itself. The bytes go
+ * to a `.part` file; the name appears when all of them are there, and never over a file that has it already.
+ *
+ *     await using saving = await saveInside(folder, name);
+ *     for await (const chunk of socket) await saving.write(chunk);
+ *     await saving.finish(); // without it, nothing is left behind
+ *
+ * @throws Failure EINVAL, ENAMETOOLONG (the name), EEXIST, and what the folder says: ENOENT, EACCES, ...
+ */
+export async function saveInside(folder: string, name: string): Promise<Saving> {
+  for (const [shape, why] of REFUSED) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
+  if (Buffer.byteLength(name) > LONGEST_NAME) throw new Failure(name, "name too long", "ENAMETOOLONG");
+  if (await lstat(join(folder, name)).then(() => true, () => false)) throw taken(name);
+  const part = join(folder, `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
+  const file = await open(part, "wx").catch((error) => {
+    throw explain(error, folder) ?? error;
+  });
+  return new Saving(folder, name, part, file);
+}
+
+/** A file that is on its way. */
+export class Saving {
+  readonly #folder: string;
+  readonly #name: string;
+  readonly #part: string;
+  readonly #file: FileHandle;
+
+  constructor(folder: string, name: string, part: string, file: FileHandle) {
+    this.#folder = folder;
+    this.#name = name;
+    this.#part = part;
+    this.#file = file;
+  }
+
+  /** Adds bytes at the end. @throws Failure ENOSPC and its like */
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#file.appendFile(bytes).catch((error) => this.#fail(error));
+  }
+
+  /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
+  async finish(): Promise<void> {
+    await this.#file.close().catch((error) => this.#fail(error));
+    const path = join(this.#folder, this.#name);
+    try {
+      await link(this.#part, path); // unlike rename, it replaces nothing
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === "EEXIST") throw taken(this.#name);
+      if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) this.#fail(error);
+      await rename(this.#part, path).catch((error) => this.#fail(error)); // a file system without links: FAT
+    }
+  }
+
+  /** Removes the part. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close().catch(() => {});
+    await rm(this.#part, { force: true }).catch(() => {});
+  }
+
+  #fail(error: unknown): never {
+    throw explain(error, this.#folder) ?? error;
+  }
+}
+
+function taken(name: string): Failure {
+  return new Failure(name, "exists already, and is not overwritten", "EEXIST");
 }
