@@ -28,8 +28,19 @@ export async function openInside(root: string, name: string): Promise<FileHandle
   });
   const way = relative(folder, path);
   if (way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way)) throw outside;
+  return openFile(path, name);
+}
+
+/**
+ * Opens a regular file for reading.
+ * @param name what an error calls it
+ * @throws Failure EACCES, EISDIR, ENOENT; the errors of open(2)
+ */
+export async function openFile(path: string, name = path): Promise<FileHandle> {
   // O_NONBLOCK: opening a named pipe would wait for its writer.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error) => {
+    throw explain(error, name) ?? error;
+  });
   const stat = await file.stat();
   if (stat.isFile()) return file;
   await file.close();
