@@ -8,22 +8,28 @@ import { parseHead } from "./head.ts";
 import { resolve } from "./host.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
-/** A flag of one lesson. A `number` is whole, from `min` to `max`. */
+/** A flag of one lesson. A `number` is whole, from `min` to `max`; an `endpoint` is HOST:PORT. */
 export type Flag =
   | { kind: "switch"; help: string }
   | { kind: "text"; help: string; default?: string; required?: true }
   | { kind: "choice"; help: string; default: string; choices: readonly string[] }
   | { kind: "port"; help: string; default?: number }
+  | { kind: "endpoint"; help: string; default?: string; required?: true }
   | { kind: "number"; help: string; default: number; min: number; max: number };
 
 type Flags = Record<string, Flag>;
 
+/** Another program's address and port. */
+export type Endpoint = { host: string; family: 4 | 6; port: number };
+
 type Value<F extends Flag> = F extends { kind: "switch" } ? boolean
   : F extends { choices: readonly (infer C)[] } ? C
-  : F extends { kind: "text" }
-    ? (F extends { default: string } | { required: true } ? string : string | undefined)
+  : F extends { kind: "text" } ? Given<F, string>
+  : F extends { kind: "endpoint" } ? Given<F, Endpoint>
   : F extends { default: number } ? number
   : number | undefined;
+
+type Given<F extends Flag, T> = F extends { default: string } | { required: true } ? T : T | undefined;
 
 type Values<F extends Flags> = { words: string[] } & { [K in keyof F]: Value<F[K]> };
 
@@ -68,9 +74,14 @@ export async function readArguments(
     if ("required" in flag && values[name] === undefined) throw wrong(dashed(name), "is needed");
   }
   checkWords(words, lesson.words, wrong);
-  if (lesson.port === undefined) return { ...values, words };
+  const endpoints: Record<string, Endpoint> = {};
+  for (const [name, flag] of Object.entries(flags)) {
+    if (flag.kind !== "endpoint" || values[name] === undefined) continue;
+    endpoints[name] = await readEndpoint(dashed(name), String(values[name]), wrong);
+  }
+  if (lesson.port === undefined) return { ...values, ...endpoints, words };
   const { address, family } = await resolve(values.host as string);
-  return { ...values, host: address, family, words };
+  return { ...values, ...endpoints, host: address, family, words };
 }
 
 const networkFlags = (port: number): Flags => ({
@@ -113,7 +124,7 @@ function split(flags: Flags, wrong: Wrong) {
 }
 
 function value(flag: Flag, name: string, text: string, wrong: Wrong): string | number {
-  if (flag.kind === "text") {
+  if (flag.kind === "text" || flag.kind === "endpoint") {
     if (text === "") throw wrong(name, "needs a value");
     return text;
   }
@@ -127,6 +138,16 @@ function value(flag: Flag, name: string, text: string, wrong: Wrong): string | n
     throw wrong(`${name} ${text}`, `${what} is a whole number from ${min} to ${max}`);
   }
   return Number(text);
+}
+
+/** Reads 127.0.0.1:7788, [::1]:7788 or localhost:7788. */
+async function readEndpoint(name: string, text: string, wrong: Wrong): Promise<Endpoint> {
+  const [, host, port] = /^(\[[^\]]+\]|[^:[\]]+):(\d+)$/.exec(text) ?? [];
+  if (host === undefined || Number(port) < 1 || Number(port) > 65535) {
+    throw wrong(`${name} ${text}`, "it is HOST:PORT, such as 127.0.0.1:7788 or [::1]:7788");
+  }
+  const { address, family } = await resolve(host.replace(/[[\]]/g, ""));
+  return { host: address, family, port: Number(port) };
 }
 
 function checkWords(words: string[], usage: string | undefined, wrong: Wrong): void {
