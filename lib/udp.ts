@@ -23,6 +23,8 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
     wake();
   });
   socket.on("error", (error) => {
+    // Bun passes on that nobody took an earlier letter of ours (ICMP): that concerns none that comes.
+    if ((error as { syscall?: string }).syscall === "recvmsg") return;
     failure = error;
     wake();
   });
@@ -47,11 +49,16 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
  * about its arrival.
  * @throws Failure EINVAL for port 0; EMSGSIZE above 65,507 bytes over IPv4 (65,535 - 20 of IP - 8 of UDP; RFC 768, RFC 791)
  */
-export function sendTo(socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (port === 0) throw new Failure(endpoint(host, port), "port 0 belongs to nobody", "EINVAL");
-    socket.send(data, port, host, (error) => (error ? reject(error) : resolve()));
-  });
+export async function sendTo(socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> {
+  if (port === 0) throw new Failure(endpoint(host, port), "port 0 belongs to nobody", "EINVAL");
+  for (let tries = 3;; tries--) {
+    const error = await new Promise<NodeJS.ErrnoException | null>((resolve) =>
+      socket.send(data, port, host, resolve)
+    );
+    if (!error) return;
+    // On Bun, that nobody took an earlier letter (ICMP) makes the next send fail, whoever it is for.
+    if (error.code !== "ECONNREFUSED" || tries === 0) throw error;
+  }
 }
 
 /**
