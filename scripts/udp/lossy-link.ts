@@ -88,7 +88,7 @@ async function main(stop: AbortSignal) {
       outside.on("message", (datagram, from) => {
         if (endpoint(from.address, from.port) === endpoint(to.host, to.port)) back(datagram);
       });
-      outside.on("error", (error) => report(error));
+      outside.on("error", () => {}); // nobody there (ICMP): for a link, a letter like any other that got lost
       outside.bind();
       await once(outside, "listening");
       sender = { outside, forth };
@@ -120,6 +120,8 @@ async function main(stop: AbortSignal) {
     let held: Buffer[] = [];
     let timer: NodeJS.Timeout | undefined;
 
+    let line = Promise.resolve(); // sent without waiting for each other, they may leave in any order
+
     function pass(datagrams: Buffer[]) {
       for (const datagram of datagrams) {
         if (underWay === MOST_UNDER_WAY) counts.lost++;
@@ -130,12 +132,12 @@ async function main(stop: AbortSignal) {
         }
       }
     }
-    async function arrive(datagram: Buffer) {
-      await send(datagram).catch(async (error) => {
+    function arrive(datagram: Buffer) {
+      line = line.then(() => send(datagram)).catch(async (error) => {
         counts.lost++;
         if (explain(error)) await report(error); // and not that a socket was closed meanwhile
       });
-      underWay--;
+      line.then(() => underWay--);
     }
     function release() {
       clearTimeout(timer);

@@ -23,7 +23,7 @@
  *          2 on the way at once, at most: the window
  *       0.61 ms for a round trip, on average
  *       0.01 s in all
- *       0.13 MB/s goodput
+ *        130 kB/s: the goodput
  *   $ bun scripts/udp/reliable-send.ts LICENSE
  *   error: 127.0.0.1:7791: exists already, and is not overwritten (EEXIST)
  *   [exit 1]
@@ -82,8 +82,12 @@ async function main(stop: AbortSignal) {
       },
     },
   });
-  if (!(await stat(out)).isDirectory()) throw new Failure(out, "not a folder", "ENOTDIR");
-  await access(out, constants.W_OK);
+  try {
+    if (!(await stat(out)).isDirectory()) throw new Failure(out, "not a folder", "ENOTDIR");
+    await access(out, constants.W_OK);
+  } catch (error) {
+    throw explain(error, out) ?? error;
+  }
 
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);

@@ -32,7 +32,7 @@
  *          2 on the way at once, at most: the window
  *       1.48 ms for a round trip, on average
  *       0.24 s in all
- *       0.00 MB/s goodput
+ *          4 kB/s: the goodput
  *
  * Python     struct.pack("!IIIHH", ...)          ->  encodePacket(...) of lib/reliable.ts, which draws a packet
  *            s.settimeout(seconds); s.recvfrom() ->  Promise.race([letter, timer])
@@ -154,7 +154,7 @@ async function main(stop: AbortSignal) {
         throw new Failure(receiver, why, code);
       } else if (packet.type === "ACK") {
         acknowledge(packet);
-      } else if (packet.type === "SAVED" && packet.number === number) {
+      } else if (packet.type === "SAVED" && upcoming.done && packet.number === number) {
         isOver = true;
         await tell(packet);
       }
@@ -238,7 +238,7 @@ async function main(stop: AbortSignal) {
       [counts.atOnce, "on the way at once, at most: the window"],
       [clock.roundTrip.toFixed(2), "ms for a round trip, on average"],
       [seconds.toFixed(2), "s in all"],
-      [(size / 1e6 / seconds).toFixed(2), "MB/s goodput"],
+      [(size / 1000 / seconds).toFixed(0), "kB/s: the goodput"],
     ];
     for (const [figure, what] of rows) await print(`${figure}`.padStart(8) + ` ${what}`);
   }
