@@ -658,6 +658,39 @@ describe("the link", () => {
     socket.close();
   });
 
+  test("the 65th sender takes the place of the first", async () => {
+    const sink = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(sink, "listening");
+    await using between = link(sink.address().port);
+    const port = await between.port();
+    const first = await peer(port);
+    const others = await Promise.all(Array.from({ length: 64 }, () => peer(port)));
+    for (const sender of [first, ...others, first]) {
+      sender.raw(Buffer.from("x"));
+      expect(await between.next()).toContain(" goes out as ");
+    }
+    others[63].raw(Buffer.from("x")); // still known: nothing new to say
+    expect((await stopped(between)).stdout.match(/goes out/g)).toHaveLength(66);
+    for (const sender of [first, ...others]) sender[Symbol.dispose]();
+    sink.close();
+  });
+
+  test("4096 are under way at most", async () => {
+    const sink = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(sink, "listening");
+    await using between = link(sink.address().port, ["--duplicate", "100", "--delay", "2000"]);
+    using source = await peer(await between.port());
+    for (let i = 0; i < 2500; i++) {
+      source.raw(Buffer.from("x"));
+      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const { stdout } = await stopped(between);
+    const came = figure(stdout, "came, in both");
+    expect(came).toBeGreaterThan(2048);
+    expect(figure(stdout, "got lost")).toBe(2 * came - 4096);
+    sink.close();
+  });
+
   test("wrong flags", async () => {
     for (const words of [["--loss", "101"], ["--to", "7791"], ["--to", "127.0.0.1:0"], ["--seed", "-1"]]) {
       const { code, stderr } = await script("udp/lossy-link", words).result();

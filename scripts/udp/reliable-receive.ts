@@ -99,7 +99,9 @@ async function main(stop: AbortSignal) {
   const lastWords = new Map<string, Answer>();
   stop.addEventListener("abort", async () => {
     const answer = reset("ECONNRESET", "the receiver was stopped");
-    for (const { connection, sender } of transfers.values()) await send({ ...answer, connection }, sender);
+    for (const { connection, sender } of transfers.values()) {
+      for (let n = 0; n < 3; n++) await send({ ...answer, connection }, sender); // it may get lost
+    }
     socket.close();
   });
 
