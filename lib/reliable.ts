@@ -13,6 +13,8 @@
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |             type              |            window             |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *     |         timestamp: when it was sent, in microseconds          |
+ *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |                   payload: 0 to 1,200 bytes                   |
  *
  *     type        from      number                 payload
@@ -23,29 +25,22 @@
  *     5 SAVED     receiver  one after FIN          what the receiver dropped and sorted: three counts
  *     6 RST       either    0                      CODE and reason: this transfer is over
  *
- *     mechanism             here                                               in TCP
- *     checksum              CRC-32; a damaged packet is a lost one             RFC 9293, 3.1 (16 bits)
- *     connection            SYN is answered before data goes; random number    RFC 9293, 3.5
- *     order, duplicates     each packet has a number                           RFC 9293, 3.4 (each byte)
- *     acknowledgement       all before this number, and these later ones       RFC 9293, 3.4; RFC 2018
- *     retransmission        after a timeout, measured from round trips         RFC 6298
- *     fast retransmission   when three ACKs tell of packets sent later         RFC 5681, 3.2
- *     flow control          never more on the way than the receiver has        RFC 9293, 3.8.6
- *                           room for: its window, counted in packets
- *     end                   FIN, answered; the answer is kept to repeat it     RFC 9293, 3.6
- *     reset, giving up      RST; nothing heard for too long                    RFC 9293, 3.5.2, 3.8.3
- *     congestion control    none!                                              RFC 5681
+ * Only an ACK has a window: how many packets from its number on the receiver has room for. Its timestamp is
+ * the one of the packet that it answers, so the sender learns which of several copies came, and how long
+ * the round trip was (RFC 7323, section 3).
+ *
+ * What TCP does with these, the head of scripts/udp/reliable-send.ts tells.
  */
 import { crc32 } from "node:zlib";
 
 /**
- * How many bytes of a file a packet carries. With the headers (16 here, 8 of UDP, 40 of IPv6) it is 1,264
+ * How many bytes of a file a packet carries. With the headers (20 here, 8 of UDP, 40 of IPv6) it is 1,268
  * bytes: no more than the 1,280 that every IPv6 link carries in one piece (RFC 8200, section 5). A larger
  * datagram is cut up on the way, and one lost piece loses it all (RFC 8085, section 3.2).
  */
 export const PAYLOAD = 1200;
 
-const HEADER = 16;
+const HEADER = 20;
 
 /** The largest window, in packets. */
 export const LARGEST_WINDOW = 256;
@@ -59,17 +54,20 @@ export type Packet = {
   type: (typeof TYPES)[number];
   connection: number;
   number: number;
-  /** Only an ACK has one. */
   window?: number;
+  timestamp?: number;
   payload?: Uint8Array;
 };
 
-export function encodePacket({ type, connection, number, window = 0, payload }: Packet): Buffer {
+export function encodePacket(
+  { type, connection, number, window = 0, timestamp = 0, payload }: Packet,
+): Buffer {
   const packet = Buffer.alloc(HEADER + (payload?.length ?? 0));
   packet.writeUInt32BE(connection, 4);
   packet.writeUInt32BE(number, 8);
   packet.writeUInt16BE(TYPES.indexOf(type) + 1, 12);
   packet.writeUInt16BE(window, 14);
+  packet.writeUInt32BE(timestamp, 16);
   if (payload) packet.set(payload, HEADER);
   packet.writeUInt32BE(crc32(packet.subarray(4)), 0);
   return packet;
@@ -86,6 +84,7 @@ export function decodePacket(datagram: Buffer): Required<Packet> | undefined {
     connection: datagram.readUInt32BE(4),
     number: datagram.readUInt32BE(8),
     window: datagram.readUInt16BE(14),
+    timestamp: datagram.readUInt32BE(16),
     payload: datagram.subarray(HEADER),
   };
 }

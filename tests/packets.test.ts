@@ -15,41 +15,46 @@ import {
   PAYLOAD,
 } from "../lib/reliable.ts";
 
-/** `body = struct.pack("!IIHH", connection, number, type, window) + payload; struct.pack("!I", zlib.crc32(body)) + body` */
+/** `body = struct.pack("!IIHHI", connection, number, type, window, timestamp) + payload; struct.pack("!I", zlib.crc32(body)) + body` */
 const KNOWN: [hex: string, packet: Packet][] = [
-  ["be46093fdeadbeef000000000001000000000000000003a04c4943454e5345", {
+  ["cca5a71bdeadbeef00000000000100000102030400000000000003a04c4943454e5345", {
     type: "SYN",
     connection: 0xdeadbeef,
     number: 0,
     window: 0,
+    timestamp: 0x01020304,
     payload: encodeFile({ name: "LICENSE", size: 928 }),
   }],
-  ["f2c231d900000001000000070004004005", {
+  ["7499f349000000010000000700040040ffffffff05", {
     type: "ACK",
     connection: 1,
     number: 7,
     window: 64,
+    timestamp: 0xffff_ffff,
     payload: encodeArrived(7, [8, 10]),
   }],
-  ["d982f68efffffffffffffffe0002000078", {
+  ["813a278afffffffffffffffe000200000000000578", {
     type: "DATA",
     connection: 0xffff_ffff,
     number: 0xffff_fffe,
     window: 0,
+    timestamp: 5,
     payload: Buffer.from("x"),
   }],
-  ["9a986571000000010000000900050000000000010000000200000003", {
+  ["55ebf62c00000001000000090005000000000000000000010000000200000003", {
     type: "SAVED",
     connection: 1,
     number: 9,
     window: 0,
+    timestamp: 0,
     payload: encodeCounts({ damaged: 1, duplicate: 2, early: 3 }),
   }],
-  ["ef7420d3000000010000000000060000454e4f535043206e6f207370616365206c656674206f6e20646576696365", {
+  ["0313e17b00000001000000000006000000000000454e4f535043206e6f207370616365206c656674206f6e20646576696365", {
     type: "RST",
     connection: 1,
     number: 0,
     window: 0,
+    timestamp: 0,
     payload: encodeReason({ code: "ENOSPC", why: "no space left on device" }),
   }],
 ];
@@ -83,7 +88,9 @@ test("a datagram that is cut off, too long or of an unknown type is none", () =>
   }
   const long = encodePacket({ type: "DATA", connection: 1, number: 1, payload: Buffer.alloc(PAYLOAD + 1) });
   expect(decodePacket(long)).toBeUndefined();
-  for (const hex of ["51cefb9c000000010000000100000000", "5481ed19000000010000000100070000"]) { // types 0, 7
+  for (
+    const hex of ["2656869300000001000000010000000000000000", "e3f1b81d00000001000000010007000000000000"]
+  ) { // types 0, 7
     expect(decodePacket(Buffer.from(hex, "hex"))).toBeUndefined();
   }
 });
@@ -98,7 +105,7 @@ test("the name and the size of a file", () => {
 
 test("an ACK tells of all before its number, and of some later ones", () => {
   const ack = (number: number, payload: Uint8Array) =>
-    ({ type: "ACK", connection: 1, number, window: 64, payload }) as const;
+    ({ type: "ACK", connection: 1, number, window: 64, timestamp: 0, payload }) as const;
   const arrived = [12, 13, 20, 265];
   const payload = encodeArrived(10, arrived);
   expect(Buffer.from(payload.subarray(0, 3)).toString("hex")).toBe("060200");

@@ -15,7 +15,7 @@
  *   sent LICENSE, 928 bytes, from 127.0.0.1:50001 to 127.0.0.1:7791
  *          3 packets: SYN, data, FIN
  *          0 sent again after a timeout
- *          0 sent again early, when ACKs told of three later ones
+ *          0 sent again early: three sent later had come
  *          2 ACKs came back
  *          0 damaged: the checksum was wrong
  *          0 came twice: dropped
@@ -153,7 +153,7 @@ async function main(stop: AbortSignal) {
       }
       if (!transfer.isSaved) {
         transfer.silence = setTimeout(giveUp, timeout, key, transfer);
-        return transfer.acknowledgement();
+        return { ...transfer.acknowledgement(), timestamp: packet.timestamp };
       }
       await print(`saved ${visible(transfer.name)}, ${transfer.size} bytes, from ${peer}`);
       await forget(key);

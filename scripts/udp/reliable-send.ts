@@ -10,7 +10,7 @@
  *   saved LICENSE, 928 bytes, from 127.0.0.1:50002
  *   ^C
  * terminal 2
- *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:7791 --loss 30 --duplicate 10 --reorder 20 --corrupt 1 --seed 27
+ *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:7791 --loss 30 --duplicate 10 --reorder 20 --seed 27
  *   listening on 127.0.0.1:7792
  *   127.0.0.1:50001 goes out as 127.0.0.1:50002
  *   ^C
@@ -24,7 +24,7 @@
  *   sent LICENSE, 928 bytes, from 127.0.0.1:50001 to 127.0.0.1:7792
  *          3 packets: SYN, data, FIN
  *          2 sent again after a timeout
- *          0 sent again early, when ACKs told of three later ones
+ *          0 sent again early: three sent later had come
  *          3 ACKs came back
  *          0 damaged: the checksum was wrong
  *          1 came twice: dropped
@@ -34,13 +34,22 @@
  *       0.18 s in all
  *          5 kB/s: the goodput
  *
- * Python     struct.pack("!IIIHH", ...)          ->  encodePacket(...) of lib/reliable.ts, which draws a packet
- *            s.settimeout(seconds); s.recvfrom() ->  Promise.race([letter, timer])
- * Watch out  Congestion control is missing: TCP also sends less when packets get lost (RFC 5681), because a
- *            network that is too full loses them. This sender goes on at full speed: never on the Internet.
- *            The rest is TCP's: checksum, numbers, acknowledgements (RFC 9293, section 3.4; RFC 2018),
- *            timeouts (RFC 6298), window (RFC 9293, section 3.8.6). lib/reliable.ts has the whole table.
- * Try        Send ten megabytes with each rate in turn, and see which line answers to which.
+ * Python     struct.pack("!IIIHHI", ...) + payload  ->  encodePacket(...), of lib/reliable.ts
+ *            zlib.crc32(data)                      ->  crc32(data), of node:zlib
+ *            s.settimeout(seconds); s.recv(65535)  ->  Promise.race([letter, timer])
+ * Watch out  A packet is  | checksum 4 | connection 4 | number 4 | type 2 | window 2 | timestamp 4 | payload 0-1200 |
+ *            checksum              a damaged packet is as good as a lost one   RFC 9293, 3.1
+ *            connection            no data before SYN was answered             RFC 9293, 3.5
+ *            ordering, duplicates  each packet has a number                    RFC 9293, 3.4
+ *            acknowledgement       all before this number, and these later     RFC 9293, 3.4; RFC 2018, 3
+ *            retransmission        a timeout, measured from round trips        RFC 6298; RFC 7323, 3
+ *            fast retransmission   three that were sent later have come        RFC 5681, 3.2; RFC 8985
+ *            flow control          no more on the way than there is room for   RFC 9293, 3.8.6
+ *            end                   FIN, answered when the file is saved        RFC 9293, 3.6
+ *            reset, giving up      RST, and silence for too long               RFC 9293, 3.5.2 and 3.8.3
+ *            congestion control    none! A network that is too full loses packets; TCP then sends less
+ *                                  (RFC 5681, 3.1), this does not: keep it on networks of your own.
+ * Try        Send ten megabytes with each rate of the link alone, and see which row answers to which.
  */
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
@@ -69,12 +78,10 @@ import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
 
 /** A packet on its way: sent, and not acknowledged yet. */
 type Flight = {
-  bytes: Buffer;
-  /** When it was sent last, and as which transmission of all. */
+  packet: Packet;
+  /** When it was sent last. */
   sentAt: number;
-  order: number;
-  isRepeat: boolean;
-  /** How many ACKs have told of packets that were sent later. */
+  /** How many packets that were sent later have come before it. */
   overtaken: number;
 };
 
@@ -107,7 +114,7 @@ async function main(stop: AbortSignal) {
   const connection = crypto.getRandomValues(new Uint32Array(1))[0];
   const flights = new Map<number, Flight>();
   const clock = new Clock();
-  const counts = { sent: 0, timeout: 0, fast: 0, acks: 0, damaged: 0, atOnce: 0 };
+  const counts = { timeout: 0, fast: 0, acks: 0, damaged: 0, atOnce: 0 };
   const packets = packetsOf(file, path, name, size);
   let upcoming = await packets.next();
   let number = 0; // of the upcoming one
@@ -121,42 +128,37 @@ async function main(stop: AbortSignal) {
     while (!isOver) {
       // New packets, as many as the receiver has room for: flow control.
       while (!upcoming.done && number < unacknowledged + window) {
-        const bytes = encodePacket({ ...upcoming.value, connection, number });
-        const flight = { bytes, sentAt: 0, order: 0, isRepeat: false, overtaken: 0 };
-        flights.set(number, flight);
+        const flight = { packet: { ...upcoming.value, connection, number }, sentAt: 0, overtaken: 0 };
+        flights.set(number++, flight);
         await transmit(flight);
-        number++;
         upcoming = await packets.next();
       }
       counts.atOnce = Math.max(counts.atOnce, flights.size);
 
-      // Old ones again: those that three ACKs have passed over, and those whose time is up.
-      const now = performance.now();
-      let next = heard + timeout;
-      if (next <= now) throw silence();
-      for (const flight of flights.values()) {
-        const isLate = deadline(flight) <= now;
-        if (isLate || flight.overtaken >= 3) {
-          if (isLate) counts.timeout++;
-          else counts.fast++;
-          flight.isRepeat = true;
+      const packet = await receive(Math.min(heard + timeout, ...Array.from(flights.values(), deadline)));
+      if (!packet) {
+        // Those whose time is up, once more.
+        if (heard + timeout <= performance.now()) throw silence();
+        for (const flight of flights.values()) {
+          if (deadline(flight) > performance.now()) continue;
+          counts.timeout++;
           await transmit(flight);
         }
-        next = Math.min(next, deadline(flight));
-      }
-
-      const packet = await receive(Math.max(0, next - performance.now()));
-      if (!packet) continue;
-      heard = performance.now();
-      if (packet.type === "RST") {
-        isOver = true;
-        const { code, why } = decodeReason(packet.payload);
-        throw new Failure(receiver, why, code);
       } else if (packet.type === "ACK") {
         acknowledge(packet);
+        // Those that others have overtaken: three may be by chance, since the network reorders.
+        for (const flight of flights.values()) {
+          if (flight.overtaken < 3) continue;
+          counts.fast++;
+          await transmit(flight);
+        }
       } else if (packet.type === "SAVED" && upcoming.done && packet.number === number) {
         isOver = true;
         await tell(packet);
+      } else if (packet.type === "RST") {
+        isOver = true;
+        const { code, why } = decodeReason(packet.payload);
+        throw new Failure(receiver, why, code);
       }
     }
   } finally {
@@ -169,9 +171,9 @@ async function main(stop: AbortSignal) {
 
   async function transmit(flight: Flight) {
     flight.sentAt = performance.now();
-    flight.order = counts.sent++;
     flight.overtaken = 0;
-    await sendTo(socket, flight.bytes, port, host);
+    const bytes = encodePacket({ ...flight.packet, timestamp: microseconds(flight.sentAt) });
+    await sendTo(socket, bytes, port, host);
   }
 
   /**
@@ -179,14 +181,14 @@ async function main(stop: AbortSignal) {
    * each time, so that many who wait do not drown a network that is too slow (RFC 6298, section 5.5).
    */
   function deadline({ sentAt }: Flight): number {
-    return sentAt + Math.min(Math.max(clock.timeout, sentAt - heard), LONGEST_WAIT);
+    return sentAt + Math.max(clock.timeout, Math.min(sentAt - heard, LONGEST_PAUSE));
   }
 
-  /** Waits for a packet of the receiver that belongs to this transfer, but no longer than so many ms. */
-  async function receive(ms: number) {
+  /** Waits for a packet of the receiver that belongs to this transfer, but not for ever. */
+  async function receive(until: number) {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     wake = () => resolve(undefined);
-    const timer = setTimeout(wake, ms);
+    const timer = setTimeout(wake, Math.max(0, until - performance.now()));
     const got = await Promise.race([letter, promise]);
     clearTimeout(timer);
     stop.throwIfAborted();
@@ -196,23 +198,23 @@ async function main(stop: AbortSignal) {
     if (endpoint(address, port) !== receiver) return; // anybody can write to us
     const packet = decodePacket(datagram);
     if (!packet) counts.damaged++;
-    else if (packet.connection === connection) return packet;
+    if (packet?.connection !== connection) return;
+    heard = performance.now();
+    return packet;
   }
 
   function acknowledge(ack: Required<Packet>) {
     counts.acks++;
-    if (ack.number < unacknowledged || ack.number > number) return; // overtaken by a newer one, or nonsense
-    unacknowledged = ack.number;
-    window = Math.min(Math.max(ack.window, 1), LARGEST_WINDOW);
-    let latest = -1;
-    for (const [one, flight] of flights) {
-      if (!hasArrived(ack, one)) continue;
-      flights.delete(one);
-      if (flight.isRepeat) continue; // which of the two is acknowledged? Nobody knows (RFC 6298, section 3)
-      clock.measure(heard - flight.sentAt);
-      latest = Math.max(latest, flight.order);
+    if (ack.number > number) return; // of what was never sent
+    for (const one of flights.keys()) if (hasArrived(ack, one)) flights.delete(one);
+    if (ack.number >= unacknowledged) { // and not an old one that newer ones have overtaken
+      unacknowledged = ack.number;
+      window = Math.min(Math.max(ack.window, 1), LARGEST_WINDOW);
     }
-    for (const flight of flights.values()) if (flight.order < latest) flight.overtaken++;
+    const roundTrip = ((microseconds(heard) - ack.timestamp) >>> 0) / 1000;
+    if (roundTrip > heard - started) return;
+    clock.measure(roundTrip);
+    for (const flight of flights.values()) if (flight.sentAt < heard - roundTrip - 0.001) flight.overtaken++;
   }
 
   function silence(): Failure {
@@ -230,7 +232,7 @@ async function main(stop: AbortSignal) {
     const rows: [number | string, string][] = [
       [number, "packets: SYN, data, FIN"],
       [counts.timeout, "sent again after a timeout"],
-      [counts.fast, "sent again early, when ACKs told of three later ones"],
+      [counts.fast, "sent again early: three sent later had come"],
       [counts.acks, "ACKs came back"],
       [counts.damaged + there.damaged, "damaged: the checksum was wrong"],
       [there.duplicate, "came twice: dropped"],
@@ -253,8 +255,8 @@ async function* packetsOf(
 ): AsyncGenerator<Pick<Packet, "type" | "payload">> {
   yield { type: "SYN", payload: encodeFile({ name, size }) };
   const hash = createHash("sha256");
-  const buffer = Buffer.alloc(64 * PAYLOAD);
   for (let at = 0; at < size;) {
+    const buffer = Buffer.alloc(64 * PAYLOAD); // a new one: packets on their way still have the last one
     const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - at), at);
     if (bytesRead === 0) throw new Failure(path, "became shorter while it was sent", "EIO");
     const piece = buffer.subarray(0, bytesRead);
@@ -267,8 +269,13 @@ async function* packetsOf(
   yield { type: "FIN", payload: hash.digest() };
 }
 
-/** No wait is longer, in milliseconds. TCP's may be: a minute or more (RFC 6298, section 2.5). */
-const LONGEST_WAIT = 500;
+/** Microseconds in 32 bits: they wrap round after 71 minutes, and a difference is right all the same. */
+function microseconds(ms: number): number {
+  return Math.round(ms * 1000) >>> 0;
+}
+
+/** However long the silence, we try again after so many milliseconds. TCP pauses for a minute or more. */
+const LONGEST_PAUSE = 500;
 
 /**
  * How long to wait for an acknowledgement: the average round trip and four times its variation (RFC 6298,
