@@ -27,7 +27,7 @@
  *
  * Only an ACK has a window: how many packets from its number on the receiver has room for. Its timestamp is
  * the one of the packet that it answers, so the sender learns which of several copies came, and how long
- * the round trip was (RFC 7323, section 3).
+ * the round trip was (RFC 7323, section 4).
  *
  * What TCP does with these, the head of scripts/udp/reliable-send.ts tells.
  */

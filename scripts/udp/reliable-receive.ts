@@ -182,7 +182,7 @@ async function main(stop: AbortSignal) {
 
   /**
    * The last word of a transfer is kept: it can get lost, and then the sender asks again. TCP keeps it
-   * for some minutes, in TIME-WAIT (RFC 9293, section 3.6.1); we keep the latest.
+   * for some minutes, in TIME-WAIT (RFC 9293, section 3.6); we keep the latest.
    */
   function remember(key: string, answer: Answer): Answer {
     lastWords.set(key, answer);

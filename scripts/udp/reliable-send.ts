@@ -42,7 +42,7 @@
  *            connection            no data before SYN was answered             RFC 9293, 3.5
  *            ordering, duplicates  each packet has a number                    RFC 9293, 3.4
  *            acknowledgement       all before this number, and these later     RFC 9293, 3.4; RFC 2018, 3
- *            retransmission        a timeout, measured from round trips        RFC 6298; RFC 7323, 3
+ *            retransmission        a timeout, measured from round trips        RFC 6298; RFC 7323, 4
  *            fast retransmission   three that were sent later have come        RFC 5681, 3.2; RFC 8985
  *            flow control          no more on the way than there is room for   RFC 9293, 3.8.6
  *            end                   FIN, answered when the file is saved        RFC 9293, 3.6
