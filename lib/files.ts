@@ -37,9 +37,19 @@ async function pathInside(root: string, name: string): Promise<string> {
  * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)
  */
 export async function openInside(root: string, name: string): Promise<FileHandle> {
-  const path = await pathInside(root, name);
+  return openFile(await pathInside(root, name), name);
+}
+
+/**
+ * Opens a regular file for reading.
+ * @param name what an error calls it
+ * @throws Failure EACCES, EISDIR, ENOENT; the errors of open(2)
+ */
+export async function openFile(path: string, name = path): Promise<FileHandle> {
   // O_NONBLOCK: opening a named pipe would wait for its writer.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error) => {
+    throw explain(error, name) ?? error;
+  });
   const stat = await file.stat();
   if (stat.isFile()) return file;
   await file.close();

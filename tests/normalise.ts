@@ -4,9 +4,10 @@ export const PORT = /(?<=(?:\.\d{1,3}|\]):)\d{1,5}\b/g;
 /**
  * What differs from run to run. A line of a head shows such a value as it once was; in a run, every
  * other value of the same kind will do, but the same one wherever the head shows the same one: the
- * port that the sender prints must be the port that the receiver prints.
+ * port that the sender prints must be the port that the receiver prints. A value that is `alone` may
+ * differ each time: that two counts were the same once means nothing.
  */
-const VARYING: { name: string; shape: RegExp }[] = [
+const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
   { name: "port", shape: PORT },
   { name: "duration", shape: /\d+\.\d\d ms/ },
@@ -14,6 +15,7 @@ const VARYING: { name: string; shape: RegExp }[] = [
   { name: "process", shape: /(?<=process )\d+/ },
   { name: "host", shape: /(?<=^host name )\S+/ },
   { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
+  { name: "count", shape: /^ {2,}\d+(?:\.\d\d)?(?= [A-Za-z])/, alone: true },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");
@@ -29,11 +31,12 @@ export function matches(expected: string, seen: string, values: Values): boolean
   for (const match of expected.matchAll(ANY)) {
     const [shown] = match;
     const known = values.get(shown);
+    const kind = VARYING.find(({ name }) => match.groups?.[name] !== undefined);
     pattern += RegExp.escape(expected.slice(end, match.index));
-    if (known !== undefined) pattern += RegExp.escape(known);
+    if (kind?.alone) pattern += kind.shape.source;
+    else if (known !== undefined) pattern += RegExp.escape(known);
     else if (fresh.includes(shown)) pattern += `\\${fresh.indexOf(shown) + 1}`;
     else {
-      const kind = VARYING.find(({ name }) => match.groups?.[name] !== undefined);
       pattern += `(${kind?.shape.source})`;
       fresh.push(shown);
     }
