@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { CAN_BE_ALONE, canPlay, playLesson } from "./alone.ts";
 import { find, type Lesson, lessons } from "./lessons.ts";
-import { EVERYTHING, READY, ROOT, script, start } from "./program.ts";
+import { EVERYTHING, ROOT, script, start } from "./program.ts";
 
 /** Much longer than any head takes, in milliseconds. */
 const LIMIT = 60_000;
@@ -62,7 +62,7 @@ function readyPorts({ path, head }: Lesson): number[] {
       const next = steps[index + 1];
       const isOwn = step.kind === "run" && step.command.includes(path) &&
         !/--(local-)?port /.test(step.command);
-      const port = isOwn && next?.kind === "see" && READY.exec(next.text)?.[1];
+      const port = isOwn && next?.kind === "see" && /^listening on .*:(\d+)$/.exec(next.text)?.[1];
       return port ? [Number(port) < 49152 ? Number(port) : 0] : []; // RFC 6335: dynamic ports
     })
   );
