@@ -226,14 +226,17 @@ describe("each mechanism answers to what the link does", () => {
 /** A transfer that is under way and slow: one packet at a time, each 20 ms under way. */
 async function slowly(
   here: Awaited<ReturnType<typeof folder>>,
-  words: string[] = [],
-  runtime: Runtime = "bun",
+  { receiving = [], sending = [], runtime = "bun" }: {
+    receiving?: string[];
+    sending?: string[];
+    runtime?: Runtime;
+  } = {},
 ) {
   const path = await here.file("big", randomBytes(1_000_000));
-  const receiver = receive(here.out, ["--window", "1", ...words], runtime);
+  const receiver = receive(here.out, ["--window", "1", ...receiving], runtime);
   const port = await receiver.port();
   const between = link(port, ["--delay", "10"]);
-  const sender = send(await between.port(), path, words, runtime);
+  const sender = send(await between.port(), path, sending, runtime);
   const begun = await receiver.next();
   expect(begun).toMatch(/^127.0.0.1:\d+ > big, 1000000 bytes$/);
   const from = /^\S+/.exec(begun ?? "")?.[0];
@@ -260,7 +263,7 @@ describe("one end goes away in the middle", () => {
   for (const runtime of RUNTIMES) {
     test(`Ctrl-C at the sender on ${runtime}: the receiver says so, keeps nothing, and serves the next`, async () => {
       await using here = await folder();
-      await using slow = await slowly(here, [], runtime);
+      await using slow = await slowly(here, { runtime });
       slow.sender.signal("SIGINT");
       expect(await slow.sender.result()).toEqual({ code: 130, stdout: "", stderr: "" });
       expect(await slow.receiver.next("stderr")).toBe(
@@ -273,7 +276,7 @@ describe("one end goes away in the middle", () => {
 
     test(`Ctrl-C at the receiver on ${runtime}: the sender says so, and nothing is left`, async () => {
       await using here = await folder();
-      await using slow = await slowly(here, [], runtime);
+      await using slow = await slowly(here, { runtime });
       expect(await stopped(slow.receiver)).toMatchObject({ code: 0, stderr: "" });
       expect(await readdir(here.out)).toEqual([]);
       expect(await slow.sender.result()).toEqual({
@@ -286,13 +289,13 @@ describe("one end goes away in the middle", () => {
 
   test("the sender is killed: the receiver gives up, keeps nothing, and serves it when it comes again", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, ["--timeout", "400"]);
+    await using slow = await slowly(here, { receiving: ["--timeout", "1000"] });
     slow.sender.signal("SIGKILL");
     await slow.sender.ended();
     const again = send(slow.port, slow.path); // at once, before the receiver has noticed
     expect((await again.result()).code).toBe(0);
     expect(await slow.receiver.next("stderr")).toBe(
-      `error: ${slow.from} > big: silent for 400 ms (ETIMEDOUT)`,
+      `error: ${slow.from} > big: silent for 1000 ms (ETIMEDOUT)`,
     );
     expect(await readdir(here.out)).toEqual(["big"]);
     expect((await here.saved("big")).equals(await readFile(slow.path))).toBe(true);
@@ -300,11 +303,11 @@ describe("one end goes away in the middle", () => {
 
   test("the receiver is killed: the sender gives up", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, ["--timeout", "400"]);
+    await using slow = await slowly(here, { sending: ["--timeout", "1500"] });
     slow.receiver.signal("SIGKILL");
     const { code, stderr } = await slow.sender.result();
     expect(stderr).toStartWith(
-      `error: 127.0.0.1:${slow.linkPort}: nothing heard for 400 ms (ETIMEDOUT)\nhint: `,
+      `error: 127.0.0.1:${slow.linkPort}: nothing heard for 1500 ms (ETIMEDOUT)\nhint: `,
     );
     expect(code).toBe(1);
     expect(await readdir(here.out)).not.toContain("big");
