@@ -86,6 +86,9 @@ export class Program {
         [MARK]: this.#mark, // inherited: whoever has it was started by this program
       },
       stdio: ["pipe", "pipe", "pipe"],
+      // Not bash: with a socket as its input, as here, it takes itself for a remote shell and reads ~/.bashrc.
+      shell: "sh",
+      quote: (word) => `'${word.replaceAll("'", "'\\''")}'`,
       prefix: process.platform === "win32" ? "" : "exec ", // no shell between us and the program
       detached: process.platform !== "win32", // a group of its own, for signals
       nothrow: true,
