@@ -45,6 +45,29 @@ async function listenOn(host: Host, ports: number[]): Promise<Program> {
   return program;
 }
 
+/** Listens on 100 ports, and sends away who calls. */
+const PYTHON = `
+from selectors import *
+from socket import *
+from struct import pack
+waiting = DefaultSelector()
+for _ in range(100):
+    server = socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(128)
+    waiting.register(server, EVENT_READ)
+print(",".join(str(key.fileobj.getsockname()[1]) for key in waiting.get_map().values()), flush=True)
+while True:
+    for key, _ in waiting.select():
+        caller, _ = key.fileobj.accept()
+        try:
+            GOODBYE
+        except OSError:
+            pass
+        caller.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))  # close is a reset
+        caller.close()
+`;
+
 type Port = { port: number; state: string; reason: string };
 
 /** What nmap finds, closed ports as well if they are few. */
@@ -140,6 +163,21 @@ for (const runtime of EVERYWHERE) {
     expect(stdout.split("\n").length).toBe(3);
   });
 
+  for (const [how, goodbye] of [["a reset", ""], ["a close and a reset", "caller.shutdown(SHUT_WR)"]]) {
+    test.skipIf(!Bun.which("python3"))(
+      `a port that answers with ${how} is open, on ${runtime} (needs python3)`,
+      async () => {
+        // Python, because it is faster than the scan: the call is over before the scan looks.
+        await using server = start(["python3", "-c", PYTHON.replace("GOODBYE", goodbye || "pass")]);
+        const list = await server.next() ?? "";
+        await using scan = script("apps/port-scan", ["127.0.0.1", `${list},1`], { runtime });
+        const { code, stdout, stderr } = await scan.result();
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        expect(stdout).toEndWith(`\n${summary(101, 100, 1)}\n`);
+      },
+    );
+  }
+
   test(`Ctrl-C prints what is known so far, on ${runtime}`, async () => {
     await using one = await listen();
     await using other = await listen();
@@ -176,14 +214,17 @@ test("a hostile banner drives no terminal, and a program gets it as it is", asyn
   }
 });
 
-test("a banner of a megabyte is cut", async () => {
+test("a banner of a megabyte is cut, between two characters, and its end is not waited for", async () => {
   await using listener = await listen();
-  await using scan = script("apps/port-scan", ["127.0.0.1", `${listener.port}`, "--banner"]);
+  const words = ["127.0.0.1", `${listener.port}`, "--banner", "--timeout", "60000"];
+  await using scan = script("apps/port-scan", words);
   const line = await listener.accept();
-  line.send("a".repeat(1_000_000)).catch(() => {}); // not all of it is taken
-  const { code, stdout } = await scan.result();
-  expect(code).toBe(0);
-  expect(stdout).toBe(`127.0.0.1:${listener.port}  open  -  ${"a".repeat(256)}\n${summary(1, 1, 0)}\n`);
+  line.send("你".repeat(400_000)).catch(() => {}); // not all of it is taken
+  expect(await scan.result()).toEqual({
+    code: 0,
+    stdout: `127.0.0.1:${listener.port}  open  -  ${"你".repeat(85)}\n${summary(1, 1, 0)}\n`, // of 3 bytes each
+    stderr: "",
+  });
 });
 
 test("a wrong list of ports", async () => {
@@ -204,6 +245,14 @@ test("a wrong list of ports", async () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toStartWith(`error: ${error} (EINVAL)\n`);
   }
+});
+
+test("a proxy is not asked", async () => {
+  await using proxy = await listen();
+  const url = `http://127.0.0.1:${proxy.port}`;
+  const env = { http_proxy: url, HTTP_PROXY: url, no_proxy: "example.com", NO_PROXY: "example.com" };
+  await using scan = script("apps/port-scan", ["127.0.0.1", "1", "--timeout", "500"], { env });
+  expect(await scan.result()).toEqual({ code: 0, stdout: `${summary(1, 0, 1)}\n`, stderr: "" });
 });
 
 test("an unknown host", async () => {

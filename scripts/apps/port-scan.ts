@@ -238,16 +238,16 @@ async function tellsRefusals(stop: AbortSignal): Promise<boolean> {
 
 /** What a refusal was in truth, where the runtime does not tell: fetch calls once more, and tells. */
 async function secondOpinion(host: string, port: number, timeout: number): Promise<string> {
-  process.env.NO_PROXY = "*"; // a proxy's answer would not be the port's
+  process.env.no_proxy = process.env.NO_PROXY = "*"; // the answer of a proxy would not be the port's
   const url = `http://${endpoint(host, port)}`;
   try {
     const { body } = await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "manual" });
     await body?.cancel();
-    return "ECONNREFUSED"; // it was
+    return ANSWERED[0];
   } catch (error) {
     const { name, code } = error as { name: string; code: string };
     if (name === "TimeoutError") return "ETIMEDOUT";
-    return /^E[A-Z]+$/.test(code) && !ANSWERED.includes(code) ? code : "ECONNREFUSED";
+    return /^E[A-Z]+$/.test(code) ? code : "ECONNREFUSED"; // no code of connect(2): fetch has met itself
   }
 }
 
