@@ -41,7 +41,8 @@ export type Network = { host: string; family: 4 | 6; port: number; encoding: Enc
  * @param meta `import.meta` of the lesson
  * @param lesson `port`: the default port of a lesson that opens a socket, which then has --host, --port
  *   and --encoding too; `words`: what comes beside the flags, as a usage shows it: `NAME` (one),
- *   `[NAME]` (one or none), `NAME...`, `[NAME...]` (any number); `flags`: its own, by camelCase name
+ *   `[NAME]` (one or none), `NAME...`, `[NAME...]` (any number), `HOST [PORTS]` (one or two); `flags`:
+ *   its own, by camelCase name
  * @throws Failure with exit code 2 for what is wrong with the command, 1 for an unknown host
  */
 export function readArguments<const F extends Flags = Record<never, Flag>>(
@@ -151,10 +152,12 @@ async function readEndpoint(name: string, text: string, wrong: Wrong): Promise<E
   return { host: address, family, port: Number(port) };
 }
 
-function checkWords(words: string[], usage: string | undefined, wrong: Wrong): void {
-  const most = usage === undefined ? 0 : usage.includes("...") ? Infinity : 1;
+function checkWords(words: string[], usage = "", wrong: Wrong): void {
+  const names = usage.split(" ").filter(Boolean);
+  const most = usage.includes("...") ? Infinity : names.length;
   if (words.length > most) throw wrong(words[most], "a word too many");
-  if (usage !== undefined && !usage.startsWith("[") && words.length === 0) throw wrong(usage, "is needed");
+  const missing = names.slice(words.length).find((name) => !name.startsWith("["));
+  if (missing !== undefined) throw wrong(missing, "is needed");
 }
 
 function help(command: string, file: string, flags: Flags, words = ""): string {

@@ -272,6 +272,7 @@ class Terminal {
     }
     if (!isScript || !hasPort) return words;
     const at = words.indexOf("--port");
+    if (at < 0 && !serves && words.includes(port)) return words; // a port that is a word, not a flag
     const own = (serves && serving.has(serves) && values.get(serves)) || "0";
     if (at < 0) return [...words, "--port", serves ? own : port];
     if (serves) words[at + 1] = own;
