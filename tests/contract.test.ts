@@ -42,6 +42,8 @@ const SCRIPTS: Record<string, Script> = {
   "tcp/framing-client": { kind: "tcp client" },
   "apps/download-server": { kind: "tcp server", words: ["--root", "."] },
   "apps/download-client": { kind: "tcp client", words: ["some-file"] },
+  "tcp/picture-server": { kind: "tcp server", words: ["LICENSE"] },
+  "tcp/picture-client": { kind: "tcp client", words: ["--out", "."] },
   "tcp/servers/sequential": { kind: "tcp server" },
   "tcp/servers/event-loop": { kind: "tcp server" },
   "tcp/servers/worker-threads": { kind: "tcp server" },
