@@ -74,17 +74,28 @@ export class Decoder {
     const whole = all.length - (stream ? incomplete(all, this.encoding) : 0);
     this.#rest = all.subarray(whole);
     const text = iconv.decode(all.subarray(0, whole), this.encoding, { stripBOM: false });
-    if (text.includes("\uFFFD") && !this.#reported && !this.#isValid(text, all.subarray(0, whole))) {
+    if (!this.#reported && !isValid(text, all.subarray(0, whole), this.encoding)) {
       this.#reported = true;
       report(new Failure(from, `bytes that are not valid ${this.encoding}, shown as \uFFFD`, "EILSEQ"));
     }
     return text;
   }
+}
 
-  /** UTF-8 can carry the character U+FFFD itself; GBK cannot. */
-  #isValid(text: string, bytes: Buffer): boolean {
-    return this.encoding === "utf-8" && Buffer.from(text).equals(bytes);
-  }
+/**
+ * Turns bytes into text, all of them or none, as Python's `data.decode(encoding)` does.
+ * @param from whose bytes these are
+ * @throws Failure EILSEQ for bytes that are not valid text
+ */
+export function decode(bytes: Buffer, encoding: Encoding, from: string): string {
+  const text = iconv.decode(bytes, encoding, { stripBOM: false });
+  if (isValid(text, bytes, encoding)) return text;
+  throw new Failure(from, `bytes that are not valid ${encoding}`, "EILSEQ");
+}
+
+/** Whether a decoded text is what the bytes say. UTF-8 can carry the character U+FFFD itself; GBK cannot. */
+function isValid(text: string, bytes: Buffer, encoding: Encoding): boolean {
+  return !text.includes("\uFFFD") || (encoding === "utf-8" && Buffer.from(text).equals(bytes));
 }
 
 /**

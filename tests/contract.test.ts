@@ -46,6 +46,8 @@ const SCRIPTS: Record<string, Script> = {
   "tcp/framing-server": { kind: "tcp server" },
   "tcp/framing-client": { kind: "tcp client" },
   "tcp/socket-calls": { kind: "other" },
+  "tcp/picture-server": { kind: "tcp server", words: ["LICENSE"] },
+  "tcp/picture-client": { kind: "tcp client", words: ["--out", "."] },
   "tcp/servers/sequential": { kind: "tcp server" },
   "tcp/servers/event-loop": { kind: "tcp server" },
   "tcp/servers/worker-threads": { kind: "tcp server" },
@@ -56,6 +58,7 @@ const SCRIPTS: Record<string, Script> = {
   "unix/client": { kind: "other" },
   "apps/download-basic-server": { kind: "tcp server", words: ["--root", "."] },
   "apps/download-basic-client": { kind: "tcp client", words: ["some-file"] },
+  "apps/port-scan": { kind: "other", words: ["127.0.0.1"] },
   "apps/download-server": { kind: "tcp server", words: ["--root", "."] },
   "apps/download-client": { kind: "tcp client", words: ["some-file"] },
 };

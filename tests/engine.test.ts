@@ -345,7 +345,7 @@ const SINS: Sin[] = [
     says: [
       "terminal 2: $ /nowhere/at-all",
       "exit code 127 before this line on stdout:\n  hello",
-      "o such file",
+      "not found",
     ],
   },
 ];
