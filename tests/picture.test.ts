@@ -167,14 +167,16 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
     });
 
     test("an answer without an end, and one that is just not too long", async () => {
+      let sent = 0;
       const endless = async (line: Line) => {
         const piece = Buffer.alloc(1 << 16, "x");
-        while (await line.send(piece).then(() => true, () => false));
+        while (await line.send(piece).then(() => true, () => false)) sent += piece.length;
       };
       expect(await answer(endless, ["--limit", "1"])).toEqual({
         code: 1,
         stderr: "error: SERVER: sends more than 1 MiB (EFBIG)\n",
       });
+      expect(sent).toBeLessThan(24 << 20); // what was taken, and what the buffers of both ends hold
       const [begin, end] = ['{"filename": "a", "filedata": "', '"}'];
       const spaces = " ".repeat((1 << 20) - begin.length - end.length);
       await using server = await listen();

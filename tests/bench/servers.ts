@@ -21,7 +21,7 @@ try {
   const { code, stderr } = await compiler.result();
   if (code !== 0) throw new Error(`gcc: ${stderr}`);
 
-  console.log("50 clients, 3000 requests each, 32 bytes; median of 3");
+  console.log("50 clients, 2000 requests each, 32 bytes; median of 3");
   row("", "", ["requests/s", "p50", "p90", "p99", "max ms", "of C's"]);
   for (const name of ["sequential", "event-loop", "worker-threads", "processes", "bun-listen"]) {
     for (const runtime of name === "bun-listen" ? ["bun" as const] : runtimes) {
@@ -31,8 +31,8 @@ try {
       const ours: Figures[] = [];
       const theirs: Figures[] = [];
       for (let turn = 0; turn < 3; turn++) {
-        theirs.push(await inC(port, 50, 3000));
-        ours.push(await inTypeScript(port, 50, 3000));
+        theirs.push(await inC(port, 50, 2000));
+        ours.push(await inTypeScript(port, 50, 2000));
       }
       const [c, ts] = [median(theirs), median(ours)];
       row(`${name} on ${runtime}`, "C", c);
