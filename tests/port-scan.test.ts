@@ -395,7 +395,7 @@ END
       await using scan = scanFrom(caller, runtime, [address, "999-1006", "--json", "--timeout", "2500"]);
       return await scan.result();
     };
-    for (const [address, ...options] of [["10.9.0.2"], ["fd09::2", "-6"]]) {
+    await Promise.all([["10.9.0.2"], ["fd09::2", "-6"]].map(async ([address, ...options]) => {
       const [expected, ...results] = await Promise.all([
         theirs(...options, address),
         ...EVERYWHERE.map((runtime) => ours(runtime, address)),
@@ -403,13 +403,12 @@ END
       expect(expected.map(({ state }) => state).join(" ")).toBe(
         "closed open filtered closed closed filtered filtered filtered",
       );
+      const ports = expected.filter(({ state }) => state !== "closed");
       for (const [index, result] of results.entries()) {
-        const runtime = EVERYWHERE[index];
-        const seen = { runtime, stderr: result.stderr, ports: portsOf(result) };
-        const ports = expected.filter(({ state }) => state !== "closed");
-        expect(seen).toEqual({ runtime, stderr: "", ports });
+        const seen = { runtime: EVERYWHERE[index], stderr: result.stderr, ports: portsOf(result) };
+        expect(seen).toEqual({ runtime: EVERYWHERE[index], stderr: "", ports });
         expect(JSON.parse(result.stdout).counts).toEqual({ open: 1, closed: 3, filtered: 4 });
       }
-    }
+    }));
   },
 );
