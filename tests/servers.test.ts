@@ -94,7 +94,8 @@ for (const name of [...SERVERS, "bun-listen"]) {
     async () => {
       await using server = serve(name, "bun");
       const greedy = connect({ host: "127.0.0.1", port: await server.port(), allowHalfOpen: true }).pause();
-      const flood = Buffer.alloc(32 << 20, "0123456789abcdef!");
+      greedy.on("error", () => {}); // the last line below tells
+      const flood = Buffer.alloc(160 << 20, "0123456789abcdef!");
       let taken = 0;
       (async () => {
         for (; taken < flood.length; taken += 1 << 16) {
@@ -104,7 +105,7 @@ for (const name of [...SERVERS, "bun-listen"]) {
         greedy.end();
       })();
       for (let before = -1; before !== taken; before = taken) await Bun.sleep(250);
-      expect(taken).toBeLessThan(16 << 20); // what the buffers of both ends hold, and no more
+      expect(taken).toBeLessThan(80 << 20); // what the system's buffers may hold (tcp_rmem, tcp_wmem), both ways
       for (const pid of group(server.pid)) expect(peakMemory(pid)).toBeLessThan(200);
       expect(flood.equals(await buffer(greedy))).toBe(true);
     },
