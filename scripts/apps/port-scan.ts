@@ -206,8 +206,8 @@ async function main(stop: AbortSignal) {
  */
 async function call(host: string, port: number, timeout: number, stop: AbortSignal): Promise<Socket> {
   const socket = survive(connect({ host, port }), stop);
-  const late = new Failure(endpoint(host, port), "no answer", "ETIMEDOUT");
-  const timer = setTimeout(() => socket.destroy(late), timeout);
+  const late = () => socket.destroy(new Failure(endpoint(host, port), "no answer", "ETIMEDOUT"));
+  const timer = setTimeout(late, timeout);
   try {
     await once(socket, "connect");
     return socket;
