@@ -31,7 +31,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../lib/tcp.ts";
+import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
 
 /** Bytes of the picture in one piece: a multiple of 3, so that base64 has no padding before the end. */
 const PIECE = 3 * 8192;
@@ -54,7 +54,7 @@ async function main(stop: AbortSignal) {
 
   async function sendPicture(socket: Socket) {
     const caller = peerName(socket);
-    socket.setTimeout(60_000, () => socket.destroy(new Failure(caller, "reads nothing", "ETIMEDOUT")));
+    limitIdle(socket, 60_000);
     try {
       const { size } = await file.stat();
       const piece = Buffer.alloc(PIECE);
