@@ -23,6 +23,7 @@
  *            data, sender = s.recvfrom(65535)    ->  socket.on("message", (data, sender) => ...)
  * Watch out  Who must be found needs a bind; who only writes gets a port from the system.
  *            One recvfrom is one whole letter, and it gives the sender too; recv gives data alone.
+ *            Windows terminals may speak GBK, the rest UTF-8: the encoding is part of the protocol.
  * Try        Start it twice. Then send with --encoding gbk, and look what arrives.
  */
 import { createSocket } from "node:dgram";
