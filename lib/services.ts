@@ -1,22 +1,39 @@
-/** The names of ports, as this machine knows them: /etc/services (man 5 services). */
+/** The names of ports, as the system knows them. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
 
-/**
- * The registered service of each port, by `22/tcp`. A machine without the file knows none.
- */
-export function services(): Map<string, string> {
-  const names = new Map<string, string>();
-  const folder = process.platform === "win32" ? join(process.env.SystemRoot ?? "", "System32/drivers") : "/";
-  let text = "";
+/** Where a system has no list of services: the ones that every course names. */
+const FAMOUS = `
+ftp-data 20/tcp
+ftp      21/tcp
+ssh      22/tcp
+telnet   23/tcp
+smtp     25/tcp  mail
+domain   53/tcp
+domain   53/udp
+tftp     69/udp
+http     80/tcp  www
+pop3    110/tcp
+ntp     123/udp
+imap2   143/tcp  imap
+https   443/tcp
+https   443/udp
+mysql  3306/tcp`;
+
+export type Service = { name: string; port: number; protocol: string; aliases: string[] };
+
+/** The services that the system knows (man 5 services): `http 80/tcp www # WorldWideWeb`. */
+export function readServices(): Service[] {
+  const windows = `${process.env.SystemRoot}\\System32\\drivers\\etc\\services`;
+  let text = FAMOUS;
   try {
-    text = readFileSync(join(folder, "etc/services"), "utf8");
+    text = readFileSync(process.platform === "win32" ? windows : "/etc/services", "utf8");
   } catch {
-    // then ports have numbers only
+    // a system without the list (Debian: package netbase)
   }
-  for (const [, name, port] of text.matchAll(/^([^\s#]+)[ \t]+(\d+\/\w+)/gm)) {
-    if (!names.has(port)) names.set(port, name);
-  }
-  return names;
+  return text.split("\n").flatMap((line) => {
+    const [name, end = "", ...aliases] = line.replace(/#.*/, "").trim().split(/\s+/);
+    const [, port, protocol] = /^(\d+)\/(tcp|udp)$/.exec(end) ?? [];
+    return port ? [{ name, port: Number(port), protocol, aliases }] : [];
+  });
 }

@@ -293,7 +293,8 @@ for (const runtime of EVERYWHERE) {
         const open = ports.map((port) => ({ port, state: "open", reason: "syn-ack" }));
         expect(await nmap(host, ["-p", list, "127.0.0.1"])).toEqual(open);
         expect(portsOf(result)).toEqual(open);
-        const { asked, counts } = JSON.parse(result.stdout);
+        const { asked, counts, ports: [, second] } = JSON.parse(result.stdout);
+        expect(second).toEqual({ port: 22, state: "open", reason: "syn-ack", service: "ssh" });
         expect(counts).toEqual({ open: 12, closed: asked - 12, filtered: 0 });
       },
     );

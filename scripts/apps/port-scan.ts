@@ -36,7 +36,7 @@ import { resolve } from "../../lib/host.ts";
 import { openFiles } from "../../lib/limits.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { services } from "../../lib/services.ts";
+import { readServices } from "../../lib/services.ts";
 import { survive } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
 
@@ -74,7 +74,12 @@ async function main(stop: AbortSignal) {
     words: "HOST [PORTS]",
     flags: {
       banner: { kind: "switch", help: "what an open port says, by itself or when asked by HTTP" },
-      json: { kind: "switch", help: "print one object: host, address, asked, scanned, counts, ports" },
+      json: {
+        kind: "switch",
+        help: "one document: { host, address, asked, scanned, counts: { open, closed, filtered }, ports: " +
+          "[{ port, state, reason, service, banner }] }, without the closed ones",
+      },
+      // Far more are possible. But above 128, Deno 2.9 lets some answers wait until all others are in.
       concurrency: { kind: "number", min: 1, max: 10_000, default: 100, help: "calls at once" },
       timeout: { kind: "number", min: 1, max: 60_000, default: 1500, help: "ms to wait for an answer" },
       retries: { kind: "number", min: 0, max: 10, default: 1, help: "further calls where none came" },
@@ -94,7 +99,7 @@ async function main(stop: AbortSignal) {
     );
   }
   const isTold = await tellsRefusals(stop);
-  const names = services();
+  const services = readServices().filter(({ protocol }) => protocol === "tcp");
   const found = new Map<number, Found>();
   const counts = { open: 0, closed: 0, filtered: 0 };
 
@@ -159,7 +164,8 @@ async function main(stop: AbortSignal) {
     counts[state]++;
     found.delete(port);
     if (state === "closed") return;
-    found.set(port, { port, state, reason, service: names.get(`${port}/tcp`) ?? null, banner });
+    const service = services.find((known) => known.port === port)?.name ?? null;
+    found.set(port, { port, state, reason, service, banner });
   }
 
   async function show() {

@@ -27,7 +27,6 @@
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
@@ -35,6 +34,7 @@ import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
+import { readServices, type Service } from "../../lib/services.ts";
 
 /** RFC 6335, section 6. */
 const RANGES = [
@@ -47,24 +47,6 @@ const RANGES = [
     meaning: "for clients and for private use; nobody can register it",
   },
 ];
-
-/** Where a system has no list of services: the ones that every course names. */
-const FAMOUS = `
-ftp-data 20/tcp
-ftp      21/tcp
-ssh      22/tcp
-telnet   23/tcp
-smtp     25/tcp  mail
-domain   53/tcp
-domain   53/udp
-tftp     69/udp
-http     80/tcp  www
-pop3    110/tcp
-ntp     123/udp
-imap2   143/tcp  imap
-https   443/tcp
-https   443/udp
-mysql  3306/tcp`;
 
 async function main() {
   const { words, json } = await readArguments(import.meta, {
@@ -172,24 +154,6 @@ async function state(
     }
   }
   return "free";
-}
-
-type Service = { name: string; port: number; protocol: string; aliases: string[] };
-
-/** The services that the system knows (man 5 services): `http 80/tcp www # WorldWideWeb`. */
-function readServices(): Service[] {
-  const windows = `${process.env.SystemRoot}\\System32\\drivers\\etc\\services`;
-  let text = FAMOUS;
-  try {
-    text = readFileSync(process.platform === "win32" ? windows : "/etc/services", "utf8");
-  } catch {
-    // a system without the list (Debian: package netbase)
-  }
-  return text.split("\n").flatMap((line) => {
-    const [name, end = "", ...aliases] = line.replace(/#.*/, "").trim().split(/\s+/);
-    const [, port, protocol] = /^(\d+)\/(tcp|udp)$/.exec(end) ?? [];
-    return port ? [{ name, port: Number(port), protocol, aliases }] : [];
-  });
 }
 
 /** @throws Failure for what is neither a port nor the name of a service */
