@@ -23,8 +23,8 @@ try {
 
   console.log("50 clients, 2000 requests each, 32 bytes; median of 3");
   row("", "", ["requests/s", "p50", "p90", "p99", "max ms", "of C's"]);
-  for (const name of ["sequential", "event-loop", "worker-threads", "processes", "bun-listen"]) {
-    for (const runtime of name === "bun-listen" ? ["bun" as const] : runtimes) {
+  for (const name of ["event-loop", "bun-listen", "processes", "worker-threads", "sequential"]) {
+    for (const runtime of name === "event-loop" ? runtimes : ["bun" as const]) {
       await using server = script(`tcp/servers/${name}`, ["--port", "0"], { runtime, limit });
       const port = await server.port();
       await inC(port, 50, 1000); // warms up
@@ -41,7 +41,7 @@ try {
   }
 
   console.log(
-    `\n8 clients, 100 requests each, --work 20000, ${availableParallelism()} processors; median of 3`,
+    `\n8 clients, 50 requests each, --work 20000, ${availableParallelism()} processors; median of 3`,
   );
   for (const runtime of runtimes) {
     let alone = 0;
@@ -52,7 +52,7 @@ try {
       });
       const port = await server.port();
       const rates: Figures[] = [];
-      for (let turn = 0; turn < 3; turn++) rates.push(await inC(port, 8, runtime === "deno" ? 20 : 100));
+      for (let turn = 0; turn < 3; turn++) rates.push(await inC(port, 8, 50));
       const [rate] = median(rates);
       alone ||= rate;
       console.log(
