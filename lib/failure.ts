@@ -110,7 +110,7 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   if (code === "EACCES" && !path && (syscall === "listen" || syscall === "bind")) {
     hint = "ports below 1024 are kept for the administrator; choose a higher one with --port";
   }
-  return new Failure(what ?? (known || "error"), WHY[code] ?? error.message, code, { hint });
+  return new Failure(what ?? (known || "the connection"), WHY[code] ?? error.message, code, { hint });
 }
 
 /** Whether an error only says that Ctrl-C or SIGTERM has stopped the program. */

@@ -2,7 +2,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readFile, symlink, truncate, writeFile } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -659,4 +660,32 @@ describe("memory stays bounded", () => {
       for (const line of lines) line[Symbol.dispose]();
     }
   });
+});
+
+test("a server that says all it has to say at once: its reply is shown, and ours still goes", async () => {
+  for (const runtime of EVERYWHERE) {
+    const heard: string[] = [];
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on("error", () => {});
+      socket.on("data", (bytes) => heard.push(String(bytes)));
+      socket.on("end", () => socket.destroy());
+      socket.end("early");
+    });
+    try {
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      const { port } = server.address() as AddressInfo;
+      await using program = script("tcp/dialog-client", ["--port", `${port}`], { runtime });
+      await once(server, "connection");
+      await Bun.sleep(300); // time enough for the end to arrive before the line is typed
+      program.type("hello\n");
+      expect(await program.result()).toEqual({
+        code: 1,
+        stdout: "early\n",
+        stderr: `error: 127.0.0.1:${port}: hung up (EPIPE)\n`,
+      });
+      expect(heard).toEqual(["hello"]);
+    } finally {
+      server.close();
+    }
+  }
 });

@@ -48,7 +48,8 @@ async function main(stop: AbortSignal) {
   const { host, port, encoding } = await readArguments(import.meta, { port: 10500 });
   const server = endpoint(host, port);
 
-  await using socket = survive(connect({ host, port }), stop);
+  // allowHalfOpen: when the server has said all it wants to say, we may still speak.
+  await using socket = survive(connect({ host, port, allowHalfOpen: true }), stop);
   await once(socket, "connect");
   const replies = texts(socket, encoding, server);
   const gone = new AbortController();
