@@ -73,7 +73,7 @@ describe("explain", () => {
     [
       "a code of a runtime, without a call",
       system("ERR_SOCKET_CLOSED"),
-      "error: connection closed (ERR_SOCKET_CLOSED)",
+      "the connection: connection closed (ERR_SOCKET_CLOSED)",
     ],
     [
       "a code that has no words here",
