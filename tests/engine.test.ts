@@ -1,15 +1,14 @@
 /** The engine rejects wrong programs, each for its sin, and leaves nothing of them behind. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { parseSections } from "../lib/head.ts";
 import { type Event, Mismatch, type Options, play } from "./engine.ts";
 import { ROOT } from "./program.ts";
+import { listen } from "./sockets.ts";
 
 /** Long enough for a program to start on a busy machine, in milliseconds. */
 const LIMIT = 1500;
@@ -53,11 +52,7 @@ async function expectNothingLeft(words: Word[]): Promise<void> {
     expect(stdout).toMatch(/^(Z.*\n)?$/); // ended; in some containers nobody collects an orphan
     expect(folder).toContain("sockets-");
     expect(existsSync(folder)).toBe(false);
-    if (port) {
-      const server = createServer().listen(Number(port), "127.0.0.1");
-      await once(server, "listening");
-      server.close();
-    }
+    if (port) await (await listen(Number(port)))[Symbol.asyncDispose]();
   }
 }
 

@@ -147,13 +147,30 @@ export class Listener {
   }
 }
 
-/** Listens. @throws EADDRINUSE, when the port is not free */
-export async function listen(port = 0, host = "127.0.0.1"): Promise<Listener> {
-  const server = createServer({ allowHalfOpen: true });
-  const listener = new Listener(server);
-  server.listen({ port, host });
-  await inTime(once(server, "listening"), "its own port");
-  return listener;
+/** Listens. @throws EADDRINUSE, when the port does not get free */
+export function listen(port = 0, host = "127.0.0.1"): Promise<Listener> {
+  return insist(async () => {
+    const server = createServer({ allowHalfOpen: true });
+    const listener = new Listener(server);
+    server.listen({ port, host });
+    await inTime(once(server, "listening"), "its own port");
+    return listener;
+  });
+}
+
+/**
+ * Opens a port, again and again for up to 5 s while it is taken. A port that a program has just left may
+ * be given to a caller of another test at once; one that it did not leave stays taken for much longer.
+ */
+async function insist<T>(open: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + 5000;;) {
+    try {
+      return await open();
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EADDRINUSE" || Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 /** A bound UDP socket. Use it as `await using letters = await letterbox()`. */
@@ -195,11 +212,13 @@ export class Letterbox {
   }
 }
 
-/** Binds a UDP socket. @throws EADDRINUSE, when the port is not free */
-export async function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
-  const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
-  const letters = new Letterbox(socket);
-  socket.bind(port, host);
-  await inTime(once(socket, "listening"), "its own port");
-  return letters;
+/** Binds a UDP socket. @throws EADDRINUSE, when the port does not get free */
+export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
+  return insist(async () => {
+    const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+    const letters = new Letterbox(socket);
+    socket.bind(port, host);
+    await inTime(once(socket, "listening"), "its own port");
+    return letters;
+  });
 }
