@@ -30,7 +30,8 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
     wake();
   });
   socket.on("error", (error) => {
-    if (isLost(error)) return;
+    // Whatever else a receive tells (host or network unreachable) is about an earlier letter of ours, too.
+    if (isLost(error) || (error as NodeJS.ErrnoException).syscall === "recvmsg") return;
     failure = error;
     wake();
   });
