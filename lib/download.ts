@@ -1,9 +1,10 @@
 /**
- * The protocol of lesson 4.2, version 1. Both ends send frames over one TCP connection:
+ * The protocol of lesson 4.2, version 1. Both ends send frames over one TCP connection, the `length` ones
+ * of lib/framing.ts:
  *
- *     0               4      5                5+L
+ *     0               4      5                4+L
  *     +---------------+------+----------------+
- *     | L, big-endian | kind | payload        |     L: bytes of the payload, at most 65,536
+ *     | L, big-endian | kind | payload        |     L: bytes from the kind on, 1 to 131,072
  *     +---------------+------+----------------+
  *
  * kind 0: a message, one JSON object in UTF-8. kind 1: a piece of a file.
@@ -22,14 +23,14 @@ import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { Failure } from "./failure.ts";
+import { LIMIT, Unframer } from "./framing.ts";
 import { sendAll } from "./tcp.ts";
 
 export const VERSION = 1;
 
-/** The longest payload of a frame, in bytes. */
-export const LONGEST = 65_536;
+/** The longest piece of a file, in bytes. */
+export const LONGEST = LIMIT - 1;
 
-const HEADER = 5;
 const KINDS = ["message", "piece"] as const;
 
 export type Message = Record<string, unknown>;
@@ -40,38 +41,33 @@ export function sendMessage(socket: Socket, message: Message): Promise<void> {
   return sendFrame(socket, 0, Buffer.from(JSON.stringify(message)));
 }
 
-/** Sends a piece of a file, at most 65,536 bytes. @throws what the connection throws */
+/** Sends a piece of a file, at most LONGEST bytes. @throws what the connection throws */
 export function sendPiece(socket: Socket, bytes: Uint8Array): Promise<void> {
   return sendFrame(socket, 1, bytes);
 }
 
 function sendFrame(socket: Socket, kind: 0 | 1, payload: Uint8Array): Promise<void> {
-  const header = Buffer.alloc(HEADER);
-  header.writeUInt32BE(payload.length, 0);
+  const header = Buffer.alloc(5);
+  header.writeUInt32BE(1 + payload.length, 0);
   header.writeUInt8(kind, 4);
   return sendAll(socket, Buffer.concat([header, payload]));
 }
 
 /**
- * Cuts what a connection brings into frames, until the peer hangs up. A length is checked before any
- * memory is taken for it.
- * @throws Failure EPROTO for what is no frame, and what the connection throws
+ * Finds the frames in what a connection brings, until the peer hangs up.
+ * @throws Failure EMSGSIZE for one above the limit, EPROTO for what is no frame, and what the connection throws
  */
 export async function* frames(socket: Socket, peer: string): AsyncGenerator<Frame> {
-  let bytes: Buffer = Buffer.alloc(0);
+  const unframer = new Unframer("length", peer);
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
-    bytes = Buffer.concat([bytes, chunk]);
-    while (bytes.length >= HEADER) {
-      const length = bytes.readUInt32BE(0);
-      const kind = KINDS[bytes.readUInt8(4)];
-      if (length > LONGEST || kind === undefined) throw new Failure(peer, "sent what is no frame", "EPROTO");
-      if (bytes.length < HEADER + length) break;
-      const payload = bytes.subarray(HEADER, HEADER + length);
-      bytes = bytes.subarray(HEADER + length);
+    for (const bytes of unframer.messages(chunk)) {
+      const kind = KINDS[bytes[0]];
+      if (kind === undefined) throw new Failure(peer, "sent what is no frame", "EPROTO");
+      const payload = bytes.subarray(1);
       yield kind === "piece" ? { kind, bytes: payload } : { kind, message: parse(payload, peer) };
     }
   }
-  if (bytes.length > 0) throw new Failure(peer, "hung up in the middle of a frame", "EPROTO");
+  if (unframer.pending) throw new Failure(peer, "hung up in the middle of a frame", "EPROTO");
 }
 
 function parse(payload: Buffer, peer: string): Message {

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFi
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EVERYTHING, EVERYWHERE, type Program, type Runtime, script, start } from "./program.ts";
+import { EVERYTHING, EVERYWHERE, type Program, type Runtime, RUNTIMES, script, start } from "./program.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -28,7 +28,7 @@ function fetch(port: number, out: string, words: string[], runtime: Runtime = "b
 }
 
 /** The frame of the figure in lib/download.ts, written by hand. */
-function frame(kind: number, payload: Uint8Array | string, length = Buffer.byteLength(payload)): Buffer {
+function frame(kind: number, payload: Uint8Array | string, length = 1 + Buffer.byteLength(payload)): Buffer {
   const bytes = Buffer.from(payload);
   return Buffer.concat([
     Buffer.from([length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255, kind]),
@@ -54,7 +54,7 @@ function reader(socket: Socket) {
   return {
     async next() {
       const header = await take(5);
-      const payload = await take(header.readUInt32BE(0));
+      const payload = await take(header.readUInt32BE(0) - 1);
       return header[4] === 0 ? JSON.parse(payload.toString()) : payload;
     },
     /** Resolves when the other end has hung up or reset. */
@@ -366,13 +366,14 @@ test("hostile server: what is not the protocol is told in one line, and leaves n
   const right = { sha256: sha256(Buffer.from("evil")) };
   const cases: [name: string, bytes: Buffer[], code: string][] = [
     ["nothing at all", [], "ECONNRESET"],
-    ["a length beyond the limit", [frame(0, "{}", 0xffffffff)], "EPROTO"],
-    ["a length just beyond the limit", [frame(1, "", 65_537)], "EPROTO"],
+    ["a length beyond the limit", [frame(0, "{}", 0xffffffff)], "EMSGSIZE"],
+    ["a length just beyond the limit", [frame(1, "", 131_073)], "EMSGSIZE"],
+    ["no kind", [Buffer.alloc(4)], "EPROTO"],
     ["an unknown kind", [frame(7, "{}")], "EPROTO"],
     ["no JSON", [frame(0, "{")], "EPROTO"],
     ["an array", [message([])], "EPROTO"],
     ["null", [message(null)], "EPROTO"],
-    ["a frame cut off", [frame(0, "{", 2)], "EPROTO"],
+    ["a frame cut off", [frame(0, "{", 3)], "EPROTO"],
     ["a piece first", [frame(1, "x")], "EPROTO"],
     ["a negative size", [message({ file: { size: -1, time: 1 } })], "EPROTO"],
     ["half a byte", [message({ file: { size: 0.5, time: 1 } })], "EPROTO"],
@@ -419,6 +420,7 @@ test("hostile client: what is not the protocol ends that caller only", async () 
   const get = message({ version: 1, get: "file" });
   const cases: [name: string, bytes: Buffer][] = [
     ["a length beyond the limit", frame(0, "", 0xffffffff)],
+    ["no kind", Buffer.alloc(4)],
     ["an unknown kind", frame(9, "x")],
     ["no JSON", frame(0, "hello")],
     ["another version", message({ version: 2, get: "file" })],
@@ -488,15 +490,16 @@ test("100 callers at once each get a file whole", async () => {
 const canMount = process.platform === "linux" &&
   (await start(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]).ended()) === 0;
 
-test.skipIf(!canMount)(
-  "a full disk: told, nothing under the name, and the next run goes on (needs unshare)",
-  async () => {
+test.skipIf(!canMount).each(EVERYWHERE)(
+  "on %s, a full disk: told, nothing under the name, and the next run goes on (needs unshare)",
+  async (runtime) => {
     await using root = await folder();
     await using out = await folder();
     await writeFile(join(root.path, "file"), randomBytes(3_000_000));
     await using server = serve(root.path);
     const port = await server.port();
-    const client = `bun scripts/apps/download-client.ts --port ${port} --out ${out.path} file`;
+    const command = [...RUNTIMES[runtime], "scripts/apps/download-client.ts"].join(" ");
+    const client = `${command} --port ${port} --out ${out.path} file`;
     await using run = start([
       "unshare",
       "-Urm",

@@ -103,7 +103,7 @@ async function main(stop: AbortSignal) {
       await work();
     } catch (error) {
       const failure = explain(error);
-      if (!failure || socket.destroyed || failure.code === "EPROTO") throw error;
+      if (!failure || socket.destroyed || ["EPROTO", "EMSGSIZE"].includes(failure.code)) throw error;
       const hint = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code] ??
         failure.hint;
       const what = failure.what === server ? name : failure.what;
@@ -177,6 +177,7 @@ async function fetch(
     hideCursor: true,
   });
   let at = Math.min((await file.stat()).size, total);
+  let writing = Promise.resolve();
   try {
     let hash = await hashStart(file, at);
     await sendMessage(socket, { from: at, sha256: hash.copy().digest("hex") });
@@ -189,27 +190,29 @@ async function fetch(
     if (shows) bar.start(total, at, { size: humanSize(total), rate: "" });
     const begin = performance.now();
     while (at < total) {
-      const { value: frame } = await incoming.next();
+      // While a piece comes, the one before goes to the disk.
+      const [{ value: frame }] = await Promise.all([incoming.next(), writing]);
       if (!frame) throw new Failure(server, "hung up too early", "ECONNRESET");
       if (frame.kind === "message") throwError(frame.message, server);
       if (frame.kind === "message" || frame.bytes.length > total - at) {
         throw new Failure(server, "sent no piece of the file", "EPROTO");
       }
-      await writeAll(file, frame.bytes, at);
+      writing = writeAll(file, frame.bytes, at);
       hash.update(frame.bytes);
       at += frame.bytes.length;
       const seconds = (performance.now() - begin) / 1000;
       const tooFast = (at - from) / rate - seconds;
-      if (tooFast > 0) await sleep(tooFast * 1000);
+      if (tooFast > 0) await Promise.all([sleep(tooFast * 1000), writing]);
       if (shows) bar.update(at, { rate: humanSize((at - from) / seconds) });
     }
-    const { sha256 } = await expectMessage(incoming, "sha256", server);
+    const [{ sha256 }] = await Promise.all([expectMessage(incoming, "sha256", server), writing]);
     if (sha256 !== hash.digest("hex")) {
       at = 0; // what is here is worth nothing
       throw new Failure(target, "arrived damaged", "EBADMSG");
     }
   } finally {
     if (shows) bar.stop();
+    await Promise.allSettled([writing]);
     await file.close();
     if (at === 0 && total > 0) await rm(part, { force: true });
   }

@@ -122,13 +122,17 @@ async function main(stop: AbortSignal) {
     await print(`${caller} gets ${visible(path)}${from > 0 ? ` from byte ${from}` : ""}`);
     await sendMessage(socket, { from });
 
-    const piece = Buffer.alloc(LONGEST);
-    for (let at = from; at < size;) {
-      const { bytesRead } = await file.read(piece, 0, Math.min(LONGEST, size - at), at);
-      if (bytesRead === 0) break;
-      await sendPiece(socket, piece.subarray(0, bytesRead));
-      hash.update(piece.subarray(0, bytesRead));
-      at += bytesRead;
+    const [one, other] = [Buffer.alloc(LONGEST), Buffer.alloc(LONGEST)];
+    const read = async (buffer: Buffer, at: number) => {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(LONGEST, size - at), at);
+      return buffer.subarray(0, bytesRead);
+    };
+    let [piece, spare] = [await read(one, from), other];
+    for (let at = from + piece.length; piece.length > 0; at += piece.length) {
+      // While a piece is on its way, it is hashed, and the next one is read.
+      const [next] = await Promise.all([read(spare, at), sendPiece(socket, piece), hash.update(piece)]);
+      spare = spare === one ? other : one;
+      piece = next;
     }
     const now = await file.stat();
     if (now.size !== size || now.mtimeMs !== mtimeMs) {
