@@ -5,7 +5,8 @@
  * same time: the first letters may be thrown away at the other NAT, but each opens its own NAT for the
  * answers. That is hole punching (RFC 5128, section 3.3); in the words of ICE (RFC 8445) the endpoint that the
  * server saw is the server-reflexive candidate, that of the own card the host candidate, one that shows only
- * when a probe comes from it the peer-reflexive one, and a probe with its answer a connectivity check.
+ * when a probe comes from it the peer-reflexive one, a probe with its answer a connectivity check, and a probe
+ * that goes back at once to where one came from a triggered check.
  * A NAT that takes another port for each destination (endpoint-dependent mapping, RFC 4787, section 4.1;
  * "symmetric") defeats it: the port that the server saw leads nowhere for the other. Then the relay carries on.
  *
@@ -144,7 +145,8 @@ export class Direct {
     this.#received = packet.number;
     this.#heard = performance.now();
     if (packet.type === "PROBE") this.#answer(packet, from);
-    if (packet.type === "ANSWER" && !this.#other) {
+    // What answers us has got our letters. So has who writes to us: that one has had an answer.
+    if ((packet.type === "ANSWER" || packet.type === "MESSAGE") && !this.#other) {
       this.#other = from;
       this.#events.opened(from);
     }
@@ -167,17 +169,14 @@ export class Direct {
     await this.#bye(0);
   }
 
-  /** A probe has come, so a letter to where it came from passes the other's NAT: from there it is tried as well. */
+  /** A probe has come, so a letter to where it came from gets through: one of ours goes there at once. */
   #answer({ number: asked }: Packet, from: Endpoint): void {
     this.#post("ANSWER", number(asked), from);
-    if (
-      this.#other ||
-      this.#endpoints.some(({ address, port }) => address === from.address && port === from.port)
-    ) {
-      return;
-    }
-    if (this.#endpoints.length === MOST_ENDPOINTS) return;
-    this.#endpoints.push(from);
+    if (this.#other) return;
+    const isKnown = this.#endpoints.some(({ address, port }) =>
+      address === from.address && port === from.port
+    );
+    if (!isKnown && this.#endpoints.length < MOST_ENDPOINTS) this.#endpoints.push(from);
     this.#post("PROBE", number(0), from);
   }
 

@@ -122,6 +122,8 @@ type Kept = {
   /** Whether it has been handed in before; and since when it is on its way. */
   isAgain: boolean;
   since: number;
+  /** Whether it was said that the receiver is away. */
+  isTold: boolean;
 };
 
 async function main(stop: AbortSignal) {
@@ -242,7 +244,10 @@ async function main(stop: AbortSignal) {
       if (sent?.state !== "sent") return;
       sent.state = "taken";
       if (sent.to === null) sent.missing = new Set(message.here);
-      else if (message.away.length > 0 && !sent.isAgain) await say(`${sent.to} is away: the server keeps it`);
+      else if (message.away.length > 0 && !sent.isTold) {
+        sent.isTold = true;
+        await say(`${sent.to} is away: the server keeps it`);
+      }
       settle(sent);
     } else if (message.type === "had") {
       settle(kept.get(message.id), message.name);
@@ -346,7 +351,7 @@ async function main(stop: AbortSignal) {
   /** Somebody has it now. When all have, it is acknowledged. */
   function settle(message: Kept | undefined, by = "") {
     message?.missing.delete(by);
-    if (message?.missing.size === 0 && message.state !== "sent") kept.delete(message.id);
+    if (message?.missing.size === 0) kept.delete(message.id);
   }
 
   function handInAgain(message: Kept) {
@@ -417,7 +422,17 @@ async function main(stop: AbortSignal) {
     checkText(bytes);
     const missing = new Set(receivers);
     const id = ++lastId;
-    kept.set(id, { id, to, text, bytes, missing, state: "waits", isAgain: false, since: performance.now() });
+    kept.set(id, {
+      id,
+      to,
+      text,
+      bytes,
+      missing,
+      state: "waits",
+      isAgain: false,
+      since: performance.now(),
+      isTold: false,
+    });
     pump();
     const [oldest] = kept.values();
     if (kept.size <= MOST_KEPT) return;
