@@ -86,22 +86,78 @@ const TRIES = 4; // 270 + 540 + 1,080 + 2,160 ms: about 4 s
 const KEEP_ALIVE = 15_000;
 const SILENCE = 40_000;
 
-/** How many endpoints of the other are tried. */
+/** How many endpoints of the other are tried; how many ways a client has. */
 const MOST_ENDPOINTS = 8;
+const MOST_WAYS = 100;
 
 /** What the two are told by the server. */
-export type Introduction = { way: number; side: 0 | 1; key: Buffer; endpoints: Endpoint[] };
+export type Introduction = { instance: string; way: number; side: 0 | 1; key: Buffer; endpoints: Endpoint[] };
 
 /** What a way needs from its client. */
-export type Events = {
+type Events = {
   send(datagram: Buffer, to: Endpoint): Promise<void>;
   opened(to: Endpoint): void;
   /** Shows a message; the ACK goes when that is done. */
-  message(id: number, bytes: Buffer): Promise<void>;
+  message(instance: string, id: number, bytes: Buffer): Promise<void>;
   acknowledged(id: number): void;
-  /** There is no way, or no more. */
+  /** There is no way, or no more: with a goodbye, or without. */
   ended(hasLeft: boolean): void;
 };
+
+/** What the ways of a client, one for each name, need from it. */
+export type Owner = {
+  [E in keyof Events]: E extends "send" ? Events[E]
+    : (name: string, ...values: Parameters<Events[E]>) => ReturnType<Events[E]>;
+};
+
+/** The direct ways of a client. */
+export class Ways {
+  readonly #ways = new Map<string, { way: number; direct: Direct }>();
+  readonly #owner: Owner;
+
+  constructor(owner: Owner) {
+    this.#owner = owner;
+  }
+
+  /** Looks for a way to somebody, in place of the one that there may be. */
+  async look(name: string, introduction: Introduction): Promise<void> {
+    const owner = this.#owner;
+    const before = this.#ways.get(name);
+    if (before) {
+      this.#ways.delete(name);
+      owner.ended(name, true);
+      await before.direct.close();
+    } else if (this.#ways.size >= MOST_WAYS) return;
+    const direct = new Direct(introduction, {
+      send: owner.send,
+      opened: (to) => owner.opened(name, to),
+      message: (instance, id, bytes) => owner.message(name, instance, id, bytes),
+      acknowledged: (id) => owner.acknowledged(name, id),
+      ended: (hasLeft) => {
+        if (this.#ways.get(name)?.direct !== direct) return;
+        this.#ways.delete(name);
+        owner.ended(name, hasLeft);
+      },
+    });
+    this.#ways.set(name, { way: introduction.way, direct });
+  }
+
+  /** The way to somebody, if it is open. */
+  to(name: string): Direct | undefined {
+    const direct = this.#ways.get(name)?.direct;
+    return direct?.isOpen ? direct : undefined;
+  }
+
+  /** Takes a datagram from the network, whatever it is. */
+  async receive(datagram: Buffer, from: Endpoint): Promise<void> {
+    const found = this.#ways.values().find(({ way }) => way === wayOf(datagram));
+    await found?.direct.receive(datagram, from);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.#ways.values(), ({ direct }) => direct.close()));
+  }
+}
 
 /** One end of a direct way. It opens no socket: its client sends and receives for it. */
 export class Direct {
@@ -152,7 +208,7 @@ export class Direct {
     }
     if (packet.type === "MESSAGE") {
       const id = packet.payload.readUInt32BE();
-      await this.#events.message(id, packet.payload.subarray(4));
+      await this.#events.message(this.#introduction.instance, id, packet.payload.subarray(4));
       this.#post("ACK", number(id), from);
     }
     if (packet.type === "ACK" && this.#queue[0]?.id === packet.payload.readUInt32BE()) {

@@ -104,12 +104,12 @@ class Peer {
   /** All messages up to one of a type. */
   async until(type: string): Promise<Message[]> {
     const found: Message[] = [];
-    for (let last; last?.type !== type;) {
-      last = await this.next();
-      if (last === undefined) throw new Error(`the end, before ${type}`);
-      found.push(last);
+    while (true) {
+      const message = await this.next();
+      if (message === undefined) throw new Error(`the end, before ${type}`);
+      found.push(message);
+      if (message.type === type) return found;
     }
-    return found;
   }
 
   [Symbol.dispose](): void {
@@ -405,16 +405,16 @@ describe("the server is killed and started again", () => {
     test(`the pauses grow, and are not the same for all, on ${runtime}`, async () => {
       await using listener = await listen();
       const words = ["--port", `${listener.port}`, "one"];
-      await using _program = script("apps/messenger-client", words, { runtime });
+      await using program = script("apps/messenger-client", words, { runtime });
       const calls: number[] = [];
-      for (let count = 0; count < 4; count++) {
+      while (calls.length < 4) {
         const peer = new Peer(await listener.accept());
+        if (!await peer.next("login")) continue; // a port scan of somebody else on this machine
         calls.push(performance.now());
-        if (count === 0) {
-          await peer.next("login");
+        if (calls.length === 1) {
           await peer.send({ type: "welcome", token: SECRET, here: [] });
+          expect(await program.next()).toBe("logged in as one, but not seen by UDP");
         }
-        if (count === 0) expect(await _program.next()).toBe("logged in as one, but not seen by UDP");
         peer.line.reset();
       }
       const pauses = calls.slice(1).map((time, index) => time - calls[index]);

@@ -62,13 +62,11 @@ import { connect, type Socket } from "node:net";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
-import { Direct, wayOf } from "../../lib/direct.ts";
+import { Ways } from "../../lib/direct.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { isExit, keyboard } from "../../lib/keyboard.ts";
 import {
-  Bucket,
-  BURST,
   checkName,
   checkText,
   decodeSeen,
@@ -78,7 +76,6 @@ import {
   messageFrame,
   messages,
   PING,
-  RATE,
   readEndpoint,
   Shown,
   SILENCE,
@@ -87,6 +84,7 @@ import {
   type ToServer,
   VERSION,
 } from "../../lib/messenger.ts";
+import { type Kept, Outbox, PATIENCE } from "../../lib/outbox.ts";
 import { hint, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { survive } from "../../lib/tcp.ts";
@@ -100,31 +98,12 @@ const HELP = `TEXT           to all
 /help          this page
 exit           leave; so does Ctrl-D`;
 
-/** How many messages may be under way, and how many may be kept because somebody is away. */
+/** How many messages may be under way: more typed lines wait. */
 const MOST_UNDER_WAY = 50;
-const MOST_KEPT = 500;
-
-/** How long to wait for acknowledgements before leaving, in milliseconds. */
-const GOODBYE = 10_000;
 
 /** The pause before the server is called again grows from the first to the last, in milliseconds. */
 const FIRST_PAUSE = 500;
 const LAST_PAUSE = 15_000;
-
-/** A message of ours until it is acknowledged: who has not got it yet, and how far it is. */
-type Kept = {
-  id: number;
-  to: string | null;
-  text: string;
-  bytes: Buffer;
-  missing: Set<string>;
-  state: "waits" | "sent" | "taken" | "direct";
-  /** Whether it has been handed in before; and since when it is on its way. */
-  isAgain: boolean;
-  since: number;
-  /** Whether it was said that the receiver is away. */
-  isTold: boolean;
-};
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, words } = await readArguments(import.meta, {
@@ -140,9 +119,8 @@ async function main(stop: AbortSignal) {
   const changes = new EventEmitter();
   const decoder = new Decoder(encoding);
   const shown = new Shown();
-  const pace = new Bucket(BURST * 0.8, RATE * 0.8); // below what the server allows
-  const kept = new Map<number, Kept>();
-  const ways = new Map<string, { direct: Direct; way: number }>();
+  const outbox = new Outbox({ direct: (to) => ways.to(to), canRelay: () => line !== undefined, relay });
+  const ways = new Ways({ send: sendLetter, opened, message, acknowledged, ended });
   /** Who is on line; and who was, when the connection broke, and has not come back yet. */
   const online = new Set<string>();
   const absent = new Set<string>();
@@ -151,8 +129,6 @@ async function main(stop: AbortSignal) {
   let token: Buffer | undefined;
   let seen: string | undefined;
   let refused: Failure | undefined;
-  let lastId = 0;
-  let isPumping = false;
   let isLeaving = false;
 
   await using udp = createSocket(`udp${family}`); // without bind: the first letter makes the system pick a port
@@ -164,7 +140,7 @@ async function main(stop: AbortSignal) {
     await Promise.race([stayConnected(), receive(), stayReachable(), loggedIn.then(talk)]);
   } finally {
     end.abort();
-    await Promise.all(Array.from(ways.values(), ({ direct }) => direct.close()));
+    await ways.close();
   }
 
   /** Calls the server again whenever the connection breaks, after pauses that grow, and differ for each client. */
@@ -180,8 +156,7 @@ async function main(stop: AbortSignal) {
       line = undefined;
       for (const one of online) absent.add(one);
       online.clear();
-      for (const message of kept.values()) if (message.state !== "direct") handInAgain(message);
-      pump(); // by direct ways
+      outbox.again(({ state }) => state !== "direct");
       if (performance.now() - begin > LAST_PAUSE) pause = FIRST_PAUSE;
       if (!isLeaving) await sleep(pause * (0.5 + Math.random() / 2), undefined, { signal: over });
       pause = Math.min(2 * pause, LAST_PAUSE);
@@ -217,7 +192,7 @@ async function main(stop: AbortSignal) {
       const isFirst = token === undefined;
       token = Buffer.from(message.token, "hex");
       await beSeen();
-      for (const one of message.here) online.add(one) && absent.delete(one);
+      for (const one of message.here) isHere(one);
       line = socket;
       await say(
         isFirst
@@ -226,7 +201,7 @@ async function main(stop: AbortSignal) {
       );
       if (message.here.length > 0) await say(`on line: ${message.here.join(", ")}`);
       changes.emit("logged in");
-      pump();
+      outbox.pump();
     } else if (message.type === "refused") {
       const taken = "choose another; the name of a client that has vanished is free after half a minute";
       const failure = new Failure(name, message.why, message.code, {
@@ -240,21 +215,16 @@ async function main(stop: AbortSignal) {
       if (shown.add(instance, id)) await show(from, text, marks);
       post({ type: "have", id, from, instance });
     } else if (message.type === "taken") {
-      const sent = kept.get(message.id);
-      if (sent?.state !== "sent") return;
-      sent.state = "taken";
-      if (sent.to === null) sent.missing = new Set(message.here);
-      else if (message.away.length > 0 && !sent.isTold) {
-        sent.isTold = true;
-        await say(`${sent.to} is away: the server keeps it`);
-      }
-      settle(sent);
+      const sent = outbox.taken(message.id, message.here);
+      if (!sent?.to || sent.isTold || message.away.length === 0) return;
+      sent.isTold = true;
+      await say(`${sent.to} is away: the server keeps it`);
     } else if (message.type === "had") {
-      settle(kept.get(message.id), message.name);
+      outbox.confirmed(message.id, message.name);
     } else if (message.type === "sorry") {
       process.exitCode = 1;
-      if (message.name === "") kept.delete(message.id);
-      else settle(kept.get(message.id), message.name);
+      if (message.name === "") outbox.drop(message.id);
+      else outbox.confirmed(message.id, message.name); // there is nothing more to wait for
       await report(new Failure(message.name || server, message.why, message.code));
     } else if (message.type === "people") {
       await say(
@@ -263,8 +233,7 @@ async function main(stop: AbortSignal) {
         }`,
       );
     } else if (message.type === "back") {
-      online.add(message.name);
-      absent.delete(message.name);
+      isHere(message.name);
       await say(`${message.name} is ${message.again ? "back" : "here"}`);
     } else if (message.type === "away") {
       online.delete(message.name);
@@ -272,8 +241,15 @@ async function main(stop: AbortSignal) {
     } else if (message.type === "warning") {
       await report(new Failure(name, message.why, message.code));
     } else if (message.type === "direct") {
-      goDirect(message);
+      const { way, side, key, instance } = message;
+      const endpoints = message.endpoints.map(readEndpoint).filter((place) => place !== undefined);
+      await ways.look(message.name, { instance, way, side, key: Buffer.from(key, "hex"), endpoints });
     }
+  }
+
+  function isHere(one: string) {
+    online.add(one);
+    absent.delete(one);
   }
 
   /** Registers until the server says at which endpoint it sees us: four letters may get lost. */
@@ -304,8 +280,7 @@ async function main(stop: AbortSignal) {
       const place = token && decodeSeen(data, token);
       if (place) seen = endpoint(place.address, place.port);
       if (place) changes.emit("seen");
-      const found = ways.values().find(({ way }) => way === wayOf(data));
-      await found?.direct.receive(data, { address: sender.address, port: sender.port });
+      await ways.receive(data, { address: sender.address, port: sender.port });
     }
   }
 
@@ -314,74 +289,32 @@ async function main(stop: AbortSignal) {
     await sendTo(udp, data, to.port, to.address).catch(() => {});
   }
 
-  /** The server has told where another client is: both send to each other now. */
-  function goDirect(
-    { name: other, instance, way, side, key, endpoints }: Extract<ToClient, { type: "direct" }>,
-  ) {
-    const introduction = {
-      ...{ way, side, key: Buffer.from(key, "hex") },
-      endpoints: endpoints.map(readEndpoint).filter((place) => place !== undefined),
-    };
-    ways.get(other)?.direct.close();
-    const end = (why?: string) => {
-      if (ways.get(other)?.way !== way) return;
-      ways.delete(other);
-      for (const message of kept.values()) if (message.to === other) handInAgain(message);
-      pump();
-      if (why) say(why);
-    };
-    const direct = new Direct(introduction, {
-      send: sendLetter,
-      opened(to) {
-        say(`direct way to ${other}: ${endpoint(to.address, to.port)}`);
-        pump();
-      },
-      async message(id, bytes) {
-        if (shown.add(instance, id)) await show(other, decoder.decode(bytes, other), ["direct"]);
-      },
-      acknowledged(id) {
-        settle(kept.get(id), other);
-        changes.emit("change");
-      },
-      ended: (hasLeft) => end(hasLeft ? undefined : `no direct way to ${other}: the relay carries on`),
-    });
-    ways.set(other, { direct, way });
+  /** A direct way is open. */
+  function opened(other: string, { address, port }: Endpoint) {
+    say(`direct way to ${other}: ${endpoint(address, port)}`);
+    outbox.pump();
   }
 
-  /** Somebody has it now. When all have, it is acknowledged. */
-  function settle(message: Kept | undefined, by = "") {
-    message?.missing.delete(by);
-    if (message?.missing.size === 0) kept.delete(message.id);
-  }
-
-  function handInAgain(message: Kept) {
-    if (message.state !== "waits") message.isAgain = true;
-    message.state = "waits";
-  }
-
-  /** Sends what waits, in order, and not faster than the server allows. */
-  async function pump() {
-    if (isPumping) return;
-    isPumping = true;
-    for (let next; (next = kept.values().find((one) => one.state === "waits" && (line || wayFor(one))));) {
-      const direct = wayFor(next);
-      if (!direct && !pace.take()) await sleep(20);
-      else {
-        next.since = performance.now();
-        next.state = direct ? "direct" : "sent";
-        const also = [...next.missing].filter((one) => next.isAgain || absent.has(one));
-        if (direct) direct.send(next.id, next.bytes);
-        else post({ type: "send", id: next.id, to: next.to, text: next.text, also });
-      }
+  /** Something has come by a direct way. */
+  async function message(other: string, instance: string, id: number, bytes: Buffer) {
+    if (shown.add(instance, id)) {
+      await show(other, decoder.decode(bytes, other), ["direct"]);
     }
-    isPumping = false;
   }
 
-  /** The direct way that a message can take: not past earlier ones that have gone by the server. */
-  function wayFor({ to }: Kept): Direct | undefined {
-    const direct = to === null ? undefined : ways.get(to)?.direct;
-    const isAhead = ({ to: other, state }: Kept) => other === to && (state === "sent" || state === "taken");
-    return direct?.isOpen && !kept.values().some(isAhead) ? direct : undefined;
+  function acknowledged(other: string, id: number) {
+    outbox.confirmed(id, other);
+    changes.emit("change");
+  }
+
+  function ended(other: string, hasLeft: boolean) {
+    if (!hasLeft) say(`no direct way to ${other}: the relay carries on`);
+    outbox.again(({ to, state }) => to === other && state === "direct");
+  }
+
+  function relay({ id, to, text, missing, isAgain }: Kept) {
+    const also = [...missing].filter((one) => isAgain || absent.has(one));
+    post({ type: "send", id, to, text, also });
   }
 
   function post(message: ToServer) {
@@ -397,7 +330,7 @@ async function main(stop: AbortSignal) {
         process.exitCode = 1;
         await report(error);
       }
-      while (underWay() >= MOST_UNDER_WAY) await change();
+      while (outbox.underWay(online) >= MOST_UNDER_WAY) await change();
     }
     await leave();
   }
@@ -413,40 +346,14 @@ async function main(stop: AbortSignal) {
       throw new Failure(text, "no such command: /help shows what there is", "EINVAL");
     }
     if (!line) throw new Failure(text, "not possible without the server", "ENOTCONN");
-    while (!pace.take()) await sleep(20);
+    await outbox.turn();
     post(command === "who" ? { type: "who" } : { type: "direct", name: other });
   }
 
   function send(to: string | null, text: string, receivers: string[]) {
     const bytes = encode(text, encoding);
     checkText(bytes);
-    const missing = new Set(receivers);
-    const id = ++lastId;
-    kept.set(id, {
-      id,
-      to,
-      text,
-      bytes,
-      missing,
-      state: "waits",
-      isAgain: false,
-      since: performance.now(),
-      isTold: false,
-    });
-    pump();
-    const [oldest] = kept.values();
-    if (kept.size <= MOST_KEPT) return;
-    kept.delete(oldest.id);
-    throw new Failure(oldest.text, "not acknowledged, and too old to be kept", "ENOBUFS");
-  }
-
-  /** How many messages may be acknowledged any moment. */
-  function underWay(): number {
-    const isYoung = ({ since }: Kept) => performance.now() - since < GOODBYE;
-    const isUnderWay = (one: Kept) =>
-      one.state === "waits" || one.state === "direct" ||
-      (isYoung(one) && (one.state === "sent" || [...one.missing].some((name) => online.has(name))));
-    return [...kept.values()].filter(isUnderWay).length;
+    outbox.add(to, text, bytes, receivers);
   }
 
   /** Waits until something may have changed. */
@@ -457,22 +364,17 @@ async function main(stop: AbortSignal) {
 
   /** Leaves when all that can be acknowledged is, and tells what is not. */
   async function leave() {
-    const deadline = performance.now() + GOODBYE;
-    while (underWay() > 0 && performance.now() < deadline && !over.aborted) await change();
+    const deadline = performance.now() + PATIENCE;
+    while (outbox.underWay(online) > 0 && performance.now() < deadline && !over.aborted) await change();
     isLeaving = true;
-    const counts = new Map<string, number>();
-    for (const { state, missing } of kept.values()) {
-      for (const one of state === "taken" ? missing : ["the server"]) {
-        counts.set(one, (counts.get(one) ?? 0) + 1);
-      }
-    }
-    for (const [one, count] of counts) {
+    for (const [one, count] of outbox.unconfirmed(server)) {
       const messages = count === 1 ? "1 message" : `${count} messages`;
-      if (!online.has(one) && line) await hint(`${one} is away: the server keeps ${messages} of yours`);
-      else {
-        process.exitCode = 1;
-        await report(new Failure(one, `has not acknowledged ${messages}`, "ETIMEDOUT"));
+      if (line && one !== server && !online.has(one)) {
+        await hint(`${one} is away: the server keeps ${messages} of yours`);
+        continue;
       }
+      process.exitCode = 1;
+      await report(new Failure(one, `has not acknowledged ${messages}`, "ETIMEDOUT"));
     }
     line?.end();
     if (line) await sleep(1000, undefined, { signal: over }); // until the server has hung up as well

@@ -84,7 +84,6 @@ import {
   checkName,
   decodeRegistration,
   encodeSeen,
-  type Endpoint,
   messageFrame,
   messages,
   PING,
@@ -94,18 +93,14 @@ import {
   type ToClient,
   type ToServer,
 } from "../../lib/messenger.ts";
+import { type Client, type Message, People, type Person } from "../../lib/people.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
 
-/** How many connections, and how many names, there may be: what a stranger can fill ends there. */
+/** How many connections there may be. */
 const MOST_CALLERS = 100;
-const MOST_NAMES = 200;
-
-/** How many messages wait for somebody who is away, and for somebody who is on line and does not confirm them. */
-const KEPT = 100;
-const MOST_UNCONFIRMED = 1000;
 
 /** How many bytes wait for a client that does not read. */
 const MOST_UNREAD = 1_000_000;
@@ -113,29 +108,9 @@ const MOST_UNREAD = 1_000_000;
 /** How long a caller may take to log in, in milliseconds. */
 const LOGIN = 5000;
 
-type Waiting = Extract<ToClient, { type: "message" }>;
-
-/** Who has a name. Somebody without a client is away. */
-type Person = { name: string; client?: Client; waiting: Waiting[] };
-
-type Client = {
-  socket: Socket;
-  instance: string;
-  token: Buffer;
-  heard: number;
-  /** What it may still send, and how much more until it is hung up on. */
-  bucket: Bucket;
-  patience: number;
-  /** Its UDP endpoint as its letters show it, and as its own card has it. */
-  seen?: Endpoint;
-  own?: Endpoint;
-  isWarned: boolean;
-};
-
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding } = await readArguments(import.meta, { port: 8000 });
-  /** Everybody who was here, those who went longest ago first. */
-  const people = new Map<string, Person>();
+  const people = new People(post);
   const forgeries = new Bucket(3, 0.2);
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -211,7 +186,7 @@ async function main(stop: AbortSignal) {
     } finally {
       clearTimeout(late);
       hangUp(socket);
-      if (person && person.client === client) leave(person);
+      if (person && person.client === client) people.leave(person);
     }
   }
 
@@ -223,7 +198,7 @@ async function main(stop: AbortSignal) {
     if (known?.client && known.client.instance !== instance) {
       throw new Failure(name, "this name is taken", "EEXIST");
     }
-    const person = known ?? makePlace(name);
+    const person = people.place(name);
     // The same client again: its old connection is dead, and nobody has told us yet.
     const isMove = person.client !== undefined;
     person.client?.socket.destroy();
@@ -233,27 +208,15 @@ async function main(stop: AbortSignal) {
     client.heard = performance.now();
     person.client = client;
     await print(`${name} logged in from ${caller}`);
-    post(client, { type: "welcome", token: token.toString("hex"), here: online(name) });
-    if (!isMove) tellOthers(name, { type: "back", name, again: known !== undefined });
+    post(client, { type: "welcome", token: token.toString("hex"), here: people.here(name) });
+    if (!isMove) people.tell({ type: "back", name, again: known !== undefined }, name);
     for (const kept of person.waiting) post(client, { ...kept, late: true });
-    return person;
-  }
-
-  /** Makes a place for a new name: if need be, of the one who has been away the longest. */
-  function makePlace(name: string): Person {
-    const person: Person = { name, waiting: [] };
-    const oldest = people.values().find(({ client }) => !client);
-    if (people.size >= MOST_NAMES && oldest) {
-      people.delete(oldest.name);
-      for (const message of oldest.waiting) tellLost(message, oldest.name);
-    }
-    people.set(name, person);
     return person;
   }
 
   async function obey(message: ToServer, person: Person, client: Client) {
     client.heard = performance.now();
-    if (message.type === "have" && confirm(message, person)) return; // as often as others write to it
+    if (message.type === "have" && people.confirm(person, message)) return; // as often as others write to it
     if (!client.bucket.take()) {
       const why = `too fast: ${BURST} at once, then ${RATE} a second`;
       if (--client.patience < 0) throw new Failure(person.name, why, "EBUSY");
@@ -262,14 +225,14 @@ async function main(stop: AbortSignal) {
     }
     if (message.type === "login") throw new Failure(person.name, "logged in twice", "EPROTO");
     if (message.type === "ping") post(client, { type: "pong" });
-    if (message.type === "who") post(client, { type: "people", here: online(), away: away() });
+    if (message.type === "who") post(client, { type: "people", here: people.here(), away: people.away() });
     if (message.type === "send") send(message, person, client);
     if (message.type === "direct") await introduce(message.name, person, client);
   }
 
   /** Relays a message: to those on line at once, for the others it is kept. */
   function send({ id, to, text, also }: Extract<ToServer, { type: "send" }>, person: Person, client: Client) {
-    const receivers = new Set(to === null ? people.keys() : people.has(to) ? [to] : []);
+    const receivers = new Set(to === null ? people.names : people.get(to) ? [to] : []);
     // Those whom the sender knows from before: this server may have been started since, and they come yet.
     for (const name of also) receivers.add(checkName(name));
     receivers.delete(person.name);
@@ -281,43 +244,11 @@ async function main(stop: AbortSignal) {
     const missing = [...receivers].filter((name) => !people.get(name)?.client);
     post(client, { type: "taken", id, here, away: missing });
     const { instance } = client;
-    const message: Waiting = {
+    const message: Message = {
       ...{ type: "message", id, from: person.name, instance, all: to === null, text, time: Date.now() },
       late: false,
     };
-    for (const name of receivers) deliver(message, people.get(name) ?? makePlace(name));
-  }
-
-  /** Keeps a message until its receiver confirms it, and sends it, if that one is on line. */
-  function deliver(message: Waiting, { name, client, waiting }: Person) {
-    if (waiting.some(({ id, instance }) => id === message.id && instance === message.instance)) return;
-    waiting.push(message);
-    if (!client) {
-      for (const lost of waiting.splice(0, waiting.length - KEPT)) tellLost(lost, name);
-    } else if (waiting.length > MOST_UNCONFIRMED) {
-      client.socket.destroy(new Failure(name, "does not confirm what it gets", "ENOBUFS"));
-    } else {
-      post(client, message);
-    }
-  }
-
-  /** A client has shown a message: its sender learns it, if it is on line; else it asks when it is back. */
-  function confirm(
-    { id, from, instance }: Extract<ToServer, { type: "have" }>,
-    { name, waiting }: Person,
-  ): boolean {
-    const at = waiting.findIndex((message) => message.id === id && message.instance === instance);
-    if (at < 0) return false;
-    waiting.splice(at, 1);
-    const sender = people.get(from)?.client;
-    if (sender?.instance === instance) post(sender, { type: "had", id, name });
-    return true;
-  }
-
-  function tellLost({ from, instance, id }: Waiting, name: string) {
-    const sender = people.get(from)?.client;
-    const why = `more than ${KEPT} messages wait there, and an old one of yours was dropped`;
-    if (sender?.instance === instance) post(sender, { type: "sorry", id, name, why, code: "ENOBUFS" });
+    for (const name of receivers) people.deliver(message, name);
   }
 
   /** Tells two clients where the other is, and gives them a key of their own. */
@@ -351,34 +282,10 @@ async function main(stop: AbortSignal) {
     socket.destroy(new Failure(peerName(socket), "does not read what it gets", "ENOBUFS"));
   }
 
-  function tellOthers(name: string, message: ToClient) {
-    for (const person of people.values()) {
-      if (person.client && person.name !== name) post(person.client, message);
-    }
-  }
-
-  /** Somebody's client has gone, with a goodbye or without. */
-  function leave(person: Person) {
-    person.client = undefined;
-    people.delete(person.name);
-    people.set(person.name, person); // now the last one to go
-    for (const lost of person.waiting.splice(0, person.waiting.length - KEPT)) tellLost(lost, person.name);
-    tellOthers(person.name, { type: "away", name: person.name });
-  }
-
-  function online(except?: string): string[] {
-    return [...people.values()].filter(({ name, client }) => client && name !== except).map(({ name }) =>
-      name
-    );
-  }
-
-  function away(): string[] {
-    return [...people.values()].filter(({ client }) => !client).map(({ name }) => name);
-  }
-
   /** A peer whose machine has lost its power sends no FIN: its silence tells. */
   function hangUpOnSilent() {
-    for (const { name, client } of people.values()) {
+    for (const name of people.here()) {
+      const client = people.get(name)?.client;
       if (!client || performance.now() - client.heard < SILENCE) continue;
       client.socket.destroy(new Failure(name, `silent for ${SILENCE / 1000} seconds`, "ETIMEDOUT"));
     }
