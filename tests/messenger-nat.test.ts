@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { HAS_NATS, type Mapping, nats } from "./nat.ts";
-import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, start } from "./program.ts";
+import { EVERYTHING, type Program, ROOT, RUNTIMES, start } from "./program.ts";
 
 setDefaultTimeout(60_000);
 
@@ -37,7 +37,7 @@ async function people(mapping: [Mapping, Mapping], runtime: keyof typeof RUNTIME
 const KEEPING = { tcp: 4, udp: 2 };
 
 describe.skipIf(!HAS_NATS)("two clients behind two NATs (needs unshare, ip and nft)", () => {
-  for (const runtime of EVERYWHERE) {
+  for (const runtime of EVERYTHING ? ["bun", "node", "deno"] as const : []) {
     test(`/direct goes through, and the server sees none of the messages, on ${runtime}`, async () => {
       await using scene = await people(["same", "same"], runtime);
       const { network, server, one, two } = scene;
@@ -76,7 +76,8 @@ describe.skipIf(!HAS_NATS)("two clients behind two NATs (needs unshare, ip and n
     });
   }
 
-  test.skipIf(!EVERYTHING)("behind one NAT that sends nothing back inside: by their own cards", async () => {
+  const long = EVERYTHING ? test : () => {};
+  long("behind one NAT that sends nothing back inside: by their own cards", async () => {
     await using scene = await people(["same", "same"], "bun", true);
     const { one, two } = scene;
     expect(two.seen.stdout[0]).toMatch(/^logged in as 李四, seen at 203\.0\.113\.1:\d+$/);

@@ -233,8 +233,9 @@ async function main(stop: AbortSignal) {
         }`,
       );
     } else if (message.type === "back") {
+      const isBack = message.again || absent.has(message.name);
       isHere(message.name);
-      await say(`${message.name} is ${message.again ? "back" : "here"}`);
+      await say(`${message.name} is ${isBack ? "back" : "here"}`);
     } else if (message.type === "away") {
       online.delete(message.name);
       await say(`${message.name} is away`);
