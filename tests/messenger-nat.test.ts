@@ -76,17 +76,18 @@ describe.skipIf(!HAS_NATS)("two clients behind two NATs (needs unshare, ip and n
     });
   }
 
-  const long = EVERYTHING ? test : () => {};
-  long("behind one NAT that sends nothing back inside: by their own cards", async () => {
-    await using scene = await people(["same", "same"], "bun", true);
-    const { one, two } = scene;
-    expect(two.seen.stdout[0]).toMatch(/^logged in as 李四, seen at 203\.0\.113\.1:\d+$/);
-    one.type("/direct 李四\n");
-    expect(await until(one, /direct/)).toMatch(/^direct way to 李四: 192\.168\.1\.2:\d+$/);
-    expect(await until(two, /direct/)).toMatch(/^direct way to 张三: 192\.168\.1\.2:\d+$/);
-    two.type("/to 张三 你也在这里\n");
-    expect(await until(one, / > /)).toBe("李四 (direct) > 你也在这里");
-  });
+  if (EVERYTHING) {
+    test("behind one NAT that sends nothing back inside: by their own cards", async () => {
+      await using scene = await people(["same", "same"], "bun", true);
+      const { one, two } = scene;
+      expect(two.seen.stdout[0]).toMatch(/^logged in as 李四, seen at 203\.0\.113\.1:\d+$/);
+      one.type("/direct 李四\n");
+      expect(await until(one, /direct/)).toMatch(/^direct way to 李四: 192\.168\.1\.2:\d+$/);
+      expect(await until(two, /direct/)).toMatch(/^direct way to 张三: 192\.168\.1\.2:\d+$/);
+      two.type("/to 张三 你也在这里\n");
+      expect(await until(one, / > /)).toBe("李四 (direct) > 你也在这里");
+    });
+  }
 
   const random: [Mapping, Mapping][] = [["random", "random"], ["random", "same"], ["same", "random"]];
   for (const mapping of EVERYTHING ? random : []) {
