@@ -41,9 +41,13 @@
  *     | "S"    "b"    "E"    0x01 | type | token: 16 bytes | port | address         | name in UTF-8 |
  *     +------+------+------+------+------+------- - -------+------+------- - -------+------- - -----+
  *
- * type 1, to the server: who I am, and what endpoint my own card has. type 2, the answer: the first 23 bytes
- * again with the port, and the address, that the server has seen, and no name; so it is never longer than the
- * question, and nobody can turn the server into an amplifier. An IPv4 address is ::ffff:a.b.c.d (RFC 4291).
+ * type 1, to the server: who I am, and what endpoint my own card has. type 2, the answer, as STUN gives it (RFC
+ * 8489): the same without the name, and with the port and the address that the server has seen. So it is always
+ * shorter than the question, and nobody can make the server flood a third one by a forged sender. An IPv4 address
+ * is ::ffff:a.b.c.d (RFC 4291). A wrong token gets no answer, but the client whose name it was is warned.
+ *
+ * A name has 1 to 32 characters, a text 1,024 bytes at most. A client may send 50 messages at once, and then 50 a
+ * second; `have` for what it got does not count. Who goes on when told `sorry`, too fast, is hung up on.
  */
 import type { Socket } from "node:net";
 import { endpoint } from "./endpoint.ts";

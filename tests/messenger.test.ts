@@ -2,6 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import type { Encoding } from "../lib/text.ts";
+import { hasNamespaces } from "./network.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, type Runtime, script, start } from "./program.ts";
 import { call, HAS_IPV6, letterbox, type Line, listen } from "./sockets.ts";
 
@@ -629,6 +630,32 @@ describe("refused, and told", () => {
       "error: the message: has 1026 bytes; the limit is 1024, so that it fits into one datagram (EMSGSIZE)",
     );
   });
+});
+
+describe("one number for TCP and UDP", () => {
+  test("that is taken for UDP: an error, and TCP is not served either", async () => {
+    await using letters = await letterbox();
+    await using server = script("apps/messenger-server", ["--port", `${letters.port}`]);
+    const { code, stdout, stderr } = await server.result();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    // Bun does not tell the port to whom a UDP bind failed.
+    expect(stderr).toMatch(/^error: bind 127\.0\.0\.1(:\d+)?: address already in use \(EADDRINUSE\)\nhint: /);
+  });
+
+  test.skipIf(!hasNamespaces)(
+    "--port 0 takes the next one when it is not free for both (needs unshare and ip)",
+    async () => {
+      const shell = `ip link set lo up
+      echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range
+      bun scripts/udp/receive.ts --port 40000 |
+        { read ready; echo "$ready"; exec bun scripts/apps/messenger-server.ts --port 0; }`;
+      for (let runs = 0; runs < (EVERYTHING ? 5 : 1); runs++) {
+        await using server = start(["unshare", "-Urn", "sh", "-c", shell]);
+        const ready = [await server.next(), await server.next()];
+        expect(ready.sort()).toEqual(["listening on 127.0.0.1:40000", "listening on 127.0.0.1:40001"]);
+      }
+    },
+  );
 });
 
 describe("registrations by UDP", () => {

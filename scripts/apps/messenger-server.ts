@@ -93,8 +93,8 @@ import {
   type ToClient,
   type ToServer,
 } from "../../lib/messenger.ts";
-import { type Client, type Message, People, type Person } from "../../lib/people.ts";
 import { print, ready, report } from "../../lib/output.ts";
+import { type Client, type Message, People, type Person } from "../../lib/people.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
@@ -169,8 +169,7 @@ async function main(stop: AbortSignal) {
       for await (const message of messages(socket, encoding, TO_SERVER, caller)) {
         if (!person || !client) {
           clearTimeout(late);
-          person = await logIn(message, socket, caller);
-          client = person.client as Client;
+          [person, client] = await logIn(message, socket, caller);
         } else {
           await obey(message, person, client);
         }
@@ -190,7 +189,7 @@ async function main(stop: AbortSignal) {
     }
   }
 
-  async function logIn(message: ToServer, socket: Socket, caller: string): Promise<Person> {
+  async function logIn(message: ToServer, socket: Socket, caller: string): Promise<[Person, Client]> {
     if (message.type !== "login") throw new Failure(caller, "did not log in", "EPROTO");
     const name = checkName(message.name);
     const instance = createHash("sha256").update(message.secret).digest("hex").slice(0, 16);
@@ -203,15 +202,15 @@ async function main(stop: AbortSignal) {
     const isMove = person.client !== undefined;
     person.client?.socket.destroy();
     const token = randomBytes(16);
-    const bucket = new Bucket(BURST, RATE);
-    const client: Client = { socket, instance, token, heard: 0, bucket, patience: BURST, isWarned: false };
-    client.heard = performance.now();
+    const limits = { bucket: new Bucket(BURST, RATE), patience: BURST, isWarned: false };
+    const client: Client = { socket, instance, token, heard: performance.now(), ...limits };
     person.client = client;
-    await print(`${name} logged in from ${caller}`);
+    const told = print(`${name} logged in from ${caller}`);
     post(client, { type: "welcome", token: token.toString("hex"), here: people.here(name) });
     if (!isMove) people.tell({ type: "back", name, again: known !== undefined }, name);
     for (const kept of person.waiting) post(client, { ...kept, late: true });
-    return person;
+    await told; // not before the welcome: others may write to this one at any moment
+    return [person, client];
   }
 
   async function obey(message: ToServer, person: Person, client: Client) {

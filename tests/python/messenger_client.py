@@ -1,7 +1,7 @@
 """A client of lesson 4.4, written from the figures in lib/messenger.ts alone. Arguments: port, encoding, name.
 
-It logs in and registers by UDP; answers each private message with "> TEXT" to its sender, in upper case; prints
-what it sees and which of its messages are acknowledged; leaves after the message "bye".
+It logs in and registers by UDP; answers each private message with its text in upper case; prints what it gets,
+and which of its messages are acknowledged; leaves after the message "bye".
 """
 import json
 import os
