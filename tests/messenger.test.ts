@@ -301,6 +301,18 @@ describe("away, and back", () => {
   });
 
   if (EVERYTHING) {
+    test("a server that does not come back: told after 10 s, exit code 1", async () => {
+      await using server = serve();
+      await using program = await client("one", await server.port(), { limit: 20_000 });
+      server.signal("SIGKILL");
+      expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
+      program.type("hello\n");
+      program.endOfInput();
+      const { code, stderr } = await program.result();
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^error: 127\.0\.0\.1:\d+: has not acknowledged 1 message \(ETIMEDOUT\)\n$/);
+    });
+
     test("a receiver that never confirms: told after 10 s, exit code 1", async () => {
       await using server = serve();
       const port = await server.port();
@@ -344,8 +356,14 @@ test("who has a message is told by the one who has it, never by the server; twic
   for (let message = await one.next("people"); message; message = undefined) seen.push(message.type);
   expect(seen).toEqual(["people"]);
   three.line.reset();
+  await one.next("away");
+  await one.send({ ...ask, id: 9, to: "three", text: "never confirmed" }); // handed in again: kept once
+  await one.send({ ...ask, id: 10, to: "three", text: "the last" });
+  await one.next("taken");
+  await one.next("taken");
   using again = await logIn(port, "three");
   expect(await again.next("message")).toMatchObject({ id: 9, late: true });
+  expect(await again.next("message")).toMatchObject({ id: 10, late: true });
 });
 
 describe("the server is killed and started again", () => {

@@ -333,7 +333,7 @@ async function main(stop: AbortSignal) {
       }
       while (outbox.underWay(online) >= MOST_UNDER_WAY) await change();
     }
-    await leave();
+    if (!over.aborted) await leave();
   }
 
   async function obey(text: string) {
