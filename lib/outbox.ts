@@ -124,14 +124,17 @@ export class Outbox {
     this.pump();
   }
 
-  /** How many messages may be acknowledged any moment. */
-  underWay(online: Set<string>): number {
-    const now = performance.now();
+  /** Waits until fewer than `count` messages may be acknowledged any moment, but not for ever. */
+  async below(count: number, online: Set<string>, stop: AbortSignal, limit = Infinity): Promise<void> {
     const isAwaited = ({ state, since, missing }: Kept) => {
       if (state === "waits" || state === "direct") return true;
-      return now - since < PATIENCE && (state === "sent" || !missing.isDisjointFrom(online));
+      return performance.now() - since < PATIENCE && (state === "sent" || !missing.isDisjointFrom(online));
     };
-    return this.#kept.values().filter(isAwaited).toArray().length;
+    const end = performance.now() + limit;
+    while (!stop.aborted && performance.now() < end) {
+      if (this.#kept.values().filter(isAwaited).toArray().length < count) return;
+      await sleep(20);
+    }
   }
 
   /** How many messages each one has not confirmed; those that the server has not taken count for it. */

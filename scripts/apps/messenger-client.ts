@@ -179,7 +179,6 @@ async function main(stop: AbortSignal) {
       for await (const message of messages(socket, encoding, TO_CLIENT, server)) {
         heard = performance.now();
         await handle(message, socket);
-        changes.emit("change");
       }
       if (!isLeaving) throw new Failure(server, "hung up", "ECONNRESET");
     } finally {
@@ -305,7 +304,6 @@ async function main(stop: AbortSignal) {
 
   function acknowledged(other: string, id: number) {
     outbox.confirmed(id, other);
-    changes.emit("change");
   }
 
   function ended(other: string, hasLeft: boolean) {
@@ -331,7 +329,7 @@ async function main(stop: AbortSignal) {
         process.exitCode = 1;
         await report(error);
       }
-      while (outbox.underWay(online) >= MOST_UNDER_WAY) await change();
+      await outbox.below(MOST_UNDER_WAY, online, over);
     }
     if (!over.aborted) await leave();
   }
@@ -357,16 +355,9 @@ async function main(stop: AbortSignal) {
     outbox.add(to, text, bytes, receivers);
   }
 
-  /** Waits until something may have changed. */
-  function change(): Promise<unknown> {
-    const signal = AbortSignal.any([over, AbortSignal.timeout(500)]);
-    return once(changes, "change", { signal }).catch(() => {});
-  }
-
   /** Leaves when all that can be acknowledged is, and tells what is not. */
   async function leave() {
-    const deadline = performance.now() + PATIENCE;
-    while (outbox.underWay(online) > 0 && performance.now() < deadline && !over.aborted) await change();
+    await outbox.below(1, online, over, PATIENCE);
     isLeaving = true;
     for (const [one, count] of outbox.unconfirmed(server)) {
       const messages = count === 1 ? "1 message" : `${count} messages`;
