@@ -158,6 +158,11 @@ describe("two ends", () => {
       encodePacket({ ...KNOWN[4][1], side: 0, way: 5, number: 99 }, Buffer.alloc(32)),
       third,
     );
+    const own = encodePacket(
+      { type: "PROBE", side: 0, way: 5, number: 10_000, payload: Buffer.alloc(4) },
+      KEY,
+    );
+    await one.ways.receive(own, third); // back to its sender, which has sent more than it has received
     expect(scene.seen.length).toBe(before); // and nothing is answered
     expect(two.log).toEqual(["opened other", "1 once"]);
     expect(one.log).toEqual(["opened other", "has 1"]);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Encoding } from "../lib/text.ts";
 import { hasNamespaces } from "./network.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, type Runtime, script, start } from "./program.ts";
-import { call, HAS_IPV6, letterbox, type Line, listen } from "./sockets.ts";
+import { call, HAS_IPV6, letterbox, type Line, listen, type Listener } from "./sockets.ts";
 
 setDefaultTimeout(60_000);
 
@@ -115,6 +115,14 @@ class Peer {
 
   [Symbol.dispose](): void {
     this.line.socket.destroy();
+  }
+}
+
+/** The next caller that logs in: others scan the ports of this machine, too. */
+async function caller(listener: Listener): Promise<Peer> {
+  while (true) {
+    const peer = new Peer(await listener.accept());
+    if (await peer.next("login")) return peer;
   }
 }
 
@@ -431,6 +439,57 @@ describe("the server is killed and started again", () => {
     expect(shown.map((line) => line.replace(/^.* > /, ""))).toEqual(texts);
   });
 
+  test("whoever comes back late gets what was handed in before, and so does who was away", async () => {
+    await using first = serve();
+    const port = await first.port();
+    using gone = await logIn(port, "gone");
+    gone.line.hangUp();
+    await until(first, "gone left");
+    await using one = await client("one", port);
+    await using two = await client("two", port);
+    await until(one, "two is here");
+    one.type("/to gone for later\n");
+    expect(await one.next()).toBe("gone is away: the server keeps it");
+    two.signal("SIGSTOP");
+    one.type("/to two taken, but not confirmed\n/who\n");
+    expect(await one.next()).toBe("on line: one, two; away: gone");
+    first.signal("SIGKILL");
+    expect(await one.next()).toBe("the server is gone: trying again, with growing pauses");
+    one.type("to all\n");
+    await using second = script("apps/messenger-server", ["--port", `${port}`]);
+    await second.port();
+    expect(await one.next()).toBe("connected again");
+    // Only now, so that one is back before two.
+    expect(await one.next()).toBe("two is away: the server keeps it");
+    two.signal("SIGCONT");
+    const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d`;
+    for (let line = await two.next(); !line?.endsWith(" > to all"); line = await two.next()) {
+      expect(line).toBeDefined();
+    }
+    // It may have had the first one in its receive buffer already: then this is the second time.
+    expect(two.seen.stdout.filter((line) => line.endsWith(" > taken, but not confirmed"))).toHaveLength(1);
+    expect(two.seen.stdout.at(-1)).toMatch(RegExp(`^one \\(${time}\\) > to all$`));
+    await using back = await client("gone", port);
+    expect(await back.next()).toBe("on line: one, two");
+    expect(await back.next()).toMatch(RegExp(`^one \\(to you, ${time}\\) > for later$`));
+    await until(one, "gone is back");
+    one.endOfInput();
+    expect(await one.result()).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("lines wait for a server that does not take them", async () => {
+    await using listener = await listen();
+    await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+    const peer = await caller(listener);
+    await peer.send({ type: "welcome", token: SECRET, here: ["two"] });
+    expect(await program.next()).toBe("logged in as one, but not seen by UDP");
+    program.type("line\n".repeat(600));
+    for (let id = 1; id <= 50; id++) expect(await peer.next("send")).toMatchObject({ id });
+    await peer.send({ type: "people", here: [], away: [] });
+    expect(await lines(program, 2)).toEqual(["on line: two", "on line: "]);
+    expect(program.seen.stderr).toEqual([]); // none was too old to be kept
+  });
+
   for (const runtime of EVERYTHING ? RUNTIMES : []) {
     test(`the pauses grow, and are not the same for all, on ${runtime}`, async () => {
       await using listener = await listen();
@@ -438,8 +497,7 @@ describe("the server is killed and started again", () => {
       await using program = script("apps/messenger-client", words, { runtime });
       const calls: number[] = [];
       while (calls.length < 4) {
-        const peer = new Peer(await listener.accept());
-        if (!await peer.next("login")) continue; // a port scan of somebody else on this machine
+        const peer = await caller(listener);
         calls.push(performance.now());
         if (calls.length === 1) {
           await peer.send({ type: "welcome", token: SECRET, here: [] });
@@ -781,8 +839,7 @@ if (EVERYTHING) {
         await using listener = await listen();
         const words = ["--port", `${listener.port}`, "one"];
         await using program = script("apps/messenger-client", words, { runtime, limit: 45_000 });
-        const peer = new Peer(await listener.accept());
-        await peer.next("login");
+        const peer = await caller(listener);
         await peer.send({ type: "welcome", token: SECRET, here: [] });
         await program.next();
         expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
@@ -796,14 +853,14 @@ test("a hostile server: what it sends is no message, or drives no terminal", asy
   const start = () => script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   for (const [message, code] of [[Buffer.from("{"), "EPROTO"], [{ type: "welcome" }, "EPROTO"]] as const) {
     await using program = start();
-    const peer = new Peer(await listener.accept());
+    const peer = await caller(listener);
     await peer.send(message);
     const { code: exit, stderr } = await program.result();
     expect(exit).toBe(1);
     expect(stderr).toMatch(RegExp(`^error: 127\\.0\\.0\\.1:\\d+: .*\\(${code}\\)\n$`));
   }
   await using program = start();
-  const peer = new Peer(await listener.accept());
+  const peer = await caller(listener);
   await peer.send({ type: "welcome", token: SECRET, here: ["\x1b[2J"] });
   await program.next();
   expect(await program.next()).toBe("on line: \\x1b[2J");
