@@ -141,8 +141,8 @@ async function logIn(port: number, name: string, secret = SECRET) {
 }
 
 /** The registration of the figure, written by hand. */
-function registration(token: string, name: string): Buffer {
-  const own = Buffer.concat([Buffer.of(0x12, 0x34), Buffer.alloc(10), Buffer.of(255, 255, 127, 0, 0, 1)]);
+function registration(token: string, name: string, address = [127, 0, 0, 1]): Buffer {
+  const own = Buffer.concat([Buffer.of(0x12, 0x34), Buffer.alloc(10), Buffer.of(255, 255, ...address)]);
   return Buffer.concat([Buffer.from("SbE\x01\x01"), Buffer.from(token, "hex"), own, Buffer.from(name)]);
 }
 
@@ -447,12 +447,14 @@ describe("the server is killed and started again", () => {
     await until(first, "gone left");
     await using one = await client("one", port);
     await using two = await client("two", port);
-    await until(one, "two is here");
+    await using three = await client("three", port);
+    await until(one, "three is here");
     one.type("/to gone for later\n");
     expect(await one.next()).toBe("gone is away: the server keeps it");
     two.signal("SIGSTOP");
+    three.signal("SIGSTOP");
     one.type("/to two taken, but not confirmed\n/who\n");
-    expect(await one.next()).toBe("on line: one, two; away: gone");
+    expect(await one.next()).toBe("on line: one, two, three; away: gone");
     first.signal("SIGKILL");
     expect(await one.next()).toBe("the server is gone: trying again, with growing pauses");
     one.type("to all\n");
@@ -469,8 +471,12 @@ describe("the server is killed and started again", () => {
     // It may have had the first one in its receive buffer already: then this is the second time.
     expect(two.seen.stdout.filter((line) => line.endsWith(" > taken, but not confirmed"))).toHaveLength(1);
     expect(two.seen.stdout.at(-1)).toMatch(RegExp(`^one \\(${time}\\) > to all$`));
+    three.signal("SIGCONT");
+    await until(three, "connected again");
+    expect(await three.next()).toBe("on line: one, two");
+    expect(await three.next()).toMatch(RegExp(`^one \\(${time}\\) > to all$`));
     await using back = await client("gone", port);
-    expect(await back.next()).toBe("on line: one, two");
+    expect(await back.next()).toBe("on line: one, two, three");
     expect(await back.next()).toMatch(RegExp(`^one \\(to you, ${time}\\) > for later$`));
     await until(one, "gone is back");
     one.endOfInput();
@@ -708,6 +714,32 @@ describe("refused, and told", () => {
   });
 });
 
+test("strangers fill 100 connections and 200 names, and no more", async () => {
+  await using server = serve();
+  const port = await server.port();
+  {
+    using early = await logIn(port, "early");
+    early.line.hangUp();
+    await until(server, "early left");
+  }
+  using stays = await logIn(port, "stays", "f".repeat(32));
+  for (let count = 0; count < 200; count++) {
+    using stranger = await logIn(port, `stranger-${count}`);
+    stranger.line.hangUp();
+    await stays.next("away");
+  }
+  await stays.send({ type: "who" });
+  const { here, away } = await stays.next("people");
+  expect(here).toEqual(["stays"]);
+  expect(away).toHaveLength(199);
+  expect(away).not.toContain("early");
+  const callers = [];
+  for (let count = 0; count < 99; count++) callers.push(await logIn(port, `caller-${count}`));
+  using tooMany = await dial(port);
+  expect(await tooMany.next("the end")).toBeUndefined();
+  for (const peer of callers) peer[Symbol.dispose]();
+});
+
 describe("one number for TCP and UDP", () => {
   test("that is taken for UDP: an error, and TCP is not served either", async () => {
     await using letters = await letterbox();
@@ -772,6 +804,35 @@ describe("registrations by UDP", () => {
         .toBeUndefined();
     });
   }
+
+  test("who is told where somebody is: a card's own address only if it is private, and the other is near", async () => {
+    await using server = serve();
+    const port = await server.port();
+    using one = await logIn(port, "one");
+    using two = await logIn(port, "two");
+    await using letters = await letterbox();
+    await using others = await letterbox();
+    for (const [address, own] of [[[10, 0, 0, 5], ["10.0.0.5:4660"]], [[8, 8, 8, 8], []]] as const) {
+      await letters.send(registration(one.welcome.token, "one", [...address]), port);
+      await letters.next();
+      await others.send(registration(two.welcome.token, "two"), port);
+      await others.next();
+      await two.send({ type: "direct", name: "one" });
+      const [first, second] = [await one.next("direct"), await two.next("direct")];
+      expect(first).toMatchObject({ name: "two", side: 1, endpoints: [`127.0.0.1:${others.port}`] });
+      expect(second).toMatchObject({
+        name: "one",
+        side: 0,
+        endpoints: [`127.0.0.1:${letters.port}`, ...own],
+      });
+      expect([first.key, first.way]).toEqual([second.key, second.way]);
+    }
+    await two.send({ type: "direct", name: "two" });
+    expect(await two.next("sorry")).toMatchObject({ name: "two", why: "that is you" });
+    using three = await logIn(port, "three");
+    await three.send({ type: "direct", name: "one" });
+    expect(await three.next("sorry")).toMatchObject({ code: "ENOTCONN" });
+  });
 
   test("the client hears of it", async () => {
     await using server = serve();
