@@ -120,6 +120,7 @@ async function main(stop: AbortSignal) {
   const decoder = new Decoder(encoding);
   const shown = new Shown();
   const outbox = new Outbox({ direct: (to) => ways.to(to), canRelay: () => line !== undefined, relay });
+  const acknowledged = (other: string, id: number) => outbox.confirmed(id, other);
   const ways = new Ways({ send: sendLetter, opened, message, acknowledged, ended });
   /** Who is on line; and who was, when the connection broke, and has not come back yet. */
   const online = new Set<string>();
@@ -129,6 +130,7 @@ async function main(stop: AbortSignal) {
   let token: Buffer | undefined;
   let seen: string | undefined;
   let refused: Failure | undefined;
+  let wasIn = false;
   let isLeaving = false;
 
   await using udp = createSocket(`udp${family}`); // without bind: the first letter makes the system pick a port
@@ -150,10 +152,10 @@ async function main(stop: AbortSignal) {
       try {
         await session();
       } catch (error) {
-        if (over.aborted || !token || error === refused || !explain(error)) throw error;
+        if (over.aborted || !wasIn || error === refused || !explain(error)) throw error;
       }
       if (line && !isLeaving) await say("the server is gone: trying again, with growing pauses");
-      line = undefined;
+      line = token = undefined;
       for (const one of online) absent.add(one);
       online.clear();
       outbox.again(({ state }) => state !== "direct");
@@ -188,16 +190,13 @@ async function main(stop: AbortSignal) {
 
   async function handle(message: ToClient, socket: Socket) {
     if (message.type === "welcome") {
-      const isFirst = token === undefined;
       token = Buffer.from(message.token, "hex");
       await beSeen();
       for (const one of message.here) isHere(one);
       line = socket;
-      await say(
-        isFirst
-          ? `logged in as ${name}, ${seen ? `seen at ${seen}` : "but not seen by UDP"}`
-          : "connected again",
-      );
+      const where = seen ? `seen at ${seen}` : "but not seen by UDP";
+      await say(wasIn ? "connected again" : `logged in as ${name}, ${where}`);
+      wasIn = true;
       if (message.here.length > 0) await say(`on line: ${message.here.join(", ")}`);
       changes.emit("logged in");
       outbox.pump();
@@ -226,11 +225,8 @@ async function main(stop: AbortSignal) {
       else outbox.confirmed(message.id, message.name); // there is nothing more to wait for
       await report(new Failure(message.name || server, message.why, message.code));
     } else if (message.type === "people") {
-      await say(
-        `on line: ${message.here.join(", ")}${
-          message.away.map((one, i) => `${i ? ", " : "; away: "}${one}`).join("")
-        }`,
-      );
+      const away = message.away.length > 0 ? `; away: ${message.away.join(", ")}` : "";
+      await say(`on line: ${message.here.join(", ")}${away}`);
     } else if (message.type === "back") {
       const isBack = message.again || absent.has(message.name);
       isHere(message.name);
@@ -297,13 +293,8 @@ async function main(stop: AbortSignal) {
 
   /** Something has come by a direct way. */
   async function message(other: string, instance: string, id: number, bytes: Buffer) {
-    if (shown.add(instance, id)) {
-      await show(other, decoder.decode(bytes, other), ["direct"]);
-    }
-  }
-
-  function acknowledged(other: string, id: number) {
-    outbox.confirmed(id, other);
+    if (!shown.add(instance, id)) return;
+    await show(other, decoder.decode(bytes, other), ["direct"]);
   }
 
   function ended(other: string, hasLeft: boolean) {
