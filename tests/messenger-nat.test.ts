@@ -91,7 +91,7 @@ describe.skipIf(!HAS_NATS)("two clients behind two NATs (needs unshare, ip and n
 
   const random: [Mapping, Mapping][] = [["random", "random"], ["random", "same"], ["same", "random"]];
   for (const mapping of EVERYTHING ? random : []) {
-    test(`a NAT that takes another port for each destination, ${mapping}: said, and the relay carries on`, async () => {
+    test.concurrent(`a NAT that takes another port for each destination, ${mapping}: said, and the relay carries on`, async () => {
       await using scene = await people(mapping, "bun");
       const { one, two } = scene;
       one.type("/direct 李四\n/to 李四 经过服务器\n");

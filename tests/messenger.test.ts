@@ -309,7 +309,7 @@ describe("away, and back", () => {
   });
 
   if (EVERYTHING) {
-    test("a server that does not come back: told after 10 s, exit code 1", async () => {
+    test.concurrent("a server that does not come back: told after 10 s, exit code 1", async () => {
       await using server = serve();
       await using program = await client("one", await server.port(), { limit: 20_000 });
       server.signal("SIGKILL");
@@ -321,7 +321,7 @@ describe("away, and back", () => {
       expect(stderr).toMatch(/^error: 127\.0\.0\.1:\d+: has not acknowledged 1 message \(ETIMEDOUT\)\n$/);
     });
 
-    test("a receiver that never confirms: told after 10 s, exit code 1", async () => {
+    test.concurrent("a receiver that never confirms: told after 10 s, exit code 1", async () => {
       await using server = serve();
       const port = await server.port();
       using _mute = await logIn(port, "mute");
@@ -497,7 +497,7 @@ describe("the server is killed and started again", () => {
   });
 
   for (const runtime of EVERYTHING ? RUNTIMES : []) {
-    test(`the pauses grow, and are not the same for all, on ${runtime}`, async () => {
+    test.concurrent(`the pauses grow, and are not the same for all, on ${runtime}`, async () => {
       await using listener = await listen();
       const words = ["--port", `${listener.port}`, "one"];
       await using program = script("apps/messenger-client", words, { runtime });
@@ -514,7 +514,7 @@ describe("the server is killed and started again", () => {
       const pauses = calls.slice(1).map((time, index) => time - calls[index]);
       expect(pauses[1]).toBeGreaterThanOrEqual(490);
       expect(pauses[2]).toBeGreaterThanOrEqual(990);
-      expect(pauses[2]).toBeLessThan(2500);
+      expect(pauses[2]).toBeLessThan(3500);
     });
   }
 });
@@ -851,7 +851,7 @@ describe("registrations by UDP", () => {
 
 describe("the direct way", () => {
   for (const runtime of EVERYTHING ? RUNTIMES : []) {
-    test(`goes on without the server, and gives back to the relay what it cannot deliver, on ${runtime}`, async () => {
+    test.concurrent(`goes on without the server, and gives back to the relay what it cannot deliver, on ${runtime}`, async () => {
       await using first = serve([], runtime);
       const port = await first.port();
       await using one = await client("one", port, { runtime });
