@@ -9,6 +9,7 @@ export const PORT = /(?<=(?:\.\d{1,3}|\]):)\d{1,5}\b/g;
  */
 const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "time", shape: /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}/ },
+  { name: "minute", shape: /\d{4}-\d\d-\d\d \d\d:\d\d(?=\) >)/, alone: true },
   { name: "port", shape: PORT },
   { name: "duration", shape: /\d+\.\d\d ms/ },
   { name: "rate", shape: /\d+ requests\/s/ },
