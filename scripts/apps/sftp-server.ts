@@ -80,7 +80,7 @@ async function main(stop: AbortSignal) {
   );
   const wrongPasswords = new WrongPasswords();
 
-  await using server = createServer((socket) => {
+  await using server = createServer({ noDelay: true }, (socket) => {
     survive(socket, stop);
     welcome(socket);
   });
