@@ -482,3 +482,263 @@ describe("a login", () => {
     }
   });
 });
+
+/** Fields of a packet: a number in 4 bytes, one in 8, a string behind its length, bytes as they are. */
+type Field = number | bigint | string | Buffer;
+
+const number = (value: number) =>
+  Buffer.from([value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255]);
+
+function bytesOf(field: Field): Buffer {
+  if (typeof field === "number") return number(field);
+  if (typeof field === "bigint") {
+    return Buffer.concat([number(Number(field >> 32n)), number(Number(field & 0xffffffffn))]);
+  }
+  if (typeof field === "string") return Buffer.concat([number(Buffer.byteLength(field)), Buffer.from(field)]);
+  return field;
+}
+
+function packet(type: number, ...fields: Field[]): Buffer {
+  const payload = Buffer.concat([Buffer.of(type), ...fields.map(bytesOf)]);
+  return Buffer.concat([number(payload.length), payload]);
+}
+
+const INIT = packet(1, 3);
+const READ = 1;
+const WRITE = 2;
+const CREATE = 8;
+const NOTHING = 0; // no attributes
+
+/** A client that can send anything. */
+async function dial(port: number, tweak: (client: Client) => void = () => {}) {
+  const client = new ssh2.Client();
+  client.on("error", () => {});
+  client.connect({ host: "127.0.0.1", port, username: "anna", privateKey: KEY.private });
+  await inTime(once(client, "ready"), "a login");
+  tweak(client);
+  const channel = await new Promise<ClientChannel>((resolve, reject) => {
+    client.subsys("sftp", (error, channel) => (error ? reject(error) : resolve(channel)));
+  });
+  let bytes: Buffer = Buffer.alloc(0);
+  let wake = () => {};
+  let isOpen = true;
+  channel.on("data", (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk]);
+    wake();
+  });
+  for (const end of [channel, client]) {
+    end.on("close", () => {
+      isOpen = false;
+      wake();
+    });
+  }
+  const missing = () => (bytes.length < 4 ? 4 : 4 + bytes.readUInt32BE()) - bytes.length;
+  let id = 100;
+  const self = {
+    client,
+    channel,
+    /** The next packet, or undefined at the end. */
+    async next(): Promise<{ type: number; id: number; rest: Buffer } | undefined> {
+      while (missing() > 0 && isOpen) {
+        await inTime(new Promise<void>((resolve) => (wake = resolve)), "a packet");
+      }
+      if (missing() > 0) return undefined;
+      const whole = bytes.subarray(4, 4 + bytes.readUInt32BE());
+      bytes = bytes.subarray(4 + whole.length);
+      return { type: whole[0], id: whole.readUInt32BE(1), rest: whole.subarray(5) };
+    },
+    /** Sends a request, and gives its reply; of a status also its code. */
+    async ask(type: number, ...fields: Field[]) {
+      channel.write(packet(type, ++id, ...fields));
+      const reply = await self.next();
+      if (reply?.id !== id) throw new Error(`a reply to ${reply?.id}, not to ${id}`);
+      return { ...reply, code: reply.type === 101 ? reply.rest.readUInt32BE() : undefined };
+    },
+    /** Opens a file or, with 11, a folder, and gives its handle. */
+    async open(path: string, flags = READ) {
+      const { rest, code } = await self.ask(3, path, flags, NOTHING);
+      return code === undefined ? rest : code;
+    },
+    /** The text of a file from its beginning, or why it cannot be read. */
+    async read(path: string): Promise<string | number> {
+      const handle = await self.open(path);
+      if (typeof handle === "number") return handle;
+      const { code, rest } = await self.ask(5, handle, 0n, 100);
+      await self.ask(4, handle);
+      return code ?? `${rest.subarray(4)}`;
+    },
+    [Symbol.dispose]: () => void client.end(),
+  };
+  channel.write(INIT);
+  return self;
+}
+
+/** As `dial`, with the greetings exchanged. */
+async function meet(port: number) {
+  const client = await dial(port);
+  expect(await client.next()).toMatchObject({ type: 2, id: 3 });
+  return client;
+}
+
+const OK = 0;
+const EOF = 1;
+const NO_SUCH_FILE = 2;
+const DENIED = 3;
+const FAILED = 4;
+const BAD = 5;
+const UNSUPPORTED = 8;
+
+describe("the root", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`is all there is, on ${runtime}`, async () => {
+      await using at = await stage();
+      await mkdir(at.path("root", "a", "b"), { recursive: true });
+      await mkdir(at.path("out", "b"), { recursive: true });
+      await writeFile(at.path("root", "in"), "inside");
+      await writeFile(at.path("root", "a", "b", "file"), "deep");
+      await writeFile(at.path("secret"), "outside");
+      await writeFile(at.path("out", "b", "file"), "outside");
+      await mkdir(at.path("root-too")); // a name that begins as that of the root
+      await writeFile(at.path("root-too", "file"), "outside");
+      const links: Record<string, string> = {
+        "leads/in": "../in",
+        "leads/absolutely-in": at.path("root", "in"),
+        "leads/folder": "../a/b",
+        "leads/round": "folder/../../in", // through a link, and back from where it leads
+        "leads/out": "../../secret",
+        "leads/absolutely-out": at.path("secret"),
+        "leads/beside": "../../root-too",
+        "leads/folder-out": "../../out",
+        "leads/far-out": "/etc",
+        "leads/loop": "loop",
+        "leads/nowhere": "nothing",
+        "leads/nowhere-out": "../../nothing",
+      };
+      await mkdir(at.path("root", "leads"));
+      for (const [name, target] of Object.entries(links)) await symlink(target, at.path("root", name));
+
+      await using server = await serve(at, [], { runtime });
+      using client = await meet(server.port);
+      const seen: Record<string, string | number> = {};
+      const paths = [
+        ...["in", "/in", "../in", "/../../in", "a/../in", "a/b/file", ...Object.keys(links)],
+        ...["leads/folder/file", "leads/folder-out/b/file", "leads/far-out/passwd", "leads/beside/file"],
+        ...["/etc/passwd", "../secret", "leads/../../secret", at.path("root", "in"), "in/", "in/x", "a\\0b"],
+      ];
+      for (const path of paths) seen[path] = await client.read(path.replace("\\0", "\0"));
+      expect(seen).toEqual({
+        ...{ in: "inside", "/in": "inside", "../in": "inside", "/../../in": "inside", "a/../in": "inside" },
+        ...{
+          "a/b/file": "deep",
+          "leads/in": "inside",
+          "leads/absolutely-in": "inside",
+          "leads/folder": FAILED,
+        },
+        ...{ "leads/round": "inside", "leads/folder/file": "deep", "leads/loop": NO_SUCH_FILE },
+        ...{ "leads/nowhere": NO_SUCH_FILE, "leads/out": DENIED, "leads/absolutely-out": DENIED },
+        ...{
+          "leads/beside": DENIED,
+          "leads/folder-out": DENIED,
+          "leads/far-out": DENIED,
+          "leads/nowhere-out": DENIED,
+        },
+        ...{ "leads/folder-out/b/file": DENIED, "leads/far-out/passwd": DENIED, "leads/beside/file": DENIED },
+        ...{ "/etc/passwd": NO_SUCH_FILE, "../secret": NO_SUCH_FILE, "leads/../../secret": NO_SUCH_FILE },
+        ...{ [at.path("root", "in")]: NO_SUCH_FILE, "in/": "inside", "in/x": NO_SUCH_FILE, "a\\0b": BAD },
+      });
+
+      // All that takes a path, with a folder in it that leads out: nothing is told, made, changed or removed there.
+      const out = "leads/folder-out/b";
+      const asked: [number, ...Field[]][] = [
+        ...([7, 17, 11, 13, 15, 16, 19] as const).map((type): [number, string] => [type, `${out}/file`]),
+        [3, `${out}/new`, WRITE | CREATE, NOTHING],
+        [3, "leads/nowhere-out", WRITE | CREATE, NOTHING],
+        [3, `${out}/file`, WRITE | 16, NOTHING],
+        [9, `${out}/file`, 4, 0o777],
+        [9, "leads/out", 4, 0o777],
+        [14, `${out}/new`, NOTHING],
+        [18, `${out}/file`, "stolen"],
+        [18, "in", `${out}/in`],
+        [20, "in", `${out}/link`],
+        [200, "posix-rename@openssh.com", `${out}/file`, "stolen"],
+        [200, "posix-rename@openssh.com", "in", `${out}/file`],
+        [200, "statvfs@openssh.com", out],
+        [17, "leads/out"],
+        [19, "leads/absolutely-out"],
+      ];
+      for (const words of asked) expect([words, (await client.ask(...words)).code]).toEqual([words, DENIED]);
+      expect(await readdir(at.path("out", "b"))).toEqual(["file"]);
+      expect(await readFile(at.path("out", "b", "file"), "utf8")).toBe("outside");
+      expect((await stat(at.path("secret"))).mode & 0o777).toBe(0o644);
+      expect(existsSync(at.path("nothing"))).toBe(false);
+
+      // A link may not be made to lead out, and one that is moved so that it does leads nowhere.
+      for (const target of ["../secret", "/../../secret", "a/../../secret", "../root/in"]) {
+        const { code } = await client.ask(20, target, "made");
+        expect([target, code]).toEqual([target, target.startsWith("/") ? OK : DENIED]);
+      }
+      expect(await readlink(at.path("root", "made"))).toBe("secret");
+      expect((await client.ask(20, "../../in", "a/b/up")).code).toBe(OK);
+      expect(await client.read("a/b/up")).toBe("inside");
+      expect((await client.ask(18, "a/b/up", "up")).code).toBe(OK);
+      expect(await client.read("up")).toBe(DENIED);
+      const names = async (type: number, path: string) => {
+        const { rest } = await client.ask(type, path);
+        return `${rest.subarray(8, 8 + rest.readUInt32BE(4))}`;
+      };
+      expect(await names(19, "leads/absolutely-in")).toBe("/in");
+      expect(await names(19, "leads/in")).toBe("../in");
+      expect(await names(16, "leads/round")).toBe("/in");
+      expect(await names(16, "../../..")).toBe("/");
+      expect(await names(16, "not/there")).toBe("/not/there");
+
+      // The root itself cannot be taken away.
+      for (const words of [[15, "/"], [13, "/"], [18, "/", "x"], [18, "in", "/"]] as [number, ...Field[]][]) {
+        expect([OK, undefined]).not.toContain((await client.ask(...words)).code);
+      }
+      expect(await client.read("in")).toBe("inside");
+      expect(server.program.seen.stderr).toContain(
+        "error: leads/out: leads out of the served folder (EACCES)",
+      );
+      expect(`${server.program.seen.stderr}`).not.toContain(at.path());
+    });
+  }
+
+  test.skipIf(!IS_LINUX)(
+    "is not left through a folder that is swapped for a link meanwhile (needs Linux)",
+    async () => {
+      await using at = await stage();
+      await mkdir(at.path("root", "d", "sub"), { recursive: true });
+      await mkdir(at.path("out", "sub"), { recursive: true });
+      await writeFile(at.path("root", "d", "sub", "file"), "inside");
+      await writeFile(at.path("out", "sub", "file"), "outside");
+      await symlink(at.path("out"), at.path("root", "link"));
+      await using server = await serve(at);
+      using thief = await meet(server.port);
+      using swapper = await meet(server.port);
+      let isOver = false;
+      const move = (from: string, to: string) => swapper.ask(200, "posix-rename@openssh.com", from, to);
+      const swapping = (async () => {
+        while (!isOver) {
+          await move("d", "away");
+          await move("link", "d");
+          await move("d", "link");
+          await move("away", "d");
+        }
+      })();
+      const seen = new Map<string | number, number>();
+      for (let round = 0; round < (EVERYTHING ? 3000 : 300); round++) {
+        const text = await thief.read("d/sub/file");
+        seen.set(text, (seen.get(text) ?? 0) + 1);
+        const { code } = await thief.ask(3, `d/sub/new`, WRITE | CREATE, NOTHING);
+        if (code === undefined) await thief.ask(4, number(4), number(round));
+      }
+      isOver = true;
+      await swapping;
+      expect(seen.get("inside")).toBeGreaterThan(0);
+      expect(seen.get(DENIED)).toBeGreaterThan(0);
+      expect(seen.has("outside")).toBe(false);
+      expect(await readdir(at.path("out", "sub"))).toEqual(["file"]);
+    },
+  );
+});
