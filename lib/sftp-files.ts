@@ -166,6 +166,7 @@ export class ServedFiles {
       await mkdir(place.path, (request.attributes.mode ?? 0o777) & 0o777);
       await this.#say(`made the folder ${shown}`);
     } else if (request.kind === "remove") {
+      if ((await lstat(place.path)).isDirectory()) throw new Failure("", "is a folder", "EISDIR"); // Deno would
       await unlink(place.path);
       await this.#say(`removed ${shown}`);
     } else if (request.kind === "rmdir") {
@@ -188,10 +189,10 @@ export class ServedFiles {
   }
 
   #mustWrite(attributes?: Attributes): void {
-    if (this.#readOnly) throw new Failure("this server", "is read-only", "EROFS");
-    if (attributes?.owner) throw new Failure("the owner", "is not changed by this server", "EPERM");
+    if (this.#readOnly) throw new Failure("", "this server is read-only", "EROFS");
+    if (attributes?.owner) throw new Failure("", "this server gives nothing away to other users", "EPERM");
     if ((attributes?.mode ?? 0) & 0o6000) {
-      throw new Failure("setuid and setgid", "are not set by this server", "EPERM");
+      throw new Failure("", "this server sets no setuid or setgid", "EPERM");
     }
   }
 
@@ -262,7 +263,7 @@ export class ServedFiles {
   #handle(number: number, kind?: "file" | "folder"): Handle {
     const handle = this.#handles.get(number);
     if (!handle || (kind && (kind === "folder") !== Boolean(handle.folder))) {
-      throw new Failure("this handle", "is not open", "EBADF");
+      throw new Failure("", "no such handle is open", "EBADF");
     }
     return handle;
   }
@@ -275,7 +276,7 @@ export class ServedFiles {
 
   #mustHaveRoom(): void {
     if (this.#handles.size < MOST_HANDLES) return;
-    throw new Failure("this client", `has ${MOST_HANDLES} files open`, "EMFILE");
+    throw new Failure("", `${MOST_HANDLES} files are open`, "EMFILE");
   }
 
   async #open(path: string, wish: number, attributes: Attributes): Promise<number> {
@@ -392,7 +393,8 @@ async function renameToFree(from: string, to: string): Promise<void> {
  * are not told to it.
  */
 export function explainFile(error: unknown, path: string): Failure | undefined {
-  const failure = explain(error, path);
-  if (!failure) return undefined;
-  return new Failure(path, failure.why.replace(/^E\w+: ([^,]*),.*$/s, "$1"), failure.code);
+  const { code = "EIO", message = "" } = error as Partial<NodeJS.ErrnoException>;
+  // Deno tells of some calls only a sentence: "File too large (os error 27)".
+  const why = explain(error, path)?.why ?? /^(.*) \(os error \d+\)$/.exec(message)?.[1];
+  return why === undefined ? undefined : new Failure(path, why.replace(/^E\w+: ([^,]*),.*$/s, "$1"), code);
 }

@@ -131,10 +131,10 @@ class Reader {
   byte = () => this.#packet.readUInt8(this.#take(1));
   number = () => this.#packet.readUInt32BE(this.#take(4));
 
-  /** A place in a file, or its size. Above 2^53 a number of JavaScript is not exact, and no file is that long. */
+  /** A place in a file, or its size. Above 2^52 not all runtimes take the number, and no file is that long. */
   long(): number {
     const value = Number(this.#packet.readBigUInt64BE(this.#take(8)));
-    if (value > Number.MAX_SAFE_INTEGER - LONGEST) throw wrong(this.#from, "a place beyond every file");
+    if (value >= 2 ** 52 - LONGEST) throw wrong(this.#from, "a place beyond every file");
     return value;
   }
 

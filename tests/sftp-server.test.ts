@@ -5,8 +5,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync } from "node:fs";
 import {
+  appendFile,
   chmod,
   lstat,
   mkdir,
@@ -157,7 +158,7 @@ describe("OpenSSH's sftp", () => {
         "%Capacity",
       );
       expect(avail).toMatch(/^( +\d+){4} +\d+%$/);
-      expect(seen[4]).toMatch(/^-rw-r----- +[1?] \d+ +\d+ +5 Jan  1  2000 LICENSE$/);
+      expect(seen[4]).toMatch(/^-rw-r----- +[1?] \d+ +\d+ +5 Jan {2}1 {2}2000 LICENSE$/);
       seen.splice(4, 1);
       expect(seen).toEqual([
         ...["Remote working directory: /", "LICENSE", "large", "photos"],
@@ -510,7 +511,7 @@ const CREATE = 8;
 const NOTHING = 0; // no attributes
 
 /** A client that can send anything. */
-async function dial(port: number, tweak: (client: Client) => void = () => {}) {
+async function dial(port: number, tweak: (client: Client) => void = () => {}, first = INIT) {
   const client = new ssh2.Client();
   client.on("error", () => {});
   client.connect({ host: "127.0.0.1", port, username: "anna", privateKey: KEY.private });
@@ -569,7 +570,7 @@ async function dial(port: number, tweak: (client: Client) => void = () => {}) {
     },
     [Symbol.dispose]: () => void client.end(),
   };
-  channel.write(INIT);
+  channel.write(first);
   return self;
 }
 
@@ -742,3 +743,536 @@ describe("the root", () => {
     },
   );
 });
+
+describe("requests", () => {
+  test("that write are refused with --read-only, all of them", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      await mkdir(at.path("root", "folder"));
+      await writeFile(at.path("root", "file"), "as it was");
+      const state = () => {
+        const { mode, size, mtimeMs, ctimeMs } = lstatSync(at.path("root", "file"));
+        return { mode, size, mtimeMs, ctimeMs };
+      };
+      const before = state();
+      await using server = await serve(at, ["--read-only"], { runtime });
+      using client = await meet(server.port);
+      const handle = await client.open("file");
+      if (typeof handle === "number") throw new Error(`status ${handle}`);
+      const writing: [number, ...Field[]][] = [
+        ...[WRITE, READ | WRITE, WRITE | CREATE, 4, READ | CREATE, READ | 16, WRITE | CREATE | 32].map((
+          flags,
+        ): [number, ...Field[]] => [3, "file", flags, NOTHING]),
+        [9, "file", 1, 0n],
+        [9, "file", 4, 0o600],
+        [9, "file", 8, 1, 1],
+        [10, handle, 4, 0o600],
+        [10, handle, 1, 0n],
+        [13, "file"],
+        [14, "new", NOTHING],
+        [15, "folder"],
+        [18, "file", "moved"],
+        [20, "file", "link"],
+        [200, "posix-rename@openssh.com", "file", "moved"],
+      ];
+      for (const words of writing) {
+        expect([words, (await client.ask(...words)).code]).toEqual([words, DENIED]);
+      }
+      expect([OK, DENIED]).not.toContain((await client.ask(6, handle, 0n, "changed")).code); // opened to read
+      expect(await client.read("file")).toBe("as it was");
+      expect((await readdir(at.root)).sort()).toEqual(["file", "folder"]);
+      expect(state()).toEqual(before);
+      expect(server.program.seen.stderr[0]).toBe("error: file: this server is read-only (EROFS)");
+    }
+  });
+
+  for (const runtime of EVERYWHERE) {
+    test(`do what the draft says, on ${runtime}`, async () => {
+      await using at = await stage();
+      await writeFile(at.path("root", "a"), "aaa");
+      await writeFile(at.path("root", "b"), "bbb");
+      await mkdir(at.path("root", "folder"));
+      await mkdir(at.path("root", "other"));
+      await using server = await serve(at, [], { runtime });
+      using client = await dial(server.port);
+      const version = await client.next();
+      const names = ["posix-rename@openssh.com", "1", "statvfs@openssh.com", "2", "fsync@openssh.com", "1"];
+      expect(version?.rest).toEqual(Buffer.concat([...names, "limits@openssh.com", "1"].map(bytesOf)));
+      const code = async (type: number, ...fields: Field[]) => (await client.ask(type, ...fields)).code;
+
+      // A rename replaces nothing; that of POSIX does.
+      expect(await code(18, "a", "b")).toBe(FAILED);
+      expect(await code(18, "folder", "other")).toBe(FAILED);
+      expect(await client.read("b")).toBe("bbb");
+      expect(await code(18, "folder", "renamed")).toBe(OK);
+      expect(await code(18, "renamed", "folder")).toBe(OK);
+      expect(await code(200, "posix-rename@openssh.com", "a", "b")).toBe(OK);
+      expect(await client.read("b")).toBe("aaa");
+      expect(await code(18, "a", "c")).toBe(NO_SUCH_FILE);
+      expect(await code(18, "folder", "folder/in/itself")).toBe(NO_SUCH_FILE);
+
+      // Flags of an open.
+      expect(await code(3, "new", WRITE, NOTHING)).toBe(NO_SUCH_FILE);
+      expect(await code(3, "b", WRITE | CREATE | 32, NOTHING)).toBe(FAILED);
+      expect(await code(3, "folder", READ, NOTHING)).toBe(FAILED);
+      const { rest: made } = await client.ask(3, "new", READ | WRITE | CREATE, 4, 0o600);
+      expect(await code(6, made, 2n, "xyz")).toBe(OK);
+      expect((await client.ask(5, made, 0n, 100)).rest.subarray(4)).toEqual(Buffer.from("\0\0xyz"));
+      expect(await code(5, made, 5n, 100)).toBe(EOF);
+      expect(await code(200, "fsync@openssh.com", made)).toBe(OK);
+      expect(await code(10, made, 1, 3n)).toBe(OK); // its size
+      expect((await client.ask(8, made)).rest.subarray(0, 12)).toEqual(
+        Buffer.concat([number(15), bytesOf(3n)]),
+      );
+      expect(await code(4, made)).toBe(OK);
+      expect(await code(4, made)).toBe(FAILED);
+      expect(await code(5, made, 0n, 1)).toBe(FAILED);
+      expect((await stat(at.path("root", "new"))).mode & 0o777).toBe(0o600);
+      const { rest: appending } = await client.ask(3, "b", 4, NOTHING);
+      expect(await code(6, appending, 0n, "+")).toBe(OK);
+      expect(await code(4, appending)).toBe(OK);
+      expect(await client.read("b")).toBe("aaa+");
+
+      // Attributes, of a file and through a link; those that are not ours to give are refused.
+      await symlink("b", at.path("root", "link"));
+      expect(await code(9, "link", 1 | 4 | 8, 2n, 0o640, 1000, 2000)).toBe(OK);
+      const { size, mode, mtimeMs } = await stat(at.path("root", "b"));
+      expect({ size, mode: mode & 0o7777, mtimeMs }).toEqual({ size: 2, mode: 0o640, mtimeMs: 2_000_000 });
+      expect((await lstat(at.path("root", "link"))).isSymbolicLink()).toBe(true);
+      expect(await code(9, "b", 4, 0)).toBe(OK);
+      expect(await code(9, "b", 4, 0o644)).toBe(OK); // the owner may, whatever it was
+      expect(await code(9, "b", 4, 0o4755)).toBe(DENIED);
+      expect(await code(9, "b", 2, 0, 0)).toBe(DENIED);
+      expect((await client.ask(7, "link")).rest.readUInt32BE(20) & 0o170000).toBe(0o120000);
+      expect((await client.ask(17, "link")).rest.readUInt32BE(20)).toBe(0o100644);
+
+      // What is not known, or not there.
+      for (const type of [2, 21, 101, 199, 255]) {
+        expect([type, await code(type)]).toEqual([type, UNSUPPORTED]);
+      }
+      expect(await code(200, "hardlink@openssh.com", "b", "c")).toBe(UNSUPPORTED);
+      expect(await code(4, "no handle")).toBe(FAILED);
+      expect(await code(12, number(4), number(77))).toBe(FAILED);
+      expect(await code(15, "b")).toBe(NO_SUCH_FILE); // ENOTDIR
+      expect(await code(13, "folder")).toBe(FAILED);
+      expect(await code(6, appending, 2n ** 52n - 2n ** 19n, "far")).toBe(FAILED); // it is closed
+      const { rest: far } = await client.ask(3, "far", WRITE | CREATE, NOTHING);
+      expect(`${await code(6, far, 2n ** 52n - 2n ** 19n, "far")}`).toMatch(/[04]/); // EFBIG, on most file systems
+      await writeFile(at.path("root", "folder", "x"), "");
+      expect(await code(15, "folder")).toBe(FAILED);
+      const { rest: limits } = await client.ask(200, "limits@openssh.com");
+      expect(limits).toEqual(Buffer.concat([262_144n, 261_120n, 261_120n, 100n].map(bytesOf)));
+      const { rest: disk } = await client.ask(200, "statvfs@openssh.com", "/");
+      expect({ length: disk.length, names: disk.readBigUInt64BE(80) }).toEqual({ length: 88, names: 255n });
+      const words = (await client.ask(15, "folder")).rest;
+      expect(`${words.subarray(8, 8 + words.readUInt32BE(4))}`).not.toContain("/"); // no path of this machine
+    });
+  }
+
+  test("open no more than a hundred files", async () => {
+    await using at = await stage();
+    await writeFile(at.path("root", "file"), "");
+    await using server = await serve(at);
+    using client = await meet(server.port);
+    const handles = [];
+    for (let index = 0; index < 50; index++) {
+      handles.push((await client.ask(3, "file", READ, NOTHING)).rest, (await client.ask(11, "/")).rest);
+    }
+    expect(new Set(handles.map(String)).size).toBe(100);
+    expect(await client.open("file")).toBe(FAILED);
+    expect((await client.ask(11, "/")).code).toBe(FAILED);
+    const open = () => IS_LINUX ? readdirSync(`/proc/${server.program.pid}/fd`).length : 0;
+    const many = open();
+    expect((await client.ask(4, handles[7])).code).toBe(OK);
+    expect(await client.read("file")).toBe(EOF);
+    client.client.end();
+    await until(() => open() <= Math.max(0, many - 99), "its files to be closed");
+  });
+
+  test("list folders of any size, and names of any kind", async () => {
+    await using at = await stage();
+    const names = ["你好", "a b", "new\nline", "back\\slash", "-rf", "\x1b[2J", "x".repeat(255)];
+    for (let index = 0; index < 1000; index++) names.push(`${index}`);
+    for (const name of names) await writeFile(at.path("root", name), "");
+    await using server = await serve(at);
+    using client = await meet(server.port);
+    const { rest: handle } = await client.ask(11, "/");
+    const seen: string[] = [];
+    for (let count = 1; count > 0;) {
+      const { type, rest, code } = await client.ask(12, handle);
+      count = type === 104 ? rest.readUInt32BE() : 0;
+      expect(count > 0 || code === EOF).toBe(true);
+      expect(count).toBeLessThanOrEqual(100);
+      for (let at = 4, left = count; left > 0; left--) {
+        const length = rest.readUInt32BE(at);
+        seen.push(`${rest.subarray(at + 4, at + 4 + length)}`);
+        at += 4 + length;
+        at += 4 + rest.readUInt32BE(at) + 4 + 28; // the long name, and the attributes
+      }
+    }
+    expect(seen.sort()).toEqual(names.sort());
+    for (const name of names.slice(-7)) expect(await client.read(name)).toBe(EOF);
+    expect((await client.ask(13, "\x1b[2J")).code).toBe(OK);
+    await until(
+      () => server.program.seen.stdout.some((line) => line.endsWith(" removed /\\x1b[2J")),
+      "the line",
+    );
+  });
+
+  test.skipIf(!Bun.which("mkfifo"))(
+    `of what is no file are refused, and do not hang${needs("mkfifo")}`,
+    async () => {
+      await using at = await stage();
+      await start(["mkfifo", at.path("root", "pipe")]).ended();
+      await using server = await serve(at);
+      using client = await meet(server.port);
+      for (const flags of [READ, WRITE, READ | WRITE]) {
+        expect(`${(await client.ask(3, "pipe", flags, NOTHING)).code}`).toMatch(/[34]/);
+      }
+    },
+  );
+
+  test("are answered in their order", async () => {
+    await using at = await stage();
+    await using server = await serve(at);
+    using client = await meet(server.port);
+    const handle = await client.open("file", READ | WRITE | CREATE);
+    if (typeof handle === "number") throw new Error(`status ${handle}`);
+    const count = 500;
+    for (let id = 0; id < count; id++) {
+      client.channel.write(packet(6, id, handle, 0n, `${id}`.padStart(4)));
+      client.channel.write(packet(5, id + count, handle, 0n, 4));
+    }
+    for (let id = 0; id < count; id++) {
+      expect(await client.next()).toMatchObject({ type: 101, id });
+      expect(await client.next()).toEqual({ type: 103, id: id + count, rest: bytesOf(`${id}`.padStart(4)) });
+    }
+  });
+
+  test("of many clients are answered side by side", async () => {
+    await using at = await stage();
+    await writeFile(at.path("root", "file"), "for all");
+    await using server = await serve(at);
+    const clients = await Promise.all(Array.from({ length: 20 }, () => meet(server.port)));
+    const texts = await Promise.all(clients.map(async (client) => await client.read("file")));
+    expect(texts).toEqual(Array(20).fill("for all"));
+    for (const client of clients) client[Symbol.dispose]();
+  });
+});
+
+describe("who breaks the rules", () => {
+  test("of SFTP loses the session, and nobody else", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      await writeFile(at.path("root", "file"), "here");
+      await using server = await serve(at, [], { runtime });
+      using friend = await meet(server.port);
+      const wrong: Record<string, Buffer> = {
+        "a packet of 0 bytes": number(0),
+        "a packet of 262145 bytes": number(262_145),
+        "a packet of 4294967295 bytes": number(0xffffffff),
+        "a packet that ends too early": packet(5, 7, "1234", 0n),
+        "a packet that ends too early ": packet(17, 7, number(0xffffffff)),
+        "a packet that ends too early  ": packet(3),
+        "no init packet first": INIT,
+        "a place beyond every file": packet(5, 7, "1234", 2n ** 63n, 1),
+      };
+      for (const [why, bytes] of Object.entries(wrong)) {
+        using rogue = await meet(server.port);
+        rogue.channel.write(bytes);
+        expect([why, await rogue.next()]).toEqual([why, undefined]);
+        const name = `error: 127.0.0.1:${(rogue.client as unknown as { _sock: Socket })._sock.localPort}`;
+        await until(() => server.program.seen.stderr.length > 0, "the error");
+        expect(server.program.seen.stderr.splice(0)).toEqual([
+          `${name}: sent what is no SFTP: ${why.trim()} (EPROTO)`,
+        ]);
+      }
+      using early = await dial(server.port, undefined, packet(17, 7, "/"));
+      expect(await early.next()).toBe(undefined);
+      expect(await friend.read("file")).toBe("here");
+    }
+  });
+
+  test("of SSH gets no shell, no command and no way to elsewhere", async () => {
+    await using at = await stage();
+    await using server = await serve(at);
+    using friend = await meet(server.port);
+    const { client } = friend;
+    const refused = (call: (done: (error?: Error) => void) => void) =>
+      inTime(
+        new Promise<string>((resolve) => call((error) => resolve(error ? "refused" : "granted"))),
+        "an answer",
+      );
+    expect(await refused((done) => client.shell(done))).toBe("refused");
+    expect(await refused((done) => client.exec("id", done))).toBe("refused");
+    expect(await refused((done) => client.subsys("other", done))).toBe("refused");
+    expect(await refused((done) => client.forwardOut("127.0.0.1", 1, "127.0.0.1", server.port, done))).toBe(
+      "refused",
+    );
+    expect(await refused((done) => client.forwardIn("127.0.0.1", 0, (error) => done(error)))).toBe("refused");
+    expect(await refused((done) => client.openssh_forwardOutStreamLocal("/run/x", done))).toBe("refused");
+    expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+    // Four sessions at once, and no fifth.
+    for (let session = 2; session <= 4; session++) {
+      expect(await refused((done) => client.subsys("sftp", done))).toBe("granted");
+    }
+    expect(await refused((done) => client.subsys("sftp", done))).toBe("refused");
+  });
+});
+
+/** What the test reaches into ssh2 for: a client that keeps to no rule is not made by its methods. */
+type Inside = {
+  _sock: Socket;
+  _protocol: {
+    session: (channel: number, window: number, packet: number) => void;
+    rekey: () => void;
+    ping: () => void;
+  };
+};
+const inside = (client: Client) => client as unknown as Inside;
+
+/** Lets the server send 4 GiB without being asked to stop. */
+function openWide(client: Client) {
+  const protocol = inside(client)._protocol;
+  const session = protocol.session.bind(protocol);
+  protocol.session = (channel) => session(channel, 0xffffffff, 32_768);
+}
+
+describe("a client that takes nothing costs little memory", () => {
+  for (const runtime of EVERYWHERE) {
+    test.skipIf(!IS_LINUX)(`on ${runtime} (needs Linux)`, async () => {
+      await using at = await stage();
+      await writeFile(at.path("root", "file"), "here");
+      await writeFile(at.path("root", "large"), "");
+      await truncate(at.path("root", "large"), 2 ** 27);
+      await using server = await serve(at, [], { runtime });
+      using friend = await meet(server.port);
+
+      /** Asks for a gigabyte at once, and reads nothing of it. */
+      async function glutton(then: (client: Client) => void = () => {}) {
+        const client = await dial(server.port, openWide);
+        await client.next();
+        const handle = await client.open("large");
+        if (typeof handle === "number") throw new Error(`status ${handle}`);
+        inside(client.client)._sock.pause();
+        const reads = Array.from({ length: 4096 }, (_, id) => packet(5, id, handle, 0n, 2 ** 18));
+        client.channel.write(Buffer.concat(reads));
+        then(client.client);
+        return client;
+      }
+      using silent = await glutton();
+      using stalled = await glutton((client) => inside(client)._protocol.rekey());
+      await Bun.sleep(1500); // what would grow has grown
+      expect(await friend.read("file")).toBe("here");
+      expect(peak(server.program)).toBeLessThan(300);
+
+      // One that sends on although the window is shut is sent away.
+      const { outgoing } = silent.channel as unknown as { outgoing: { window: number; packetSize: number } };
+      outgoing.window = Infinity;
+      outgoing.packetSize = 32_767; // ssh2 notes a window that is shut, but not one that is less than shut
+      for (let piece = 0; piece < 20; piece++) silent.channel.write(Buffer.alloc(999_983));
+      const name = `127.0.0.1:${inside(silent.client)._sock.localPort}`;
+      const error = `error: ${name}: sends more than it may, or reads no answers (ENOBUFS)`;
+      await until(() => server.program.seen.stderr.includes(error), "its end");
+      expect(await friend.read("file")).toBe("here");
+      expect(peak(server.program)).toBeLessThan(300);
+      inside(stalled.client)._sock.destroy();
+      await until(
+        () => server.program.seen.stdout.some((line) => line.includes("fetched a part of /large")),
+        "its end",
+      );
+      expect(await friend.read("file")).toBe("here");
+    });
+  }
+
+  test.skipIf(!EVERYTHING)("and answers that nobody reads are not kept", async () => {
+    await using at = await stage();
+    await using server = await serve(at);
+    using rude = await meet(server.port);
+    const { _sock: socket, _protocol: protocol } = inside(rude.client);
+    socket.pause();
+    const name = `127.0.0.1:${socket.localPort}`;
+    for (let asked = 0; asked < 2_000_000 && server.program.seen.stderr.length === 0; asked++) {
+      protocol.ping();
+      if (asked % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(server.program.seen.stderr).toEqual([
+      `error: ${name}: sends more than it may, or reads no answers (ENOBUFS)`,
+    ]);
+  });
+});
+
+/** The Python of the system, which has its packages. */
+const PYTHON = existsSync("/usr/bin/python3") ? "/usr/bin/python3" : "python3";
+const PARAMIKO = Bun.which(PYTHON) && Bun.spawnSync([PYTHON, "-c", "import paramiko"]).success
+  ? ""
+  : " (needs python3-paramiko)";
+const CURL = Bun.which("curl") && /\bsftp\b/.test(`${Bun.spawnSync(["curl", "-V"]).stdout}`)
+  ? ""
+  : " (needs curl with SFTP)";
+const SSHFS = existsSync("/dev/fuse") && Bun.which("sshfs") ? "" : " (needs sshfs and /dev/fuse)";
+
+describe("other clients", () => {
+  for (const runtime of EVERYWHERE) {
+    test.skipIf(needs("scp") !== "")(`scp, which speaks SFTP now, on ${runtime}${needs("scp")}`, async () => {
+      await using at = await stage();
+      await mkdir(at.path("mine", "deep"), { recursive: true });
+      await writeFile(at.path("mine", "deep", "file"), "deep");
+      await writeFile(at.path("mine", "run"), "run", { mode: 0o755 });
+      await using server = await serve(at, [], { runtime });
+      for (
+        const words of [["-r", "-p", at.path("mine"), "anna@127.0.0.1:/"], [
+          "-r",
+          "anna@127.0.0.1:/mine",
+          at.path("back"),
+        ]]
+      ) {
+        await using program = start(["scp", "-q", ...PRIVATELY(at), "-P", `${server.port}`, ...words]);
+        expect(await program.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+      }
+      expect(await readFile(at.path("back", "deep", "file"), "utf8")).toBe("deep");
+      expect((await stat(at.path("root", "mine", "run"))).mode & 0o777).toBe(0o755);
+    });
+
+    test.skipIf(CURL !== "")(`curl, on ${runtime}${CURL}`, async () => {
+      await using at = await stage();
+      await mkdir(at.path("root", "folder"));
+      await writeFile(at.path("mine"), randomBytes(300_000));
+      await using server = await serve(at, ["--password", "right"], { runtime });
+      const url = (path: string) => `sftp://127.0.0.1:${server.port}/${path}`;
+      const log = ["-sS", "--insecure", "-u", "anna:right"];
+      for (
+        const words of [
+          ["-T", at.path("mine"), url("folder/theirs")],
+          [url("folder/theirs"), "-o", at.path("back")],
+          ["-r", "100000-199999", url("folder/theirs"), "-o", at.path("middle")],
+          ["-Q", "rename /folder/theirs /moved", "-Q", "rmdir /folder", url(""), "-o", at.path("list")],
+        ]
+      ) {
+        await using program = start(["curl", ...log, ...words]);
+        expect(await program.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+      }
+      const mine = await readFile(at.path("mine"));
+      expect(mine.equals(await readFile(at.path("back")))).toBe(true);
+      expect(mine.subarray(100_000, 200_000).equals(await readFile(at.path("middle")))).toBe(true);
+      expect(await readFile(at.path("list"), "utf8")).toMatch(/^-rw-r--r--.* 300000 .* moved\n$/);
+    });
+
+    test.skipIf(PARAMIKO !== "")(`Python's paramiko, on ${runtime}${PARAMIKO}`, async () => {
+      await using at = await stage();
+      await using server = await serve(at, [], { runtime });
+      await writeFile(
+        at.path("talk.py"),
+        `
+import paramiko, stat, sys
+client = paramiko.SSHClient()
+client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+client.connect("127.0.0.1", ${server.port}, "anna", key_filename="${
+          at.path("key")
+        }", look_for_keys=False, allow_agent=False)
+sftp = client.open_sftp()
+sftp.mkdir("folder")
+sftp.chdir("folder")
+assert sftp.getcwd() == "/folder"
+with sftp.open("file", "w+") as file:
+    file.set_pipelined(True)
+    for line in range(20000): file.write(f"line {line}\\n")
+    file.flush(); file.seek(10); file.truncate(500); assert file.stat().st_size == 500
+with sftp.open("file", "a") as file: file.write("end")
+with sftp.open("file", "r") as file:
+    file.prefetch()
+    text = file.read()
+assert len(text) == 503 and text.endswith(b"end"), text
+sftp.chmod("file", 0o600); sftp.utime("file", (1, 2)); sftp.symlink("file", "link")
+assert sftp.readlink("link") == "file" and stat.S_ISLNK(sftp.lstat("link").st_mode)
+assert sftp.stat("link").st_mtime == 2 and stat.S_IMODE(sftp.stat("link").st_mode) == 0o600
+try: sftp.open("nothing"); raise SystemExit("opened")
+except FileNotFoundError: pass
+try: sftp.rename("file", "link"); raise SystemExit("renamed")
+except IOError: pass
+sftp.posix_rename("file", "link")
+assert sftp.listdir() == ["link"] and sftp.normalize("..") == "/"
+sftp.remove("link"); sftp.chdir("/"); sftp.rmdir("folder")
+assert sftp.listdir() == []
+client.close()
+`,
+      );
+      await using program = start([PYTHON, "-W", "ignore", at.path("talk.py")]);
+      expect(await program.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+    });
+  }
+
+  test.skipIf(SSHFS !== "" || !EVERYTHING)(`sshfs: git and a build of files work on it${SSHFS}`, async () => {
+    await using at = await stage();
+    await mkdir(at.path("mount"));
+    await using server = await serve(at);
+    const words = ["anna@127.0.0.1:/", at.path("mount"), "-f", "-p", `${server.port}`];
+    await using mounted = start([
+      "sshfs",
+      ...words,
+      ...PRIVATELY(at).filter((word) => word !== "-F" && word !== "none"),
+    ]);
+    const here = (path: string) => at.path("mount", path);
+    await until(
+      () => mounted.code !== undefined || lstatSync(at.path("mount")).dev !== lstatSync(at.path()).dev,
+      "sshfs",
+    );
+    if (mounted.code !== undefined) return; // this machine does not let it
+    await using work = start([
+      "sh",
+      "-ec",
+      `
+      cd "${at.path("mount")}"; mkdir -p a/b; seq 100000 >a/b/numbers; cp a/b/numbers copy; mv copy a/copy
+      cmp a/copy a/b/numbers; echo more >>a/copy; tail -1 a/copy; ln -s copy a/link; cat a/link | wc -l
+      truncate -s 5 a/copy; cat a/copy | wc -c; chmod 600 a/copy; rm -r a/b; ls a; df . | wc -l`,
+    ]);
+    expect(await work.result()).toEqual({ code: 0, stdout: "more\n100001\n5\ncopy\nlink\n2\n", stderr: "" });
+    expect((await stat(here("a/copy"))).mode & 0o777).toBe(0o600);
+    await start(["fusermount", "-u", at.path("mount")]).ended();
+  });
+});
+
+test.skipIf(needs("sftp") !== "")(`new keys in the middle of files${needs("sftp")}`, async () => {
+  for (const runtime of EVERYWHERE) {
+    await using at = await stage();
+    await writeFile(at.path("root", "file"), randomBytes(2 ** 24));
+    await using server = await serve(at, [], { runtime });
+    const result = await sftp(at, server.port, ["get file", "put file back"], ["-q", "-o", "RekeyLimit=1M"]);
+    expect(result).toEqual({ code: 0, stdout: "sftp> get file\nsftp> put file back\n", stderr: "" });
+    expect(sha256(at.path("root", "back"))).toBe(sha256(at.path("root", "file")));
+  }
+});
+
+test.skipIf(!HAS_IPV6 || needs("sftp") !== "")(
+  `over IPv6${needs("sftp")}${HAS_IPV6 ? "" : " (needs IPv6)"}`,
+  async () => {
+    await using at = await stage();
+    await using server = await serve(at, ["--host", "::1"]);
+    await using program = start(["sftp", ...PRIVATELY(at), "-P", `${server.port}`, "-b", "-", "anna@[::1]"]);
+    program.type("mkdir made\n");
+    program.endOfInput();
+    expect(await program.result()).toMatchObject({ code: 0, stderr: "" });
+    expect(await server.program.next()).toMatch(/^\[::1\]:\d+ logged in$/);
+  },
+);
+
+test.skipIf(!EVERYTHING || !IS_LINUX || needs("sftp") !== "")(
+  `1 GiB there and back${needs("sftp")}`,
+  async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      for (let piece = 0; piece < 16; piece++) await appendFile(at.path("file"), randomBytes(2 ** 26));
+      await using server = await serve(at, [], { runtime });
+      expect(await sftp(at, server.port, ["put file there", "get there back"])).toMatchObject({
+        code: 0,
+        stderr: "",
+      });
+      await using same = start(["cmp", at.path("file"), at.path("back")], { limit: 60_000 });
+      expect(await same.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+      expect((await stat(at.path("root", "there"))).size).toBe(2 ** 30);
+      console.log(`1 GiB on ${runtime}: at most ${peak(server.program).toFixed()} MiB of memory`);
+      expect(peak(server.program)).toBeLessThan(600);
+    }
+  },
+  300_000,
+);

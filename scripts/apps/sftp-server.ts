@@ -172,7 +172,7 @@ async function main(stop: AbortSignal) {
     session.once("close", gone);
     socket.once("close", gone);
     try {
-      for await (const request of requests(channel, caller)) {
+      for await (const request of requests(channel.iterator({ destroyOnReturn: false }), caller)) {
         const reply = await files.answer(request).catch(async (error) => {
           const failure = explainFile(error, "path" in request ? request.path : caller);
           if (!failure) throw error;
