@@ -1,16 +1,36 @@
 #!/usr/bin/env bun
 /**
- * 4.5 Serve files over SSH: TCP carries bytes, SSH makes them secret, and SFTP makes them files.
- * 中文 通过 SSH 提供文件：TCP 传字节，SSH 保密，SFTP 把它们变成文件。
+ * 4.5 Serve files over SSH: TCP carries bytes, SSH makes of them a line that nobody reads, and SFTP makes files.
+ * 中文 用 SSH 提供文件：TCP 只管传字节，SSH 让旁人看不懂，SFTP 再把字节变成文件。
  *
  * terminal 1
- *   $ bun scripts/apps/sftp-server.ts --root nowhere
- *   error: nowhere: no such file or folder (ENOENT)
+ *   $ bun scripts/apps/sftp-server.ts --root scripts --user anna --password secret --read-only
+ *   listening on 127.0.0.1:2022
+ *   host key SHA256:mVGxRBGQD9NnoU6TjAoHmVYLWcPbTFZ4kkOl5GyC0HM (ssh-ed25519)
+ *   user anna
+ *   hint: all users of this machine can see a password on a command line
+ *   127.0.0.1:50001 logged in
+ *   127.0.0.1:50001 fetched /tcp/phone.svg, 311 bytes
+ *   error: /tcp/phone.svg: this server is read-only (EROFS)
+ *   ^C
+ * terminal 2
+ *   $ bun scripts/apps/sftp.ts anna@127.0.0.1 --known-hosts known
+ *   [127.0.0.1]:2022 is unknown; its ED25519 key is SHA256:mVGxRBGQD9NnoU6TjAoHmVYLWcPbTFZ4kkOl5GyC0HM
+ *   is this the right key? yes, or the fingerprint itself, goes on
+ *   > yes
+ *   > secret
+ *   > get tcp/phone.svg
+ *   tcp/phone.svg -> phone.svg  311 bytes
+ *   > rm tcp/phone.svg
+ *   error: tcp/phone.svg: the server says: this server is read-only (EACCES)
  *   [exit 1]
  *
  * Python     paramiko.Transport(connection)      ->  new ssh2.Server(...).injectSocket(socket)
- * Watch out  x
- * Try        x
+ *            paramiko.SFTPServerInterface        ->  the packets of lib/sftp.ts, the files of lib/sftp-files.ts
+ * Watch out  The host key is how a client knows that this is the server, and nobody between them: it is made once,
+ *            beside the folder that is served, and its fingerprint is what a client should see, too.
+ *            The folder that is served is / for the client. No name and no link leads out of it.
+ * Try        sftp -P 2022 anna@127.0.0.1, which is OpenSSH's. Then without --read-only, and without --password.
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
