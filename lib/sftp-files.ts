@@ -223,12 +223,10 @@ export class ServedFiles {
         continue;
       }
       if (++links > MOST_LINKS) throw new Failure(path, "too many symbolic links", "ELOOP");
-      if (target.startsWith(sep)) {
-        if (!this.#isInside(target)) throw outside(path);
-        real = this.#root;
-      }
-      const rest = target.startsWith(sep) ? relative(this.#root, target) : target;
-      ways.unshift(...rest.split(sep).filter((part) => part !== "" && part !== "."));
+      const isAbsolute = target.startsWith(sep);
+      if (isAbsolute) real = this.#root;
+      const way = isAbsolute ? relative(this.#root, target) : target; // with `..`, if it leads out
+      ways.unshift(...way.split(sep).filter((part) => part !== "" && part !== "."));
     }
     return real;
   }
