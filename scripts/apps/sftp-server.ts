@@ -187,8 +187,12 @@ async function main(stop: AbortSignal) {
       options.readOnly,
       (what) => print(`${caller} ${visible(what)}`),
     );
-    let hangsUp = (_: Failure) => {};
-    const gone = () => hangsUp(new Failure(caller, "hung up", "ECONNRESET"));
+    let isGone = false;
+    let giveUp = () => {};
+    const gone = () => {
+      isGone = true;
+      giveUp();
+    };
     session.once("close", gone);
     socket.once("close", gone);
     try {
@@ -200,10 +204,11 @@ async function main(stop: AbortSignal) {
           return failureReply(request.id, failure);
         });
         await send(reply);
+        if (isGone) break;
       }
       channel.exit(0);
     } catch (error) {
-      if (!stop.aborted && !socket.destroyed) await report(error, caller);
+      if (!stop.aborted) await report(error, caller);
     } finally {
       socket.off("close", gone);
       channel.end();
@@ -211,11 +216,13 @@ async function main(stop: AbortSignal) {
 
     /**
      * Sends a reply. It is on its way when the window of the channel had room for it, and the socket has taken it.
-     * While keys are changed, ssh2 keeps what it sends in memory (RFC 4253, section 9): then this waits too.
+     * While keys are changed, ssh2 keeps what it sends in memory (RFC 4253, section 9): then this waits too. And
+     * when the client has gone, nothing will happen any more.
      */
     function send(bytes: Buffer): Promise<void> {
-      return new Promise((resolve, reject) => {
-        hangsUp = reject;
+      return new Promise((resolve) => {
+        giveUp = resolve;
+        if (isGone) return resolve();
         socket.cork(); // ssh2 writes a packet in four pieces: they go together
         channel.write(bytes, () => {
           line.sent += bytes.length;
