@@ -251,7 +251,7 @@ export class ServedFiles {
     const close = () => folder.close();
     if (!IS_LINUX) return { path: join(parent, name), [Symbol.asyncDispose]: close };
     const way = `/proc/self/fd/${folder.fd}`;
-    if (await readlink(way) !== parent) {
+    if (await readlink(way).catch(() => undefined) !== parent) {
       await close();
       throw outside(path);
     }
@@ -290,10 +290,10 @@ export class ServedFiles {
     await using place = await this.#find(path, !has(OPEN.exclusive));
     // O_NONBLOCK: opening a named pipe would wait for its other end.
     const file = await open(place.path, flags | O_NOFOLLOW | O_NONBLOCK, (attributes.mode ?? 0o666) & 0o777);
-    const stats = await file.stat();
-    if (stats.isFile()) return this.#keep({ path: shownAs(path), file, writes, bytes: 0 });
-    await file.close();
-    throw stats.isDirectory()
+    const stats = await file.stat().catch(() => undefined);
+    if (stats?.isFile()) return this.#keep({ path: shownAs(path), file, writes, bytes: 0 });
+    await file.close(); // one that is forgotten ends the program when it is collected, on Bun and Node
+    throw stats?.isDirectory()
       ? new Failure(path, "is a folder", "EISDIR")
       : new Failure(path, "is not a file", "EACCES");
   }

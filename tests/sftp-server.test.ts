@@ -1077,11 +1077,18 @@ describe("who breaks the rules", () => {
     expect(await refused((done) => client.forwardIn("127.0.0.1", 0, (error) => done(error)))).toBe("refused");
     expect(await refused((done) => client.openssh_forwardOutStreamLocal("/run/x", done))).toBe("refused");
     expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
-    // Four sessions at once, and no fifth.
-    for (let session = 2; session <= 4; session++) {
+    // Twice on the same channel: the second one is refused, and the first one goes on.
+    const { id } = (friend.channel as unknown as { outgoing: { id: number } }).outgoing;
+    inside(client)._protocol.subsystem(id, "sftp", false);
+    expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+    // Ten sessions at once, and no eleventh. Those that were opened for something else count.
+    for (let session = 5; session <= 10; session++) {
       expect(await refused((done) => client.subsys("sftp", done))).toBe("granted");
     }
     expect(await refused((done) => client.subsys("sftp", done))).toBe("refused");
+    friend.channel.end();
+    await inTime(once(friend.channel, "close"), "its end");
+    expect(await refused((done) => client.subsys("sftp", done))).toBe("granted");
   });
 });
 
@@ -1090,6 +1097,7 @@ type Inside = {
   _sock: Socket;
   _protocol: {
     session: (channel: number, window: number, packet: number) => void;
+    subsystem: (channel: number, name: string, wantsReply: boolean) => void;
     rekey: () => void;
     ping: () => void;
   };

@@ -51,7 +51,7 @@ import { hangUp, peerName, survive } from "../../lib/tcp.ts";
 
 /** How many callers may be here at once, and how many sessions one of them may have. */
 const MOST_CALLERS = 100;
-const MOST_SESSIONS = 4;
+const MOST_SESSIONS = 10;
 
 /** How often a caller may fail to log in. */
 const MOST_TRIES = 6;
@@ -117,7 +117,7 @@ async function main(stop: AbortSignal) {
   function welcome(socket: Socket) {
     const caller = peerName(socket);
     const leave = (failure: Failure) => {
-      if (!stop.aborted && !socket.destroyed) report(failure);
+      if (!stop.aborted && socket.writable) report(failure);
       hangUp(socket);
     };
     const timer = setTimeout(
@@ -127,32 +127,34 @@ async function main(stop: AbortSignal) {
     socket.once("close", () => clearTimeout(timer));
 
     const ssh = new ssh2.Server({ hostKeys: [hostKey.text], algorithms: ALGORITHMS }, (client) => {
-      client.on(
-        "error",
-        (error) => leave(explain(error, caller) ?? new Failure(caller, error.message, "EPROTO")),
-      );
+      const failed = (error: Error) =>
+        leave(explain(error, caller) ?? new Failure(caller, error.message, "EPROTO"));
+      client.on("error", failed);
       let tries = 0;
-      client.on("authentication", async (context) => {
+      const decide = async (context: AuthContext) => {
         const isRight = await mayEnter(context, caller, `${socket.remoteAddress}`);
-        if (socket.destroyed) return;
+        if (!socket.writable) return; // it has gone, or was told to go
         if (context.method !== "none" && !isRight) tries++; // none: that is how a client asks what there is
         if (isRight) context.accept();
         else if (tries < MOST_TRIES) context.reject(methods);
         else leave(new Failure(caller, `failed to log in ${tries} times`, "EACCES"));
-      });
+      };
+      client.on("authentication", (context) => decide(context).catch(failed));
       client.once("ready", () => {
         clearTimeout(timer);
         print(`${caller} logged in`);
       });
-      const line: Line = { caller, socket, client, channels: new Set(), sent: 0 };
+      const line: Line = { caller, socket, client, channels: new Set(), sessions: 0, sent: 0 };
       client.on("session", (accept, reject) => {
-        if (line.channels.size < MOST_SESSIONS) offer(line, accept());
-        else reject();
+        if (line.sessions >= MOST_SESSIONS) return reject();
+        line.sessions++;
+        offer(line, accept());
       });
       socket.on("data", () => {
         const waiting = Array.from(line.channels, (channel) => channel.readableLength);
         if (Math.max(socket.writableLength, ...waiting) < MOST_WAITING) return;
         leave(new Failure(caller, "sends more than it may, or reads no answers", "ENOBUFS"));
+        socket.destroy();
       });
     });
     ssh.injectSocket(socket);
@@ -168,14 +170,20 @@ async function main(stop: AbortSignal) {
     return isRight;
   }
 
-  /** What one can do in a session: SFTP. A shell, a command, a terminal or a tunnel ssh2 refuses by itself. */
+  /**
+   * What one can do in a session: SFTP. A shell, a command, a terminal or a tunnel ssh2 refuses by itself. It also
+   * keeps a session that was opened for something else until the end of the connection: so that one still counts.
+   */
   function offer(line: Line, session: Session) {
-    session.on("subsystem", async (accept, reject, { name }) => {
-      if (name !== "sftp") return reject?.();
-      const channel = accept();
+    session.on("subsystem", (accept, reject, { name }) => {
+      const channel = name === "sftp" ? accept() as ServerChannel | undefined : undefined;
+      if (!channel) return reject?.(); // also when it is asked for twice
+      channel.on("error", () => {}); // it shows where it is written to
       line.channels.add(channel);
-      await serve(line, session, channel);
-      line.channels.delete(channel);
+      serve(line, session, channel).catch(report).finally(() => {
+        line.channels.delete(channel);
+        line.sessions--;
+      });
     });
   }
 
@@ -242,6 +250,7 @@ type Line = {
   socket: Socket;
   client: Connection;
   channels: Set<ServerChannel>;
+  sessions: number;
   sent: number;
 };
 
