@@ -19,9 +19,7 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
     throw explain(error, path) ?? error;
   });
   if (fresh) {
-    await fresh.writeFile(
-      ssh2.utils.generateKeyPairSync("ed25519", { comment: "sockets by example" }).private,
-    );
+    await fresh.writeFile(newKey());
     await fresh.close();
   }
   await using file = await open(path);
@@ -45,7 +43,7 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
  * public half, and once both. (That of ssh2 1.17 is one time in 300 a key that nobody can read: of a number that
  * begins with a zero byte it drops that.)
  */
-export function newKey(): string {
+function newKey(): string {
   const { x = "", d = "" } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
   const [open, secret] = [x, d].map((half) => Buffer.from(half, "base64url"));
   const number = (value: number) => Buffer.from(Uint32Array.of(value).buffer).reverse();
