@@ -46,7 +46,7 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
 function newKey(): string {
   const { x = "", d = "" } = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
   const [open, secret] = [x, d].map((half) => Buffer.from(half, "base64url"));
-  const number = (value: number) => Buffer.from(Uint32Array.of(value).buffer).reverse();
+  const number = (value: number) => Buffer.from([0, 0, value >> 8, value & 0xff]);
   const string = (value: string | Buffer) =>
     Buffer.concat([number(Buffer.byteLength(value)), Buffer.from(value)]);
   const half = [string("ssh-ed25519"), string(open)];
