@@ -63,6 +63,7 @@ const SCRIPTS: Record<string, Script> = {
   "apps/download-client": { kind: "tcp client", words: ["some-file"] },
   "apps/messenger-server": { kind: "tcp server" },
   "apps/messenger-client": { kind: "tcp client", words: ["张三"] },
+  "apps/sftp-server": { kind: "other", words: ["--root", "lib"] },
 };
 
 const LESSONS = lessons().map(({ path, head }) => ({ name: path.replace(/^scripts\/|\.ts$/g, ""), head }));

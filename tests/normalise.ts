@@ -14,6 +14,7 @@ const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "duration", shape: /\d+\.\d\d ms/ },
   { name: "rate", shape: /\d+ requests\/s/ },
   { name: "process", shape: /(?<=process )\d+/ },
+  { name: "fingerprint", shape: /SHA256:[A-Za-z0-9+/]{43}/ },
   { name: "host", shape: /(?<=^host name )\S+/ },
   { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
   { name: "count", shape: /^ {2,}\d+(?:\.\d\d)?(?= [A-Za-z])/, alone: true },
