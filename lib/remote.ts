@@ -24,7 +24,7 @@ const PLAIN = /^(no such file( or directory)?|permission denied)?$/i;
 
 /** The files of a server. */
 export class Remote implements Side {
-  folder = "/";
+  folder = ""; // where the server has put us: what "." means to it
   readonly #sftp: SFTPWrapper;
   readonly #server: string;
   readonly #gone: AbortSignal;
@@ -42,9 +42,8 @@ export class Remote implements Side {
   }
 
   async enter(path: string): Promise<void> {
-    const folder = await this.realpath(path);
-    if ((await this.stat(folder)).kind !== "folder") throw new Failure(path, "not a folder", "ENOTDIR");
-    this.folder = folder;
+    if ((await this.stat(path)).kind !== "folder") throw new Failure(path, "not a folder", "ENOTDIR");
+    this.folder = await this.realpath(path);
   }
 
   realpath(path: string): Promise<string> {
@@ -150,7 +149,7 @@ export class Remote implements Side {
 
   /** A path as the server knows it. `..` is left to the server: where it leads, links have a say. */
   #at(path: string): string {
-    return path.startsWith("/") ? path : posix.join(this.folder, "/") + path;
+    return path.startsWith("/") || this.folder === "" ? path : posix.join(this.folder, "/") + path;
   }
 
   /**

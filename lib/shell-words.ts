@@ -79,7 +79,7 @@ export async function expand(
   let paths = [""];
   let isPattern = false;
   for (const [index, part] of pattern.split("/").entries()) {
-    isPattern ||= /(?<!\\)(\\\\)*[*?[]/.test(part);
+    isPattern ||= /(?<!\\)(\\\\)*([*?]|\[.+\])/.test(part);
     const next: string[] = [];
     for (const path of paths) {
       const before = index === 0 ? "" : `${path}/`;

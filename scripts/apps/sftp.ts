@@ -188,15 +188,14 @@ async function main(stop: AbortSignal) {
   function list(side: Side) {
     return async ([word]: Word[], flags: string) => {
       const paths = word ? await find(side, word) : ["."];
-      for (const path of paths) {
+      return await each(paths, async (path) => {
         const facts = await side.stat(path);
         const isOpened = facts.kind === "folder" && paths.length === 1;
-        const entries = isOpened ? await side.list(path) : [{ name: path, ...facts }];
-        for (const entry of entries) {
+        for (const entry of isOpened ? await side.list(path) : [{ name: path, ...facts }]) {
           if (isOpened && entry.name.startsWith(".") && !flags.includes("a")) continue;
           await print(`${flags.includes("l") ? `${longLine(entry)}  ` : ""}${visible(entry.name)}`);
         }
-      }
+      });
     };
   }
 
@@ -213,7 +212,7 @@ async function main(stop: AbortSignal) {
       if (paths.length > 1 && !isFolder) throw new Failure(place, "is not a folder", "ENOTDIR");
       return await each(paths, async (path) => {
         const facts = await from.stat(path);
-        const isDots = /(^|\/)\.*\/*$/.test(path);
+        const isDots = /(^|\/)\.{0,2}\/*$/.test(path);
         const name = posix.basename(isDots ? await from.realpath(path) : path);
         if (path !== source.text || isDots) to.check(name); // not typed, but told by the other side
         const goal = isFolder ? posix.join(place, name) : place;
@@ -251,7 +250,7 @@ async function main(stop: AbortSignal) {
       using progress = new Progress(path, size);
       await using source = await from.open(path, "r");
       {
-        await using copied = await to.open(part, "wx", (mode & 0o777) | 0o200);
+        await using copied = await to.open(part, "wx", mode & 0o777);
         bytes = await copy(source, copied, size, path, (more) => progress.step(more));
       }
       await to.rename(part, target).catch(async (error) => {

@@ -1,0 +1,878 @@
+/** Lesson 4.5, the shell: against OpenSSH's sshd, beside OpenSSH's ssh-keygen, and against servers that lie. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import ssh2 from "ssh2";
+import * as knownHosts from "../lib/known-hosts.ts";
+import { expand, quoteLike, splitWords, unfinishedWords } from "../lib/shell-words.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  ROOT,
+  type Runtime,
+  RUNTIMES,
+  script,
+  start,
+} from "./program.ts";
+import { terminal } from "./terminal.ts";
+
+const SSHD = "/usr/sbin/sshd";
+const HAS_KEYGEN = Bun.which("ssh-keygen") !== null;
+const HAS_SSHD = HAS_KEYGEN && existsSync(SSHD);
+const needsKeygen = HAS_KEYGEN ? "" : " (needs OpenSSH's client)";
+const needsSshd = HAS_SSHD ? "" : " (needs OpenSSH's sshd)";
+
+/** The keys of the tests, made once: of hosts (by type) and of a user. */
+let keys: string;
+const USER = process.platform === "win32" ? "user" : execFileSync("id", ["-un"]).toString().trim();
+
+beforeAll(async () => {
+  keys = await mkdtemp(join(tmpdir(), "sockets-keys-"));
+  for (const name of ["host", "other", "user"]) {
+    const { private: secret, public: open } = ssh2.utils.generateKeyPairSync("ed25519", { comment: name });
+    writeFileSync(join(keys, name), secret, { mode: 0o600 });
+    writeFileSync(join(keys, `${name}.pub`), `${open}\n`);
+  }
+  if (!HAS_KEYGEN) return;
+  for (const type of ["rsa", "ecdsa"]) keygen("-q", "-t", type, "-N", "", "-f", join(keys, type));
+  keygen("-q", "-t", "ed25519", "-N", "open sesame", "-a", "1", "-f", join(keys, "locked"));
+});
+afterAll(() => rmSync(keys, { recursive: true, force: true }));
+
+function keygen(...words: string[]): string {
+  return execFileSync("ssh-keygen", words, { stdio: ["ignore", "pipe", "ignore"] }).toString();
+}
+
+/** The bytes of a public key, as a host shows them. */
+const blob = (name: string) =>
+  Buffer.from(readFileSync(join(keys, `${name}.pub`), "utf8").split(" ")[1], "base64");
+const line = (hosts: string, name: string) => `${hosts} ${readFileSync(join(keys, `${name}.pub`), "utf8")}`;
+
+/** A folder of its own, with a `home`, a `here` and a `there`, that is removed at the end. */
+async function folder() {
+  const path = await mkdtemp(join(tmpdir(), "sockets-"));
+  for (const name of ["home", "here", "there"]) await mkdir(join(path, name));
+  return {
+    path,
+    at: (...names: string[]) => join(path, ...names),
+    here: (...names: string[]) => join(path, "here", ...names),
+    there: (...names: string[]) => join(path, "there", ...names),
+    knownHosts: join(path, "home", ".ssh", "known_hosts"),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  };
+}
+type Folder = Awaited<ReturnType<typeof folder>>;
+
+const sha256 = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
+
+/** Starts OpenSSH's server, with its own configuration, on a free port. */
+async function sshd(box: Folder, hostKeys = ["host"], more: string[] = []) {
+  if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true }); // where it locks its own parts up
+  writeFileSync(
+    box.at("authorized_keys"),
+    ["user", ...(HAS_KEYGEN ? ["locked"] : [])].map((name) => readFileSync(join(keys, `${name}.pub`))).join(
+      "",
+    ),
+  );
+  while (true) {
+    const port = await freePort();
+    writeFileSync(
+      box.at("sshd_config"),
+      [
+        `ListenAddress 127.0.0.1:${port}`,
+        ...hostKeys.map((name) => `HostKey ${join(keys, name)}`),
+        `AuthorizedKeysFile ${box.at("authorized_keys")}`,
+        "StrictModes no",
+        "UsePAM no",
+        "PidFile none",
+        "PasswordAuthentication no",
+        "PermitRootLogin yes",
+        `Subsystem sftp internal-sftp -d ${box.there()}`,
+        ...more,
+        "",
+      ].join("\n"),
+    );
+    const program = start([SSHD, "-D", "-e", "-f", box.at("sshd_config")]);
+    const ready = await program.next("stderr");
+    if (ready?.startsWith("Server listening")) {
+      return { port, program, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
+    }
+    await program[Symbol.asyncDispose]();
+    if (!/Address already in use/.test(ready ?? "")) {
+      throw new Error(`sshd: ${ready}\n${program.seen.stderr.join("\n")}`);
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A line to a server that can be cut. */
+async function relay(to: number) {
+  const sockets = new Set<Socket>();
+  const server = createServer((from) => {
+    const onward = connect(to, "127.0.0.1");
+    for (const socket of [from, onward]) sockets.add(socket.on("error", () => {}));
+    from.pipe(onward).pipe(from);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut,
+    async [Symbol.asyncDispose]() {
+      cut();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+type Options = { runtime?: Runtime; words?: string[]; limit?: number; env?: Record<string, string> };
+
+/** Starts the shell in `here`, with a home of its own. */
+function shell(box: Folder, port: number, { runtime, words, limit, env }: Options = {}): Program {
+  return script("apps/sftp", [
+    `${USER}@127.0.0.1`,
+    "--port",
+    `${port}`,
+    ...(words ?? ["--identity", join(keys, "user")]),
+  ], {
+    runtime,
+    limit,
+    cwd: box.here(),
+    env: { HOME: box.at("home"), SSH_AUTH_SOCK: "", ...env },
+  });
+}
+
+/** Types all the lines, ends the input, and gives what came of it. */
+async function session(program: Program, lines: string[]) {
+  program.type(lines.map((line) => `${line}\n`).join(""));
+  program.endOfInput();
+  return await program.result();
+}
+
+/** Trusts a host before it is called. */
+async function trust(box: Folder, port: number, key = "host") {
+  await knownHosts.remember(box.knownHosts, `[127.0.0.1]:${port}`, blob(key));
+}
+
+describe("known hosts", () => {
+  const NAME = "[127.0.0.1]:2022";
+  const known = (text: string, name = NAME) => knownHosts.knownKeys(text, name);
+
+  test("names, fingerprints and types", () => {
+    expect(knownHosts.hostName("Server.Example", 22)).toBe("server.example");
+    expect(knownHosts.hostName("::1", 2022)).toBe("[::1]:2022");
+    expect(knownHosts.keyType(blob("host"))).toBe("ssh-ed25519");
+    expect(knownHosts.keyType(Buffer.from("ffffffff", "hex"))).toBe("");
+    expect(knownHosts.keyType(Buffer.alloc(2))).toBe("");
+    const names = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"].map(knownHosts.typeName);
+    expect(names).toEqual(["ED25519", "ECDSA", "RSA"]);
+  });
+
+  const meant: [hosts: string, name: string, isMeant: boolean][] = [
+    [NAME, NAME, true],
+    ["127.0.0.1", NAME, false], // that is port 22
+    ["server.example", "server.example", true],
+    ["SERVER.Example", "server.example", true],
+    ["serverxexample", "server.example", false],
+    ["a,server.example,b", "server.example", true],
+    ["*.example", "server.example", true],
+    ["*.example", "server.example.org", false],
+    ["server.e?ample", "server.example", true],
+    ["*.example,!server.example", "server.example", false],
+    ["!server.example,*.example", "server.example", false],
+    ["!server.example", "other.example", false], // a negation alone means nobody
+    ["*.example,!server.*", "other.example", true],
+    ["[*]:2022", NAME, true], // no set of characters
+    ["|1|broken", NAME, false],
+    ["|2|c2FsdA==|aGFzaA==", NAME, false],
+  ];
+  test.each(meant)("%s means %s: %p", (hosts, name, isMeant) => {
+    expect(known(line(hosts, "host"), name)).toHaveLength(isMeant ? 1 : 0);
+  });
+
+  test("what is not understood is passed over, and lines are counted", () => {
+    const good = line(NAME, "host").trim();
+    const text = [
+      "# comment",
+      "",
+      `@cert-authority ${good}`,
+      `@unknown ${good}`,
+      `${NAME} ssh-ed25519`,
+      `${NAME} ssh-rsa ${blob("host").toString("base64")}`, // the key says another type
+      `${NAME} ssh-ed25519 !!!!`,
+      `#${good}`,
+      ` \t${good}\r`,
+    ].join("\n");
+    expect(known(text)).toEqual([{ line: 9, isRevoked: false, type: "ssh-ed25519", key: blob("host") }]);
+  });
+
+  test("known, changed, revoked, unknown", () => {
+    const [host, other] = [line(NAME, "host"), line(NAME, "other")];
+    const verdict = (text: string) => knownHosts.judge(known(text), blob("host"));
+    expect(verdict("")).toEqual({ kind: "unknown", line: 0 });
+    expect(verdict(host)).toEqual({ kind: "known", line: 1 });
+    expect(verdict(other)).toEqual({ kind: "changed", line: 1 });
+    expect(verdict(other + host)).toEqual({ kind: "known", line: 2 }); // a host may have several
+    expect(verdict(`${host}@revoked ${host}`)).toEqual({ kind: "revoked", line: 2 });
+    expect(verdict(`@revoked ${host.replace(NAME, "*")}`)).toEqual({ kind: "revoked", line: 1 });
+    expect(verdict(`@revoked ${other}`)).toEqual({ kind: "unknown", line: 0 });
+  });
+
+  test("the types that are known are asked for first", () => {
+    const types = (text: string) => knownHosts.algorithms(known(text));
+    expect(types("").slice(0, 2)).toEqual(["ssh-ed25519", "ecdsa-sha2-nistp256"]);
+    expect(types("")).not.toContain("ssh-rsa"); // RSA with SHA-1
+    const key = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from("ssh-rsa"), randomBytes(20)]);
+    const rsa = `${NAME} ssh-rsa ${key.toString("base64")}\n`;
+    expect(types(rsa).slice(0, 3)).toEqual(["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
+    expect(types(rsa)).toHaveLength(types("").length);
+    expect(types(`@revoked ${rsa}`)[0]).toBe("ssh-ed25519");
+  });
+
+  test("a new key is added: folder 700, file 600, and a last line without its end is ended", async () => {
+    await using box = await folder();
+    await knownHosts.remember(box.knownHosts, NAME, blob("host"));
+    expect(await readFile(box.knownHosts, "utf8")).toBe(
+      `${NAME} ssh-ed25519 ${blob("host").toString("base64")}\n`,
+    );
+    expect(statSync(box.at("home", ".ssh")).mode & 0o777).toBe(0o700);
+    expect(statSync(box.knownHosts).mode & 0o777).toBe(0o600);
+    await writeFile(box.knownHosts, "# no end");
+    await knownHosts.remember(box.knownHosts, NAME, blob("host"));
+    expect((await readFile(box.knownHosts, "utf8")).split("\n")[0]).toBe("# no end");
+    expect(known(await readFile(box.knownHosts, "utf8"))[0].line).toBe(2);
+  });
+
+  test.skipIf(!HAS_KEYGEN)(
+    `ssh-keygen finds what was added, and hashes what is read${needsKeygen}`,
+    async () => {
+      await using box = await folder();
+      for (const name of ["host", "rsa", "ecdsa"]) {
+        await knownHosts.remember(box.knownHosts, NAME, blob(name));
+        expect(keygen("-lf", join(keys, `${name}.pub`)).split(" ")[1]).toBe(
+          knownHosts.fingerprint(blob(name)),
+        );
+      }
+      expect(keygen("-f", box.knownHosts, "-F", NAME).split("\n").filter((one) => one.startsWith(NAME)))
+        .toHaveLength(3);
+      keygen("-f", box.knownHosts, "-H");
+      const text = await readFile(box.knownHosts, "utf8");
+      expect(text).not.toContain("127.0.0.1");
+      expect(known(text).map(({ type }) => type)).toEqual(["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]);
+      expect(known(text, "[127.0.0.1]:2023")).toEqual([]);
+    },
+  );
+});
+
+describe("words", () => {
+  const cut: [line: string, words: string[]][] = [
+    ["", []],
+    ["  get  a b ", ["get", "a", "b"]],
+    ["# a comment", []],
+    ["ls a # b", ["ls", "a"]],
+    ["ls a#b", ["ls", "a#b"]],
+    ["get 'a b' \"c d\"", ["get", "a b", "c d"]],
+    ["get a\\ b", ["get", "a b"]],
+    [`get "a\\"b" 'a\\b'`, ["get", 'a"b', "a\\b"]],
+    [`get "a\\b"`, ["get", "a\\b"]],
+    ["get a'b c'd", ["get", "ab cd"]],
+    ["get '' \"\"", ["get", "", ""]],
+    ["put 你好 a\\", ["put", "你好", "a\\"]],
+  ];
+  test.each(cut)("%j", (line, words) => expect(splitWords(line).map(({ text }) => text)).toEqual(words));
+
+  test("a quotation without its end", () => {
+    expect(() => splitWords("get 'a")).toThrow("get 'a: ' without its partner (EINVAL)");
+    expect(unfinishedWords("get 'a b").map(({ text }) => text)).toEqual(["get", "a b"]);
+    expect(unfinishedWords("get ").map(({ text }) => text)).toEqual(["get", ""]);
+  });
+
+  const NAMES = ["a", "b", "a b", "*", "'q'", '"', "#x", "-r", "\\", "[x]", "你"];
+  for (const typed of ["", "'", '"']) {
+    test.each(NAMES)(`%j is one word after ${typed || "nothing"}`, (name) => {
+      if (typed === "'" && name.includes("'")) return; // which cannot be written so
+      const [word] = splitWords(quoteLike(typed, name) + typed);
+      expect(word.text).toBe(name);
+      expect(unfinishedWords(quoteLike(typed, name)).at(-1)?.text).toBe(name);
+    });
+  }
+
+  const TREE: Record<string, string[]> = {
+    ".": ["a.txt", "b.txt", "c.md", ".hidden", "sub", "*"],
+    "./": ["a.txt", "b.txt"],
+    "/": ["etc"],
+    "sub/": ["one", "two"],
+    "/etc/": ["hosts"],
+  };
+  const found: [line: string, paths: string[]][] = [
+    ["a.txt", ["a.txt"]],
+    ["nothing", ["nothing"]],
+    ["*", ["*", "a.txt", "b.txt", "c.md", "sub"]],
+    ["'*'", ["*"]],
+    ["\\*", ["*"]],
+    ["*.txt", ["a.txt", "b.txt"]],
+    ["?.txt", ["a.txt", "b.txt"]],
+    ["[bc].*", ["b.txt", "c.md"]],
+    ["[!b]*t", ["a.txt"]],
+    ["[a-b].txt", ["a.txt", "b.txt"]],
+    ["[x", ["[x"]],
+    [".*", [".hidden"]],
+    ["./*", ["./a.txt", "./b.txt"]],
+    ["s*/o*", ["sub/one"]],
+    ["s*/one", ["sub/one"]],
+    ["s*/none", []],
+    ["/e*/h*", ["/etc/hosts"]],
+    ["/etc/hosts", ["/etc/hosts"]],
+    ["*z", []],
+    ["a.t*t", ["a.txt"]],
+    ["a*(x", []],
+  ];
+  test.each(found)("%s means %j", async (line, paths) => {
+    const [word] = splitWords(line);
+    expect(await expand(word.pattern, async (folder) => TREE[folder] ?? [])).toEqual(paths);
+  });
+
+  test("a range that is none", async () => {
+    await expect(expand("[z-a]", async () => ["b"])).rejects.toThrow("[z-a]: no pattern (EINVAL)");
+  });
+});
+
+/** What a first contact says. */
+const contact = (port: number, key = "host", type = "ED25519") =>
+  `[127.0.0.1]:${port} is unknown; its ${type} key is ${knownHosts.fingerprint(blob(key))}\n` +
+  "is this the right key? yes, or the fingerprint itself, goes on\n";
+
+const FILES = {
+  "a.txt": "one\n",
+  "two words.txt": "two\n",
+  "it's": "",
+  "[x].md": "四\n",
+  ".hidden": "five\n",
+};
+
+async function fill(path: string) {
+  await mkdir(join(path, "sub", "deep", "empty"), { recursive: true });
+  for (const [name, text] of Object.entries(FILES)) await writeFile(join(path, name), text);
+  await writeFile(join(path, "sub", "deep", "six"), "6".repeat(300_000));
+}
+
+/** All that is in a folder: names, and hashes of files. */
+async function tree(path: string): Promise<Record<string, string>> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  const rows = entries.map((entry) => {
+    const file = join(entry.parentPath, entry.name);
+    return [
+      file.slice(path.length + 1),
+      entry.isFile() ? sha256(file) : entry.isDirectory() ? "folder" : "other",
+    ];
+  });
+  return Object.fromEntries(rows.sort());
+}
+
+describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
+  for (const runtime of EVERYWHERE) {
+    test.concurrent(`every command on ${runtime}`, async () => {
+      await using box = await folder();
+      await using server = await sshd(box);
+      await fill(box.there());
+      const { code, stdout, stderr } = await session(
+        shell(box, server.port, {
+          runtime,
+          words: ["--identity", join(keys, "user"), "--known-hosts", box.at("known")],
+        }),
+        [
+          "yes",
+          "# a comment, and an empty line",
+          "",
+          "pwd",
+          "lpwd",
+          "ls",
+          "ls -a sub",
+          "ls *.txt",
+          "lmkdir new",
+          "lcd new",
+          "lpwd",
+          "mkdir made",
+          "cd made",
+          "pwd",
+          "cd",
+          "get 'two words.txt'",
+          "get a.txt copy",
+          "get a.txt copy",
+          'get "it\'s" .',
+          "get -r sub",
+          "lls",
+          "put copy made",
+          "put copy made/other",
+          "put copy made/other",
+          "put -r sub made/tree",
+          "ls made",
+          "rename made/other made/renamed",
+          "rm made/renamed",
+          "rm made/c*",
+          "-rmdir made",
+          "-get [x].md",
+          "get \\[x].md",
+          "cd sub/deep",
+          "rmdir empty",
+          "ls",
+          "help",
+          "exit",
+          "rm never",
+        ],
+      );
+      const there = box.there();
+      const here = box.here("new");
+      expect(stdout.split("pwd                ")[0]).toBe(
+        contact(server.port) +
+          [
+            there,
+            box.here(),
+            "[x].md",
+            "a.txt",
+            "it's",
+            "sub",
+            "two words.txt",
+            "deep",
+            "a.txt",
+            "two words.txt",
+            here,
+            `${there}/made`,
+            "two words.txt -> two words.txt  4 bytes",
+            "a.txt -> copy  4 bytes",
+            "a.txt -> copy  4 bytes",
+            "it's -> it's  0 bytes",
+            "sub/deep/six -> sub/deep/six  300000 bytes",
+            "copy",
+            "it's",
+            "sub",
+            "two words.txt",
+            "copy -> made/copy  4 bytes",
+            "copy -> made/other  4 bytes",
+            "copy -> made/other  4 bytes",
+            "sub/deep/six -> made/tree/deep/six  300000 bytes",
+            "copy",
+            "other",
+            "tree",
+            "[x].md -> [x].md  4 bytes",
+            "six",
+            "",
+          ].join("\n"),
+      );
+      expect(stdout.split("\n").filter((one) => /^\w+ .* {2}\w|^\w+ {5,}\w/.test(one)).length)
+        .toBeGreaterThan(10);
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: "error: made: the server says: Failure (EREMOTEIO)\n" +
+          "error: [x].md: nothing has such a name (ENOENT)\n",
+      });
+      const six = sha256(box.there("sub/deep/six"));
+      expect(await tree(here)).toEqual({
+        "[x].md": sha256(box.there("[x].md")),
+        "copy": sha256(box.there("a.txt")),
+        "it's": sha256(box.there("it's")),
+        "sub": "folder",
+        "sub/deep": "folder",
+        "sub/deep/empty": "folder",
+        "sub/deep/six": six,
+        "two words.txt": sha256(box.there("two words.txt")),
+      });
+      expect(await tree(box.there("made"))).toEqual({
+        "tree": "folder",
+        "tree/deep": "folder",
+        "tree/deep/empty": "folder",
+        "tree/deep/six": six,
+      });
+    });
+  }
+
+  test.concurrent("get ./* . and put ./* .: files yes, folders with -r", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    await trust(box, server.port);
+    await fill(box.there());
+    const files = Object.keys(FILES).filter((name) => !name.startsWith("."));
+    const flat = await session(shell(box, server.port), ["get ./* .", "pwd"]);
+    expect({ code: flat.code, stderr: flat.stderr }).toEqual({
+      code: 1, // and what follows is not done
+      stderr: "error: ./sub: is a folder (EISDIR)\nhint: -r takes folders too\n",
+    });
+    expect(flat.stdout).not.toContain(`${box.there()}\n`);
+    expect(await readdir(box.here())).toEqual(expect.arrayContaining(files));
+    expect(await readdir(box.here())).toHaveLength(files.length);
+
+    const deep = await session(shell(box, server.port), [
+      "get -r ./* .",
+      "mkdir back",
+      "cd back",
+      "put -r ./* .",
+    ]);
+    expect({ code: deep.code, stderr: deep.stderr }).toEqual({ code: 0, stderr: "" });
+    const all = await tree(box.here());
+    expect(Object.keys(all)).toEqual(expect.arrayContaining([...files, "sub/deep/six", "sub/deep/empty"]));
+    expect(await tree(box.there("back"))).toEqual(all);
+  });
+
+  test.concurrent("what it writes is what OpenSSH's sftp writes: modes by umask, over what there is", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    await trust(box, server.port);
+    await writeFile(box.here("run"), "#!/bin/sh\n", { mode: 0o755 });
+    await writeFile(box.here("secret"), "s", { mode: 0o600 });
+    const commands = [
+      "put run x-run",
+      "put secret x-secret",
+      "get x-run y-run",
+      "get x-secret y-secret",
+      "mkdir x-folder",
+    ];
+    const { code, stderr } = await session(shell(box, server.port), commands);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const ours = [
+      box.there("x-run"),
+      box.there("x-secret"),
+      box.here("y-run"),
+      box.here("y-secret"),
+      box.there("x-folder"),
+    ];
+    await using sftp = start(
+      [
+        "sftp",
+        "-q",
+        "-P",
+        `${server.port}`,
+        "-i",
+        join(keys, "user"),
+        "-o",
+        `UserKnownHostsFile=${box.knownHosts}`,
+        "-o",
+        "GlobalKnownHostsFile=none",
+        `${USER}@127.0.0.1`,
+      ],
+      { cwd: box.here(), env: { SSH_AUTH_SOCK: "" } },
+    );
+    expect((await session(sftp, commands.map((command) => command.replaceAll(/\b([xy])-/g, "$1$1-")))).code)
+      .toBe(0);
+    for (const path of ours) {
+      const theirs = path.replace(/([xy])(-[a-z]+)$/, "$1$1$2");
+      expect({ path, mode: statSync(path).mode }).toEqual({ path, mode: statSync(theirs).mode });
+    }
+  });
+
+  test.concurrent("symbolic links: the one that is named is followed, others are left out", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    await trust(box, server.port);
+    for (const side of [box.here(), box.there()]) {
+      await mkdir(join(side, "sub"));
+      await writeFile(join(side, "sub", "file"), "1");
+      await symlink("..", join(side, "sub", "loop"));
+      await symlink("file", join(side, "sub", "link"));
+      await symlink("sub/file", join(side, "top"));
+    }
+    const commands = ["get -r sub got", "get top top2", "put -r sub stored", "put top top2"];
+    const { code, stdout, stderr } = await session(shell(box, server.port), commands);
+    expect(code).toBe(0);
+    expect(stderr.match(/hint: sub\/(loop|link) is neither file nor folder, and left out\n/g)).toHaveLength(
+      4,
+    );
+    expect(stdout.split("\n")).toHaveLength(5);
+    expect(await readdir(box.here("got"))).toEqual(["file"]);
+    expect(await readdir(box.there("stored"))).toEqual(["file"]);
+    expect(await readFile(box.there("top2"), "utf8")).toBe("1");
+    // A link that waits here for a folder of the server is not followed.
+    await symlink(box.at("home"), box.here("trap"));
+    await mkdir(box.there("deep", "trap"), { recursive: true });
+    await writeFile(box.there("deep", "trap", "x"), "x");
+    await mkdir(box.here("deep"));
+    await symlink(box.at("home"), box.here("deep", "trap"));
+    const trapped = await session(shell(box, server.port), ["get -r deep"]);
+    expect({ code: trapped.code, stderr: trapped.stderr }).toEqual({
+      code: 1,
+      stderr: "error: deep/trap: is in the way of a folder (ENOTDIR)\n",
+    });
+    expect(await readdir(box.at("home"))).not.toContain("x");
+  });
+
+  test.concurrent("errors are told in words; the first one ends a batch, a - before it does not", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    await trust(box, server.port);
+    await mkdir(box.there("sub"));
+    await writeFile(box.there("file"), "1");
+    const wrong: [line: string, error: string][] = [
+      ["nope", "error: nope: unknown command (EINVAL)\nhint: help shows what there is"],
+      ["constructor", "error: constructor: unknown command (EINVAL)\nhint: help shows what there is"],
+      ["get", "error: get: it is get [-r] PATH [LOCAL] (EINVAL)"],
+      ["ls -x", "error: ls -x: it is ls [-al] [PATH] (EINVAL)"],
+      ["pwd now", "error: pwd now: it is pwd (EINVAL)"],
+      ["ls 'a", "error: ls 'a: ' without its partner (EINVAL)"],
+      ["cd none", "error: none: no such file or folder (ENOENT)"],
+      ["cd file", "error: file: not a folder (ENOTDIR)"],
+      ["lcd none", "error: none: no such file or folder (ENOENT)"],
+      ["ls none", "error: none: no such file or folder (ENOENT)"],
+      ["ls n*", "error: n*: nothing has such a name (ENOENT)"],
+      ["lls none", "error: none: no such file or folder (ENOENT)"],
+      ["get none", "error: none: no such file or folder (ENOENT)"],
+      ["get file none/x", "error: none/x: no such file or folder (ENOENT)"],
+      ["get sub", "error: sub: is a folder (EISDIR)\nhint: -r takes folders too"],
+      ["put none", "error: none: no such file or folder (ENOENT)"],
+      ["rm none", "error: none: no such file or folder (ENOENT)"],
+      ["rmdir none", "error: none: no such file or folder (ENOENT)"],
+      ["mkdir sub", "error: sub: the server says: Failure (EREMOTEIO)"],
+      ["rename none other", "error: none: no such file or folder (ENOENT)"],
+      ["lmkdir none/x", "error: none/x: no such file or folder (ENOENT)"],
+    ];
+    const all = await session(shell(box, server.port), wrong.map(([line]) => `-${line}`));
+    expect(all).toEqual({ code: 0, stdout: "", stderr: wrong.map(([, error]) => `${error}\n`).join("") });
+    const first = await session(shell(box, server.port), ["cd none", "rm file"]);
+    expect(first).toEqual({ code: 1, stdout: "", stderr: `${wrong[6][1]}\n` });
+    expect(existsSync(box.there("file"))).toBe(true);
+    await using silent = shell(box, server.port);
+    expect(await session(silent, [])).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+
+  test.concurrent("the key of a host: asked about once; only yes or the fingerprint goes on", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    const refused = {
+      code: 1,
+      stdout: contact(server.port),
+      stderr: `error: [127.0.0.1]:${server.port}: its key is not trusted (EKEYREJECTED)\n`,
+    };
+    for (const answer of ["no", "", "y", knownHosts.fingerprint(blob("other"))]) {
+      expect(await session(shell(box, server.port), [answer, "pwd"])).toEqual(refused);
+    }
+    await using silent = shell(box, server.port);
+    expect(await session(silent, [])).toEqual(refused);
+    expect(existsSync(box.knownHosts)).toBe(false);
+    const first = await session(shell(box, server.port), [knownHosts.fingerprint(blob("host")), "pwd"]);
+    expect(first).toEqual({ code: 0, stdout: `${contact(server.port)}${box.there()}\n`, stderr: "" });
+    expect(keygen("-f", box.knownHosts, "-F", `[127.0.0.1]:${server.port}`)).toContain("line 1");
+    expect(await session(shell(box, server.port), ["pwd"])).toEqual({
+      code: 0,
+      stdout: `${box.there()}\n`,
+      stderr: "",
+    });
+    // OpenSSH's client believes it too.
+    await using sftp = start([
+      "sftp",
+      "-q",
+      "-b",
+      "-",
+      "-P",
+      `${server.port}`,
+      "-i",
+      join(keys, "user"),
+      "-o",
+      "StrictHostKeyChecking=yes",
+      "-o",
+      `UserKnownHostsFile=${box.knownHosts}`,
+      `${USER}@127.0.0.1`,
+    ], { env: { SSH_AUTH_SOCK: "" } });
+    expect((await session(sftp, ["pwd"])).code).toBe(0);
+  });
+
+  test.concurrent("a file that OpenSSH has written, with hashed names, is believed", async () => {
+    await using box = await folder();
+    await using server = await sshd(box, ["rsa", "ecdsa", "host"]);
+    await mkdir(box.at("home", ".ssh"));
+    for (const type of ["rsa-sha2-512", "ecdsa-sha2-nistp256"]) {
+      await writeFile(box.knownHosts, "");
+      await using sftp = start([
+        "sftp",
+        "-q",
+        "-b",
+        "-",
+        "-P",
+        `${server.port}`,
+        "-i",
+        join(keys, "user"),
+        "-o",
+        `HostKeyAlgorithms=${type}`,
+        "-o",
+        "UpdateHostKeys=no",
+        "-o",
+        "HashKnownHosts=yes",
+        "-o",
+        "StrictHostKeyChecking=accept-new",
+        "-o",
+        `UserKnownHostsFile=${box.knownHosts}`,
+        `${USER}@127.0.0.1`,
+      ], { env: { SSH_AUTH_SOCK: "" } });
+      expect((await session(sftp, ["pwd"])).code).toBe(0);
+      expect(await readFile(box.knownHosts, "utf8")).toStartWith("|1|");
+      // The server has three keys: it must show the one that is known.
+      expect(await session(shell(box, server.port), ["pwd"])).toEqual({
+        code: 0,
+        stdout: `${box.there()}\n`,
+        stderr: "",
+      });
+    }
+  });
+
+  test.concurrent("a changed key and a revoked one end all, and nothing is asked", async () => {
+    await using box = await folder();
+    await using server = await sshd(box);
+    const name = `[127.0.0.1]:${server.port}`;
+    await mkdir(box.at("home", ".ssh"));
+    await writeFile(box.knownHosts, `# one\n${line(name, "other")}`);
+    expect(await session(shell(box, server.port), ["yes", "pwd"])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        `error: ${name}: its ED25519 key is now ${
+          knownHosts.fingerprint(blob("host"))
+        }, not the one in ${box.knownHosts}, line 2 (EKEYREJECTED)\n` +
+        `hint: another machine may pretend to be it; if its key has really changed: ssh-keygen -f ${box.knownHosts} -R '${name}'\n`,
+    });
+    await writeFile(box.knownHosts, `@revoked ${line("*", "host")}${line(name, "host")}`);
+    expect(await session(shell(box, server.port), ["yes", "pwd"])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: ${name}: its ED25519 key is revoked in ${box.knownHosts}, line 1 (EKEYREVOKED)\n`,
+    });
+    await writeFile(box.knownHosts, line(name, "rsa"));
+    expect(await session(shell(box, server.port), ["no"])).toEqual({
+      code: 1,
+      stdout: contact(server.port),
+      stderr:
+        `hint: a key of another type is known, in ${box.knownHosts}, line 1: why is that one not shown?\n` +
+        `error: ${name}: its key is not trusted (EKEYREJECTED)\n`,
+    });
+  });
+
+  for (const runtime of EVERYWHERE) {
+    test.concurrent(`keys on ${runtime}: an encrypted one, the usual ones, those of the agent`, async () => {
+      await using box = await folder();
+      await using server = await sshd(box);
+      await trust(box, server.port);
+      const fine = { code: 0, stdout: `${box.there()}\n`, stderr: "" };
+      const locked = ["--identity", join(keys, "locked")];
+      expect(
+        await session(shell(box, server.port, { runtime, words: locked }), ["wrong", "open sesame", "pwd"]),
+      ).toEqual({
+        ...fine,
+        stderr: `error: ${join(keys, "locked")}: wrong passphrase (EACCES)\n`,
+      });
+      await writeFile(box.at("home", ".ssh", "id_ed25519"), readFileSync(join(keys, "user")), {
+        mode: 0o600,
+      });
+      expect(await session(shell(box, server.port, { runtime, words: [] }), ["pwd"])).toEqual(fine);
+      await rm(box.at("home", ".ssh", "id_ed25519"));
+      const refused = {
+        code: 1,
+        stdout: "",
+        stderr: `error: ${USER}@[127.0.0.1]:${server.port}: login refused (EACCES)\n`,
+      };
+      expect(await session(shell(box, server.port, { runtime, words: [] }), ["pwd"])).toEqual(refused);
+      const SSH_AUTH_SOCK = box.at("agent");
+      await using agent = start(["ssh-agent", "-D", "-a", SSH_AUTH_SOCK]);
+      expect(await agent.next()).toContain("SSH_AUTH_SOCK");
+      execFileSync("ssh-add", ["-q", join(keys, "user")], {
+        env: { ...process.env, SSH_AUTH_SOCK },
+        stdio: "ignore",
+      });
+      expect(await session(shell(box, server.port, { runtime, words: [], env: { SSH_AUTH_SOCK } }), ["pwd"]))
+        .toEqual(fine);
+      const nobody = { SSH_AUTH_SOCK: box.at("nobody") };
+      expect(await session(shell(box, server.port, { runtime, words: [], env: nobody }), ["pwd"])).toEqual(
+        refused,
+      );
+    });
+  }
+
+  test.concurrent("a key file that is none", async () => {
+    await using box = await folder();
+    for (
+      const [file, why] of [["none", "no such file or folder (ENOENT)"], [
+        join(keys, "user.pub"),
+        "no private key (EINVAL)",
+      ], [join(ROOT, "LICENSE"), "Unsupported key format (EINVAL)"]]
+    ) {
+      await using program = shell(box, 1, { words: ["--identity", file] });
+      expect(await session(program, [])).toEqual({ code: 1, stdout: "", stderr: `error: ${file}: ${why}\n` });
+    }
+  });
+
+  for (const runtime of EVERYWHERE) {
+    test.concurrent(`interrupted on ${runtime}: 130, and no half file`, async () => {
+      await using box = await folder();
+      await using server = await sshd(box);
+      await trust(box, server.port);
+      await writeFile(box.there("big"), Buffer.alloc(400_000_000));
+      await using program = shell(box, server.port, { runtime });
+      program.type("get big\n");
+      while (!(await readdir(box.here())).some((name) => name.endsWith(".part"))) await Bun.sleep(5);
+      program.signal("SIGINT");
+      expect(await program.result()).toEqual({ code: 130, stdout: "", stderr: "" });
+      expect(await readdir(box.here())).toEqual([]);
+    });
+
+    test.concurrent(`a line that breaks on ${runtime}: told at once, in the middle and while it waits`, async () => {
+      await using box = await folder();
+      await using server = await sshd(box);
+      await using line = await relay(server.port);
+      await trust(box, line.port);
+      await writeFile(box.here("big"), Buffer.alloc(400_000_000));
+      await using busy = shell(box, line.port, { runtime });
+      await using waiting = shell(box, line.port, { runtime });
+      waiting.type("pwd\n");
+      expect(await waiting.next()).toBe(box.there());
+      busy.type("put big\n");
+      while (!(await readdir(box.there())).some((name) => name.endsWith(".part"))) await Bun.sleep(5);
+      line.cut();
+      for (const one of [busy, waiting]) {
+        const { code, stderr } = await one.result();
+        expect(stderr).toMatch(/^error: .*: (hung up|connection (reset|closed) by peer) \(\w+\)\n$/);
+        expect(code).toBe(1);
+      }
+      expect(await readdir(box.there())).not.toContain("big");
+    });
+  }
+
+  if (EVERYTHING) {
+    for (const runtime of ["bun", "node", "deno"] as const) {
+      test(`1 GiB both ways on ${runtime}, in bounded memory`, async () => {
+        await using box = await folder();
+        await using server = await sshd(box);
+        await trust(box, server.port);
+        execFileSync("sh", ["-c", `head -c 1073741824 /dev/urandom > ${box.there("big")}`]);
+        const begin = performance.now();
+        await using program = shell(box, server.port, { runtime, limit: 120_000 });
+        program.type("get big\nput big back\n");
+        expect(await program.next()).toBe("big -> big  1073741824 bytes");
+        const middle = performance.now();
+        expect(await program.next()).toBe("big -> back  1073741824 bytes");
+        const end = performance.now();
+        const most = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${program.pid}/status`, "utf8"))?.[1];
+        program.endOfInput();
+        expect(await program.ended()).toBe(0);
+        const hash = sha256Big(box.there("big"));
+        expect([sha256Big(box.here("big")), sha256Big(box.there("back"))]).toEqual([hash, hash]);
+        console.log(
+          `${runtime}: get ${Math.round(middle - begin)} ms, put ${
+            Math.round(end - middle)
+          } ms, at most ${most} kB`,
+        );
+        expect(Number(most)).toBeLessThan(400_000);
+      }, 180_000);
+    }
+  }
+});
+
+const sha256Big = (file: string) => execFileSync("sha256sum", [file]).toString().split(" ")[0];
