@@ -54,7 +54,7 @@ async function main(stop: AbortSignal) {
   const known = knownKeys(await readKnownHosts(file), server);
   const keys = await readKeys(options.identity);
 
-  await using socket = survive(connect({ host: address, port }), stop);
+  await using socket = survive(connect({ host: address, port, noDelay: true }), stop);
   await once(socket, "connect");
   const gone = new AbortController(); // the connection has ended, and why
   using keyboard = new Prompter(AbortSignal.any([stop, gone.signal]));
@@ -89,10 +89,10 @@ async function main(stop: AbortSignal) {
       trust(server, key, known, file, keyboard).then((isUnknown) => {
         trusted = key;
         isNew = isUnknown;
-        answer(true);
+        setImmediate(answer, true); // ssh2 wants it now or later, but not while it is at work (Deno 2.9)
       }).catch((error) => {
         gone.abort(error);
-        answer(false);
+        setImmediate(answer, false);
       });
     },
     authHandler: (left, _, next) => {
