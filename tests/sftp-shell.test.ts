@@ -1,5 +1,5 @@
 /** Lesson 4.5, the shell: against OpenSSH's sshd, beside OpenSSH's ssh-keygen, and against servers that lie. */
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -167,6 +167,8 @@ async function session(program: Program, lines: string[]) {
 async function trust(box: Folder, port: number, key = "host") {
   await knownHosts.remember(box.knownHosts, `[127.0.0.1]:${port}`, blob(key));
 }
+
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 describe("known hosts", () => {
   const NAME = "[127.0.0.1]:2022";
@@ -876,3 +878,485 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
 });
 
 const sha256Big = (file: string) => execFileSync("sha256sum", [file]).toString().split(" ")[0];
+
+type Sftp = ssh2.SFTPWrapper;
+/** What a server of the test answers: by the name of the request; what is missing is refused. */
+type Answers = Record<string, (sftp: Sftp, id: number, ...fields: never[]) => void>;
+
+const { STATUS_CODE } = ssh2.utils.sftp;
+const FOLDER = { mode: 0o040755, uid: 0, gid: 0, size: 0, atime: 0, mtime: 0 };
+const FILE = { ...FOLDER, mode: 0o100644, size: 5 };
+
+/** A server of the test, made with ssh2: it takes a password, and answers as it is told. */
+async function impostor(answers: Answers = {}, password = "s3cret") {
+  const passwords: string[] = [];
+  const clients = new Set<ssh2.Connection>();
+  const server = new ssh2.Server({ hostKeys: [readFileSync(join(keys, "host"))] }, (client) => {
+    clients.add(client);
+    client.on("error", () => {});
+    client.on("authentication", (context) => {
+      if (context.method !== "password") return context.reject(["password"]);
+      passwords.push(context.password);
+      if (context.password === password) context.accept();
+      else context.reject(["password"]);
+    });
+    client.on("session", (accept) => {
+      accept().on("sftp", (accept) => {
+        const sftp = accept() as Sftp;
+        const all: Answers = {
+          REALPATH: (sftp, id) => sftp.name(id, [{ filename: "/", longname: "/", attrs: FOLDER }]),
+          STAT: (sftp, id) => sftp.attrs(id, FOLDER),
+          OPENDIR: (sftp, id) => sftp.handle(id, Buffer.from("0")),
+          CLOSE: (sftp, id) => sftp.status(id, STATUS_CODE.OK),
+          ...answers,
+        };
+        for (
+          const name of [
+            "REALPATH",
+            "STAT",
+            "OPENDIR",
+            "READDIR",
+            "CLOSE",
+            "OPEN",
+            "READ",
+            "WRITE",
+            "REMOVE",
+            "RENAME",
+            "MKDIR",
+          ]
+        ) {
+          const refuse = (sftp: Sftp, id: number) => sftp.status(id, STATUS_CODE.OP_UNSUPPORTED, "not here");
+          sftp.on(
+            name as "READ",
+            (id: number, ...fields: unknown[]) => (all[name] ?? refuse)(sftp, id, ...fields as never[]),
+          );
+        }
+      });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    passwords,
+    hangUp: () => clients.forEach((client) => client.end()),
+    async [Symbol.asyncDispose]() {
+      clients.forEach((client) => client.end());
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** One list for each folder that is opened. */
+function listing(names: string[], attrs: typeof FOLDER): Answers {
+  let isFirst = true;
+  return {
+    OPENDIR: (sftp, id) => {
+      isFirst = true;
+      sftp.handle(id, Buffer.from("0"));
+    },
+    READDIR: (sftp, id) => {
+      if (isFirst) sftp.name(id, names.map((filename) => ({ filename, longname: filename, attrs })));
+      else sftp.status(id, STATUS_CODE.EOF);
+      isFirst = false;
+    },
+  };
+}
+
+const PASSWORD = { words: [] };
+
+describe("passwords", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`piped in on ${runtime}: asked at most three times`, async () => {
+      await using box = await folder();
+      await using server = await impostor();
+      const who = `${USER}@[127.0.0.1]:${server.port}`;
+      const wrong = `error: ${who}: wrong password (EACCES)\n`;
+      const first = await session(shell(box, server.port, { runtime, words: [] }), [
+        "yes",
+        "wrong",
+        "s3cret",
+        "pwd",
+      ]);
+      expect(first).toEqual({ code: 0, stdout: `${contact(server.port)}/\n`, stderr: wrong });
+      const never = await session(shell(box, server.port, { runtime, words: [] }), ["1", "2", "3", "4", "5"]);
+      expect(never).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: `${wrong}${wrong}error: ${who}: login refused (EACCES)\n`,
+      });
+      expect(server.passwords).toEqual(["wrong", "s3cret", "1", "2", "3"]);
+      const silent = await session(shell(box, server.port, { runtime, words: [] }), []);
+      expect(silent).toEqual({ code: 1, stdout: "", stderr: `error: ${who}: login refused (EACCES)\n` });
+    });
+
+    test(`typed at a terminal on ${runtime}: unseen, edited, and in no history`, async () => {
+      await using box = await folder();
+      await using server = await impostor({ READDIR: (sftp, id) => sftp.status(id, STATUS_CODE.EOF) });
+      const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
+      const options = { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } };
+      await using person = terminal([...RUNTIMES[runtime], ...words], options);
+      await person.until("goes on\n> ");
+      person.type("yes");
+      await person.until("> yes");
+      person.press("Enter");
+      await person.until("password of me@[127.0.0.1]:");
+      person.type("other");
+      person.press("Ctrl-U");
+      person.type("s3creX");
+      person.press("Backspace");
+      person.type("t");
+      person.press("Up", "Down", "Enter");
+      await person.until("sftp> ");
+      person.press("Up");
+      person.press("Up");
+      person.type("pwd");
+      person.press("Enter");
+      await person.until("sftp> pwd\n/\nsftp> ");
+      expect(server.passwords).toEqual(["s3cret"]);
+      for (const secret of ["s3cre", "other"]) expect(person.written).not.toContain(secret);
+      person.press("Ctrl-D");
+      expect(await person.ended()).toBe(0);
+      expect(person.isCooked).toBe(true);
+      expect(person.screen).toEndWith("sftp> \n");
+
+      // Ctrl-C in the middle of a password.
+      await using other = terminal([...RUNTIMES[runtime], ...words], options);
+      await other.until("password of");
+      other.type("secret");
+      await Bun.sleep(50); // nothing shows that it was typed
+      other.press("Ctrl-C");
+      expect(await other.ended()).toBe(130);
+      expect(other.isCooked).toBe(true);
+      expect(other.written).not.toContain("secret");
+    });
+  }
+
+  test("a server that hangs up while one types is told, and the terminal is as before", async () => {
+    await using box = await folder();
+    await using server = await impostor();
+    await trust(box, server.port);
+    const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
+    const options = { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } };
+    for (const isIn of [false, true]) {
+      await using person = terminal(["bun", ...words], options);
+      await person.until("password of");
+      if (isIn) {
+        person.type("s3cret");
+        person.press("Enter");
+        await person.until("sftp> ");
+        person.type("ls");
+        await person.until("sftp> ls");
+      }
+      server.hangUp();
+      expect(await person.ended()).toBe(1);
+      expect(person.screen).toEndWith(`\nerror: [127.0.0.1]:${server.port}: hung up (EPIPE)\n`);
+      expect(person.isCooked).toBe(true);
+    }
+  });
+});
+
+describe("the Tab key", () => {
+  const NAMES = ["alpha.txt", "alpine", "two words", 'a"quote', "it's", "evil\x1b[2J", "evil\u202etxt"];
+
+  for (const runtime of EVERYWHERE) {
+    test(`commands and names of both sides on ${runtime}`, async () => {
+      await using box = await folder();
+      await using server = await impostor(listing(NAMES, FILE));
+      await trust(box, server.port);
+      await mkdir(box.here("my folder"));
+      const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
+      await using person = terminal([...RUNTIMES[runtime], ...words], {
+        cwd: box.here(),
+        env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" },
+      });
+      await person.until("password of");
+      person.type("s3cret");
+      person.press("Enter");
+      await person.until("sftp> ");
+      const rows: [typed: string, completed: string][] = [
+        ["lp", "lpwd "],
+        ["get alpi", "get alpine "],
+        ["get alp", "get alp"],
+        ["get tw", "get two\\ words "],
+        ["get 'tw", "get 'two words' "],
+        ['get "a\\"', 'get "a\\"quote" '],
+        ["get it", "get it\\'s "],
+        ["lcd m", "lcd my\\ folder/"],
+        ["put m", "put my\\ folder/"],
+        ["get -r it", "get -r it\\'s "],
+        ["rename alpine it", "rename alpine it\\'s "],
+        ["get ev", "get ev"],
+        ["nope al", "nope al"],
+      ];
+      for (const [typed, completed] of rows) {
+        person.type(typed);
+        await person.until(`sftp> ${typed}`);
+        person.type("\t");
+        await Bun.sleep(20);
+        person.type(`|`); // a mark behind what is there
+        await person.until(`sftp> ${completed}|`);
+        person.press("Ctrl-U");
+        person.type("help");
+        await person.until("sftp> help");
+        person.press("Ctrl-U");
+        await Bun.sleep(5);
+      }
+      expect(person.written).not.toContain("\x1b[2J");
+      expect(person.written).not.toContain("\u202e");
+      person.press("Ctrl-C");
+      expect(await person.ended()).toBe(130);
+      expect(person.isCooked).toBe(true);
+    });
+  }
+});
+
+describe("servers that lie", () => {
+  const typed = ["s3cret"];
+
+  test.each(["../up", "/etc/passwd", "a/../../b", "", "sub/x"])("the name %j in a list", async (name) => {
+    await using box = await folder();
+    await using server = await impostor(listing(["good", name], FILE));
+    await trust(box, server.port);
+    const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), [
+      ...typed,
+      "-get -r / x",
+      "-get *",
+      "ls",
+    ]);
+    const error = `error: [127.0.0.1]:${server.port}: sent what is no name of a file (EPROTO)\n`;
+    expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: "", stderr: error.repeat(3) });
+    expect(await tree(box.path)).toEqual(
+      expect.not.objectContaining({ up: expect.anything(), b: expect.anything() }),
+    );
+    expect(await readdir(box.here())).toEqual(["x"]); // the folder that was asked for
+    expect(await readdir(box.here("x"))).toEqual([]);
+  });
+
+  test("names that drive a terminal are shown harmless, and no file gets them", async () => {
+    await using box = await folder();
+    const names = ["a\x1b[2Jb", "c\nd", "e\u202ef", "nul", "g:h", "i\\..\\j"];
+    await using server = await impostor({
+      ...listing(names, { ...FILE, size: 0 }),
+      OPEN: (sftp, id) => sftp.handle(id, Buffer.from("1")),
+      READ: (sftp, id) => sftp.status(id, STATUS_CODE.EOF),
+    });
+    await trust(box, server.port);
+    const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), [
+      ...typed,
+      "ls",
+      "get -r / x",
+    ]);
+    expect({ code, stdout }).toEqual({
+      code: 1,
+      stdout: "a\\x1b[2Jb\nc\\nd\ne\\u202ef\ng:h\ni\\..\\j\nnul\n",
+    });
+    expect(stderr.split("\n").sort()).toEqual([
+      "",
+      "error: a\\x1b[2Jb: has control characters (EINVAL)",
+      "error: c\\nd: has control characters (EINVAL)",
+      "error: e\\u202ef: has control characters (EINVAL)",
+      "error: g:h: has a colon: on Windows a drive, or a stream inside a file (EINVAL)",
+      "error: i\\..\\j: leads out of the folder (EINVAL)",
+      "error: nul: is a device on Windows (EINVAL)",
+    ]);
+    expect(await readdir(box.here("x"))).toEqual([]);
+  });
+
+  test("a list without end, and a tree without end", async () => {
+    await using box = await folder();
+    let count = 0;
+    const many = {
+      READDIR: (sftp: Sftp, id: number) =>
+        sftp.name(
+          id,
+          Array.from({ length: 1000 }, () => ({ filename: `f${count++}`, longname: "", attrs: FILE })),
+        ),
+    };
+    await using endless = await impostor(many);
+    await trust(box, endless.port);
+    expect(await session(shell(box, endless.port, PASSWORD), [...typed, "ls"])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: [127.0.0.1]:${endless.port}: sent a list without end (EPROTO)\n`,
+    });
+    await using deep = await impostor(listing(["d".repeat(200)], FOLDER));
+    await trust(box, deep.port);
+    const { code, stderr } = await session(shell(box, deep.port, PASSWORD), [...typed, "get -r / x"]);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(/^error: .*: name too long \(ENAMETOOLONG\)\n$/),
+    });
+  });
+
+  test("a size that is not true: more, and less, than comes", async () => {
+    await using box = await folder();
+    const text = Buffer.from("0123456789");
+    const file = (size: number): Answers => ({
+      STAT: (sftp, id, path: string) => sftp.attrs(id, path === "/file" ? { ...FILE, size } : FOLDER),
+      OPEN: (sftp, id) => sftp.handle(id, Buffer.from("1")),
+      READ: (sftp, id, _: Buffer, place: number, length: number) =>
+        place < text.length
+          ? sftp.data(id, text.subarray(place, place + Math.min(3, length)))
+          : sftp.status(id, STATUS_CODE.EOF),
+    });
+    for (
+      const [size, saved] of [[0, "0123456789"], [4, "0123"], [10, "0123456789"], [11, undefined], [
+        2 ** 52,
+        undefined,
+      ]] as const
+    ) {
+      await using server = await impostor(file(size));
+      await trust(box, server.port);
+      const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), [
+        ...typed,
+        `get file ${size}`,
+      ]);
+      if (saved !== undefined) {
+        expect({ code, stdout, stderr }).toEqual({
+          code: 0,
+          stdout: `file -> ${size}  ${saved.length} bytes\n`,
+          stderr: "",
+        });
+        expect(await readFile(box.here(`${size}`), "utf8")).toBe(saved);
+      } else {
+        expect({ code, stdout, stderr }).toEqual({
+          code: 1,
+          stdout: "",
+          stderr: `error: file: ended after 10 of ${size} bytes (EIO)\n`,
+        });
+      }
+    }
+    expect((await readdir(box.here())).sort()).toEqual(["0", "10", "4"]);
+  });
+
+  test("answers of another kind than was asked for", async () => {
+    await using box = await folder();
+    const ok = (sftp: Sftp, id: number) => sftp.status(id, STATUS_CODE.OK);
+    const data = (sftp: Sftp, id: number) => sftp.data(id, Buffer.from("data"));
+    const name = (sftp: Sftp, id: number) => sftp.name(id, [{ filename: "x", longname: "x", attrs: FILE }]);
+    for (
+      const [answers, line] of [
+        [{
+          STAT: (sftp, id, path: string) =>
+            path === "." || path === "/" ? sftp.attrs(id, FOLDER) : ok(sftp, id),
+        }, "cd x"],
+        [
+          { STAT: (sftp, id, path: string) => path === "." ? sftp.attrs(id, FOLDER) : data(sftp, id) },
+          "cd x",
+        ],
+        [{ OPENDIR: ok }, "ls"],
+        [{ OPENDIR: name }, "ls"],
+        [{ READDIR: data }, "ls"],
+        [
+          { STAT: (sftp, id, path: string) => sftp.attrs(id, path === "/x" ? FILE : FOLDER), OPEN: ok },
+          "get x",
+        ],
+      ] as [Answers, string][]
+    ) {
+      await using server = await impostor(answers);
+      await trust(box, server.port);
+      const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), [...typed, line]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toBe(
+        `error: [127.0.0.1]:${server.port}: answered something else than was asked (EPROTO)\n`,
+      );
+    }
+    expect(await readdir(box.here())).toEqual([]);
+  });
+
+  test("one that replaces nothing by a rename still gets the new file", async () => {
+    await using box = await folder();
+    await writeFile(box.here("new"), "new\n");
+    const done: string[] = [];
+    let isThere = true;
+    await using server = await impostor({
+      STAT: (sftp, id, path: string) =>
+        path === "." || path === "/" ? sftp.attrs(id, FOLDER) : sftp.status(id, STATUS_CODE.NO_SUCH_FILE),
+      OPEN: (sftp, id) => sftp.handle(id, Buffer.from("1")),
+      WRITE: (sftp, id) => sftp.status(id, STATUS_CODE.OK),
+      REMOVE: (sftp, id, path: string) => {
+        done.push(`remove ${path}`);
+        isThere = false;
+        sftp.status(id, STATUS_CODE.OK);
+      },
+      RENAME: (sftp, id, _: string, to: string) => {
+        done.push(`rename to ${to}`);
+        sftp.status(id, isThere ? STATUS_CODE.FAILURE : STATUS_CODE.OK);
+      },
+    });
+    await trust(box, server.port);
+    const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), [
+      ...typed,
+      "put new old",
+    ]);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "new -> old  4 bytes\n", stderr: "" });
+    expect(done).toEqual(["rename to /old", "remove /old", "rename to /old"]);
+  });
+
+  for (const runtime of EVERYWHERE) {
+    test(`no SSH at all, and silence, on ${runtime}`, async () => {
+      await using box = await folder();
+      await using closed = shell(box, 1, { runtime, words: [] });
+      expect(await session(closed, ["yes"])).toEqual({
+        code: 1,
+        stdout: "",
+        stderr:
+          "error: connect to 127.0.0.1:1: connection refused (ECONNREFUSED)\nhint: nobody listens there; start the server first\n",
+      });
+      for (
+        const words of [
+          "HTTP/1.1 400 Bad Request\r\n\r\n",
+          "SSH-2.0-x\r\n\0\0\0\0garbage",
+          "\x1b[2J".repeat(100_000),
+          "",
+        ]
+      ) {
+        const server = createServer((socket) => socket.on("error", () => {}).end(words));
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        try {
+          const { code, stdout, stderr } = await session(
+            shell(box, (server.address() as AddressInfo).port, { runtime, words: [] }),
+            ["yes"],
+          );
+          expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+          expect(stderr).toMatch(/^error: .*\n$/);
+          expect(stderr).not.toContain("\x1b");
+        } finally {
+          server.close();
+        }
+      }
+      const silent = createServer((socket) => socket.on("error", () => {}));
+      await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+      const called = new Promise((resolve) => silent.once("connection", resolve));
+      await using program = shell(box, (silent.address() as AddressInfo).port, { runtime, words: [] });
+      await called;
+      program.signal("SIGINT");
+      expect(await program.result()).toEqual({ code: 130, stdout: "", stderr: "" });
+      silent.close();
+    });
+  }
+
+  test("hosts that are none", async () => {
+    for (
+      const [target, stderr] of [["me@", "error: me@: it is HOST or USER@HOST (EINVAL)\n"], [
+        "",
+        "error: : it is HOST or USER@HOST (EINVAL)\n",
+      ]]
+    ) {
+      await using program = script("apps/sftp", [target]);
+      expect(await session(program, [])).toEqual({ code: 2, stdout: "", stderr });
+    }
+    await using nobody = script("apps/sftp", ["me@no.such.invalid"]);
+    expect(await session(nobody, [])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^error: look up no\.such\.invalid: /),
+    });
+    await using missing = script("apps/sftp");
+    expect(await session(missing, [])).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: expect.stringMatching(/^error: \[USER@\]HOST: is needed \(EINVAL\)\n/),
+    });
+  });
+});

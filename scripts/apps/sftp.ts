@@ -214,7 +214,7 @@ async function main(stop: AbortSignal) {
         const facts = await from.stat(path);
         const isDots = /(^|\/)\.{0,2}\/*$/.test(path);
         const name = posix.basename(isDots ? await from.realpath(path) : path);
-        if (path !== source.text || isDots) to.check(name); // not typed, but told by the other side
+        if (isFolder && (path !== source.text || isDots)) to.check(name); // not typed, but told
         const goal = isFolder ? posix.join(place, name) : place;
         return await pass(from, to, path, goal, facts, flags.includes("r"));
       });
