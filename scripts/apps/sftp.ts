@@ -1,17 +1,49 @@
 #!/usr/bin/env bun
 /**
- * 4.5 Files over SSH: one shell with two sides, the folder here and the folder there, on a line nobody can read.
- * 中文 通过 SSH 管理文件：一个命令行，两边的文件夹：这边是自己的，那边是服务器的，路上谁也看不懂。
+ * 4.5 Move files over SSH: one shell with two sides, the files here and the files there, on a line that nobody reads.
+ * 中文 用 SSH 传文件：一个命令行管两头，一头是本机，一头是服务器，路上的人看不懂也改不了。
  *
  * terminal 1
- *   $ bun scripts/apps/sftp.ts 127.0.0.1
- *   error: connect to 127.0.0.1:2022: connection refused (ECONNREFUSED)
- *   hint: nobody listens there; start the server first
- *   [exit 1]
+ *   $ bun scripts/apps/sftp-server.ts --root scripts --user anna --password secret
+ *   listening on 127.0.0.1:2022
+ *   host key SHA256:3fecHG7Pehv5eyYXjogUQTyVGKJVXX9JjtRBb4ZTpjA (ssh-ed25519)
+ *   user anna
+ *   hint: all users of this machine can see a password on a command line
+ *   127.0.0.1:50001 logged in
+ *   127.0.0.1:50001 made the folder /backup
+ *   127.0.0.1:50001 stored /backup/incoming-461a6d80.part, 928 bytes
+ *   127.0.0.1:50001 renamed /backup/incoming-461a6d80.part to /backup/LICENSE
+ *   127.0.0.1:50002 logged in
+ *   127.0.0.1:50002 fetched /tcp/phone.svg, 311 bytes
+ *   ^C
+ * terminal 2
+ *   $ bun scripts/apps/sftp.ts anna@127.0.0.1 --known-hosts known
+ *   [127.0.0.1]:2022 is unknown; its ED25519 key is SHA256:3fecHG7Pehv5eyYXjogUQTyVGKJVXX9JjtRBb4ZTpjA
+ *   is this the right key? yes, or the fingerprint itself, goes on
+ *   > yes
+ *   > secret
+ *   > mkdir backup
+ *   > cd backup
+ *   > put LICENSE
+ *   LICENSE -> LICENSE  928 bytes
+ *   > pwd
+ *   /backup
+ *   > ls
+ *   LICENSE
+ *   > exit
+ *   $ bun scripts/apps/sftp.ts anna@127.0.0.1 --known-hosts known
+ *   > secret
+ *   > get tcp/*.svg .
+ *   tcp/phone.svg -> phone.svg  311 bytes
+ *   > exit
  *
- * Python     paramiko.SFTPClient.from_transport  ->  client.sftp(callback)
- * Watch out  x
- * Try        x
+ * Python     paramiko.Transport(s)               ->  client.connect({ sock: socket })
+ *            paramiko.SFTPClient.from_transport  ->  client.sftp(callback)
+ * Watch out  A secret line to a stranger is no secret: the first time, compare the fingerprint with the one that the
+ *            server shows. It is remembered; another key under the same name ends the program.
+ *            What is piped in answers first what is asked (the key of an unknown server, then the password), then come
+ *            the commands; the first one that fails ends it, unless a - stands before it.
+ * Try        help. Tab. --identity KEY in place of a password. get ./* . and put -r ./* . between two folders.
  */
 import { once } from "node:events";
 import { homedir, userInfo } from "node:os";
