@@ -11,6 +11,7 @@ import process from "node:process";
 import ssh2 from "ssh2";
 import * as knownHosts from "../lib/known-hosts.ts";
 import { expand, quoteLike, splitWords, unfinishedWords } from "../lib/shell-words.ts";
+import { limitIdle, survive } from "../lib/tcp.ts";
 import {
   EVERYTHING,
   EVERYWHERE,
@@ -532,52 +533,6 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     expect(await tree(box.there("back"))).toEqual(all);
   });
 
-  test.concurrent("what it writes is what OpenSSH's sftp writes: modes by umask, over what there is", async () => {
-    await using box = await folder();
-    await using server = await sshd(box);
-    await trust(box, server.port);
-    await writeFile(box.here("run"), "#!/bin/sh\n", { mode: 0o755 });
-    await writeFile(box.here("secret"), "s", { mode: 0o600 });
-    const commands = [
-      "put run x-run",
-      "put secret x-secret",
-      "get x-run y-run",
-      "get x-secret y-secret",
-      "mkdir x-folder",
-    ];
-    const { code, stderr } = await session(shell(box, server.port), commands);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    const ours = [
-      box.there("x-run"),
-      box.there("x-secret"),
-      box.here("y-run"),
-      box.here("y-secret"),
-      box.there("x-folder"),
-    ];
-    await using sftp = start(
-      [
-        "sftp",
-        "-q",
-        "-P",
-        `${server.port}`,
-        "-i",
-        join(keys, "user"),
-        "-o",
-        `UserKnownHostsFile=${box.knownHosts}`,
-        "-o",
-        "GlobalKnownHostsFile=none",
-        `${USER}@127.0.0.1`,
-      ],
-      { cwd: box.here(), env: { SSH_AUTH_SOCK: "" } },
-    );
-    expect((await session(sftp, commands.map((command) => command.replaceAll(/\b([xy])-/g, "$1$1-")))).code)
-      .toBe(0);
-    for (const path of ours) {
-      const theirs = path.replace(/([xy])(-[a-z]+)$/, "$1$1$2");
-      expect({ path, mode: statSync(path).mode }).toEqual({ path, mode: statSync(theirs).mode });
-    }
-  });
-
   test.concurrent("symbolic links: the one that is named is followed, others are left out", async () => {
     await using box = await folder();
     await using server = await sshd(box);
@@ -690,44 +645,6 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       `${USER}@127.0.0.1`,
     ], { env: { SSH_AUTH_SOCK: "" } });
     expect((await session(sftp, ["pwd"])).code).toBe(0);
-  });
-
-  test.concurrent("a file that OpenSSH has written, with hashed names, is believed", async () => {
-    await using box = await folder();
-    await using server = await sshd(box, ["rsa", "ecdsa", "host"]);
-    await mkdir(box.at("home", ".ssh"));
-    for (const type of ["rsa-sha2-512", "ecdsa-sha2-nistp256"]) {
-      await writeFile(box.knownHosts, "");
-      await using sftp = start([
-        "sftp",
-        "-q",
-        "-b",
-        "-",
-        "-P",
-        `${server.port}`,
-        "-i",
-        join(keys, "user"),
-        "-o",
-        `HostKeyAlgorithms=${type}`,
-        "-o",
-        "UpdateHostKeys=no",
-        "-o",
-        "HashKnownHosts=yes",
-        "-o",
-        "StrictHostKeyChecking=accept-new",
-        "-o",
-        `UserKnownHostsFile=${box.knownHosts}`,
-        `${USER}@127.0.0.1`,
-      ], { env: { SSH_AUTH_SOCK: "" } });
-      expect((await session(sftp, ["pwd"])).code).toBe(0);
-      expect(await readFile(box.knownHosts, "utf8")).toStartWith("|1|");
-      // The server has three keys: it must show the one that is known.
-      expect(await session(shell(box, server.port), ["pwd"])).toEqual({
-        code: 0,
-        stdout: `${box.there()}\n`,
-        stderr: "",
-      });
-    }
   });
 
   test.concurrent("a changed key and a revoked one end all, and nothing is asked", async () => {
@@ -853,6 +770,90 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
   }
 
   if (EVERYTHING) {
+    test.concurrent("what it writes is what OpenSSH's sftp writes: modes by umask, over what there is", async () => {
+      await using box = await folder();
+      await using server = await sshd(box);
+      await trust(box, server.port);
+      await writeFile(box.here("run"), "#!/bin/sh\n", { mode: 0o755 });
+      await writeFile(box.here("secret"), "s", { mode: 0o600 });
+      const commands = [
+        "put run x-run",
+        "put secret x-secret",
+        "get x-run y-run",
+        "get x-secret y-secret",
+        "mkdir x-folder",
+      ];
+      const { code, stderr } = await session(shell(box, server.port), commands);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const ours = [
+        box.there("x-run"),
+        box.there("x-secret"),
+        box.here("y-run"),
+        box.here("y-secret"),
+        box.there("x-folder"),
+      ];
+      await using sftp = start(
+        [
+          "sftp",
+          "-q",
+          "-P",
+          `${server.port}`,
+          "-i",
+          join(keys, "user"),
+          "-o",
+          `UserKnownHostsFile=${box.knownHosts}`,
+          "-o",
+          "GlobalKnownHostsFile=none",
+          `${USER}@127.0.0.1`,
+        ],
+        { cwd: box.here(), env: { SSH_AUTH_SOCK: "" } },
+      );
+      expect((await session(sftp, commands.map((command) => command.replaceAll(/\b([xy])-/g, "$1$1-")))).code)
+        .toBe(0);
+      for (const path of ours) {
+        const theirs = path.replace(/([xy])(-[a-z]+)$/, "$1$1$2");
+        expect({ path, mode: statSync(path).mode }).toEqual({ path, mode: statSync(theirs).mode });
+      }
+    });
+
+    test.concurrent("a file that OpenSSH has written, with hashed names, is believed", async () => {
+      await using box = await folder();
+      await using server = await sshd(box, ["rsa", "ecdsa", "host"]);
+      await mkdir(box.at("home", ".ssh"));
+      for (const type of ["rsa-sha2-512", "ecdsa-sha2-nistp256"]) {
+        await writeFile(box.knownHosts, "");
+        await using sftp = start([
+          "sftp",
+          "-q",
+          "-b",
+          "-",
+          "-P",
+          `${server.port}`,
+          "-i",
+          join(keys, "user"),
+          "-o",
+          `HostKeyAlgorithms=${type}`,
+          "-o",
+          "UpdateHostKeys=no",
+          "-o",
+          "HashKnownHosts=yes",
+          "-o",
+          "StrictHostKeyChecking=accept-new",
+          "-o",
+          `UserKnownHostsFile=${box.knownHosts}`,
+          `${USER}@127.0.0.1`,
+        ], { env: { SSH_AUTH_SOCK: "" } });
+        expect((await session(sftp, ["pwd"])).code).toBe(0);
+        expect(await readFile(box.knownHosts, "utf8")).toStartWith("|1|");
+        // The server has three keys: it must show the one that is known.
+        expect(await session(shell(box, server.port), ["pwd"])).toEqual({
+          code: 0,
+          stdout: `${box.there()}\n`,
+          stderr: "",
+        });
+      }
+    });
+
     for (const runtime of ["bun", "node", "deno"] as const) {
       test(`1 GiB both ways on ${runtime}, in bounded memory`, async () => {
         await using box = await folder();
