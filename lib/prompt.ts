@@ -68,7 +68,9 @@ export class Prompter {
     else {
       this.#input.on("line", (line) => {
         this.#isSeen = false; // at once: the keys that follow may answer an unseen question
-        if (this.#answer) this.#answer(line);
+        const answer = this.#answer;
+        this.#answer = undefined; // the next line may come in the same moment
+        if (answer) answer(line);
         else this.#ahead.push(line);
       });
     }

@@ -126,10 +126,11 @@ async function freePort(): Promise<number> {
 /** A line to a server that can be cut. */
 async function relay(to: number) {
   const sockets = new Set<Socket>();
-  const server = createServer((from) => {
+  const server = createServer({ allowHalfOpen: true }, (from) => {
     const onward = connect(to, "127.0.0.1");
     for (const socket of [from, onward]) sockets.add(socket.on("error", () => {}));
-    from.pipe(onward).pipe(from);
+    from.pipe(onward, { end: false });
+    onward.pipe(from, { end: false });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const cut = () => sockets.forEach((socket) => socket.resetAndDestroy());
@@ -1020,6 +1021,9 @@ describe("passwords", () => {
       await person.until("sftp> pwd\n/\nsftp> ");
       expect(server.passwords).toEqual(["s3cret"]);
       for (const secret of ["s3cre", "other", "ahead", "more"]) expect(person.written).not.toContain(secret);
+      person.type("pwd\rpwd\rpw"); // typed ahead
+      await person.until("sftp> pwd\n/\nsftp> pwd\n/\nsftp> pwd\n/\nsftp> pw");
+      person.press("Ctrl-U");
       person.press("Ctrl-D");
       expect(await person.ended()).toBe(0);
       expect(person.isCooked).toBe(true);
