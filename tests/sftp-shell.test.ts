@@ -723,6 +723,22 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     });
   }
 
+  for (const runtime of EVERYWHERE) {
+    test.concurrent(`the secret is changed in the middle of a file, on ${runtime}`, async () => {
+      await using box = await folder();
+      await using server = await sshd(box, ["host"], ["RekeyLimit 2M"]);
+      await trust(box, server.port);
+      await writeFile(box.there("file"), randomBytes(10_000_000));
+      const { code, stderr } = await session(shell(box, server.port, { runtime }), [
+        "get file",
+        "put file back",
+      ]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const hash = sha256(box.there("file"));
+      expect([sha256(box.here("file")), sha256(box.there("back"))]).toEqual([hash, hash]);
+    });
+  }
+
   test.concurrent("a key file that is none", async () => {
     await using box = await folder();
     for (
