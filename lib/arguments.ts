@@ -156,7 +156,7 @@ function checkWords(words: string[], usage = "", wrong: Wrong): void {
   const names = usage.split(" ").filter(Boolean);
   const most = usage.includes("...") ? Infinity : names.length;
   if (words.length > most) throw wrong(words[most], "a word too many");
-  const missing = names.slice(words.length).find((name) => !name.startsWith("["));
+  const missing = names.slice(words.length).find((name) => !/^\[.*\]$/.test(name));
   if (missing !== undefined) throw wrong(missing, "is needed");
 }
 

@@ -50,13 +50,14 @@ export function sendAll(socket: Socket, bytes: Uint8Array): Promise<void> {
  * Hangs up on a peer that neither sends nor takes a byte for so long. (`socket.setTimeout` does not see,
  * on Bun, a peer that only does not read.)
  * @param limit in milliseconds; it may take a quarter more
+ * @param isOurTurn whether the peer is right to be silent now
  */
-export function limitIdle(socket: Socket, limit: number): void {
+export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false): void {
   let bytes = 0;
   let idle = 0;
   const timer = setInterval(() => {
     const now = socket.bytesRead + socket.bytesWritten;
-    idle = now === bytes ? idle + 1 : 0;
+    idle = now === bytes && !isOurTurn() ? idle + 1 : 0;
     bytes = now;
     if (idle < 4) return;
     socket.destroy(new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));

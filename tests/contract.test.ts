@@ -64,6 +64,7 @@ const SCRIPTS: Record<string, Script> = {
   "apps/messenger-server": { kind: "tcp server" },
   "apps/messenger-client": { kind: "tcp client", words: ["张三"] },
   "apps/sftp-server": { kind: "other", words: ["--root", "lib"] },
+  "apps/sftp": { kind: "other", words: ["127.0.0.1"] }, // its host is a word; see sftp-shell.test.ts
 };
 
 const LESSONS = lessons().map(({ path, head }) => ({ name: path.replace(/^scripts\/|\.ts$/g, ""), head }));
