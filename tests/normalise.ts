@@ -14,7 +14,6 @@ const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "duration", shape: /\d+\.\d\d ms/ },
   { name: "rate", shape: /\d+ requests\/s/ },
   { name: "process", shape: /(?<=process )\d+/ },
-  { name: "fingerprint", shape: /SHA256:[A-Za-z0-9+/]{43}/ },
   { name: "host", shape: /(?<=^host name )\S+/ },
   { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
   { name: "fingerprint", shape: /SHA256:[A-Za-z0-9+/]{43}/ },

@@ -36,7 +36,6 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { realpath, stat } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
-import { userInfo } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import ssh2, { type AuthContext, type Connection, type ServerChannel, type Session } from "ssh2";
@@ -48,6 +47,7 @@ import { explainFile, ServedFiles } from "../../lib/sftp-files.ts";
 import { failureReply, requests } from "../../lib/sftp.ts";
 import { isAuthorized, isSame, readAuthorizedKeys, readHostKey, WrongPasswords } from "../../lib/ssh-keys.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
+import { userName } from "../../lib/user.ts";
 
 /** How many callers may be here at once, and how many sessions one of them may have. */
 const MOST_CALLERS = 100;
@@ -75,7 +75,7 @@ async function main(stop: AbortSignal) {
     port: 2022,
     flags: {
       root: { kind: "text", required: true, help: "the folder whose files are served" },
-      user: { kind: "text", default: userInfo().username, help: "who may log in" },
+      user: { kind: "text", default: userName(), help: "who may log in" },
       password: { kind: "text", help: "by default a random one, which is printed" },
       authorizedKeys: { kind: "text", help: "a file of public keys, as ~/.ssh/authorized_keys" },
       hostKey: {

@@ -46,7 +46,7 @@
  * Try        help. Tab. --identity KEY in place of a password. get ./* . and put -r ./* . between two folders.
  */
 import { once } from "node:events";
-import { homedir, userInfo } from "node:os";
+import { homedir } from "node:os";
 import { connect } from "node:net";
 import { posix } from "node:path";
 import process from "node:process";
@@ -65,6 +65,7 @@ import { expand, type Word } from "../../lib/shell-words.ts";
 import { copy, type Entry, type Facts, Local, longLine, type Side } from "../../lib/side.ts";
 import { logins, readKeys, trust } from "../../lib/ssh-login.ts";
 import { limitIdle, survive } from "../../lib/tcp.ts";
+import { userName } from "../../lib/user.ts";
 
 /** How long the server may be silent while it is waited for, in milliseconds. */
 const PATIENCE = 60_000;
@@ -78,7 +79,7 @@ async function main(stop: AbortSignal) {
       knownHosts: { kind: "text", help: "the keys of servers (default ~/.ssh/known_hosts)" },
     },
   });
-  const [, user = userInfo().username, host] = /^(?:(.+)@)?([^@]+)$/.exec(target) ?? [];
+  const [, user = userName(), host] = /^(?:(.+)@)?([^@]+)$/.exec(target) ?? [];
   if (host === undefined) throw new Failure(target, "it is HOST or USER@HOST", "EINVAL", { exitCode: 2 });
   const { address } = await resolve(host);
   const server = hostName(host, port);

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Program } from "../program.ts";
 
-/** Seconds, and the peak memory in MB (VmHWM, man 5 proc) of a program that is waited for. */
+/** Seconds, and the peak memory in MB (VmHWM, man 5 proc) of a program that is waited for, with those it started. */
 export type Cost = { seconds: number; peak: number };
 
 /** Waits for the end of a program, and looks at its memory every 10 ms. @throws Error when it fails */
@@ -16,11 +16,13 @@ export async function cost(program: Program): Promise<Cost> {
   return { seconds: (performance.now() - begin) / 1000, peak };
 }
 
-/** The peak memory of a running process in MB; 0 when it has ended. */
+/** The peak memory of a running process and of its children in MB; 0 when it has ended. */
 export function highWater(pid: number): number {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    return Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024 / 1e6);
+    const own = Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024 / 1e6);
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean);
+    return children.reduce((sum, child) => sum + highWater(Number(child)), own);
   } catch {
     return 0;
   }
