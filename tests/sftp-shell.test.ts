@@ -106,7 +106,7 @@ async function sshd(box: Folder, hostKeys = ["host"], more: string[] = []) {
       ].join("\n"),
     );
     const program = start([SSHD, "-D", "-e", "-f", box.at("sshd_config")]);
-    const ready = await program.next("stderr");
+    const ready = await program.next("stderr").catch(() => "nothing");
     if (ready?.startsWith("Server listening")) {
       return { port, program, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
     }
