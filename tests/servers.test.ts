@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
-import { EVERYWHERE, type Program, type Runtime, script } from "./program.ts";
+import { EVERYTHING, EVERYWHERE, type Program, type Runtime, script } from "./program.ts";
 import { call, type Line, listen, until } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -88,7 +88,7 @@ for (const { name, runtime } of CELLS) {
   });
 }
 
-for (const name of [...SERVERS, "bun-listen"]) {
+for (const name of EVERYTHING ? [...SERVERS, "bun-listen"] : ["event-loop"]) {
   test.skipIf(!IS_LINUX)(
     `${name} reads no more while its answers are not read, and loses no byte${NEEDS_LINUX}`,
     async () => {
