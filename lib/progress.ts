@@ -12,20 +12,27 @@ export class Progress implements Disposable {
     hideCursor: true,
   });
   readonly #begin = performance.now();
+  readonly #start: number;
   #bytes = 0;
 
-  /** @param total in bytes; 0, where it is not known, shows nothing */
-  constructor(name: string, total: number) {
+  /**
+   * @param total in bytes; 0, where it is not known, shows nothing
+   * @param start how many of them an earlier run has brought
+   */
+  constructor(name: string, total: number, start = 0) {
+    this.#start = start;
     if (!process.stderr.isTTY || total === 0) return;
     const short = name.length > 24 ? `...${name.slice(-21)}` : name;
-    this.#bar.start(total, 0, { name: visible(short), size: humanSize(total), rate: humanSize(0) });
+    this.#bar.start(total, start, { name: visible(short), size: humanSize(total), rate: humanSize(0) });
   }
 
   /** So many bytes more are done. */
   step(bytes: number): void {
     this.#bytes += bytes;
     const seconds = (performance.now() - this.#begin) / 1000;
-    if (this.#bar.isActive) this.#bar.update(this.#bytes, { rate: humanSize(this.#bytes / seconds) });
+    if (this.#bar.isActive) {
+      this.#bar.update(this.#start + this.#bytes, { rate: humanSize(this.#bytes / seconds) });
+    }
   }
 
   [Symbol.dispose](): void {

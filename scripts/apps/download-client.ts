@@ -37,7 +37,6 @@ import { connect, type Socket } from "node:net";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SingleBar } from "cli-progress";
 import { readArguments } from "../../lib/arguments.ts";
 import {
   expectMessage,
@@ -54,6 +53,7 @@ import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { makeWay, taken } from "../../lib/files.ts";
 import { print, report, visible } from "../../lib/output.ts";
+import { Progress } from "../../lib/progress.ts";
 import { run } from "../../lib/run.ts";
 import { limitIdle, survive } from "../../lib/tcp.ts";
 
@@ -78,7 +78,6 @@ async function main(stop: AbortSignal) {
   });
   const rate = bytesPerSecond(options.limitRate);
   const server = endpoint(options.host, options.port);
-  const shows = !options.quiet && process.stderr.isTTY;
 
   await using socket = survive(connect({ host: options.host, port: options.port }), stop);
   await once(socket, "connect");
@@ -114,7 +113,7 @@ async function main(stop: AbortSignal) {
 
   async function save(path: string, place: string) {
     const target = await makeWay(options.out, place);
-    const size = await fetch(line, path, target, options.force, rate, (text) => say(text), shows);
+    const size = await fetch(line, path, target, options, rate, say);
     await say(`saved ${size} bytes as ${visible(target)}`);
   }
 
@@ -160,10 +159,9 @@ async function fetch(
   { socket, server, incoming }: Line,
   path: string,
   target: string,
-  force: boolean,
+  { force, quiet }: { force: boolean; quiet: boolean },
   rate: number,
   say: (text: string) => Promise<void>,
-  shows: boolean,
 ): Promise<number> {
   const isFree = () => lstat(target).then(() => false, () => true);
   if (!force && !await isFree()) throw taken(target);
@@ -172,10 +170,6 @@ async function fetch(
   const total = whole(size, server);
   const part = await partOf(target, `${path}\n${total}\n${whole(time, server)}`, say);
   const file = await open(part, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0));
-  const bar = new SingleBar({
-    format: "{bar} {percentage}%  {size}  {rate}/s  {eta_formatted} left",
-    hideCursor: true,
-  });
   let at = Math.min((await file.stat()).size, total);
   let writing = Promise.resolve();
   try {
@@ -187,7 +181,7 @@ async function fetch(
     if (from !== at) hash = createHash("sha256");
     at = from;
     await file.truncate(at);
-    if (shows) bar.start(total, at, { size: humanSize(total), rate: "" });
+    using progress = new Progress(basename(target), quiet ? 0 : total, at);
     const begin = performance.now();
     while (at < total) {
       // While a piece comes, the one before goes to the disk.
@@ -200,10 +194,9 @@ async function fetch(
       writing = writeAll(file, frame.bytes, at);
       hash.update(frame.bytes);
       at += frame.bytes.length;
-      const seconds = (performance.now() - begin) / 1000;
-      const tooFast = (at - from) / rate - seconds;
+      progress.step(frame.bytes.length);
+      const tooFast = (at - from) / rate - (performance.now() - begin) / 1000;
       if (tooFast > 0) await Promise.all([sleep(tooFast * 1000), writing]);
-      if (shows) bar.update(at, { rate: humanSize((at - from) / seconds) });
     }
     const [{ sha256 }] = await Promise.all([expectMessage(incoming, "sha256", server), writing]);
     if (sha256 !== hash.digest("hex")) {
@@ -211,7 +204,6 @@ async function fetch(
       throw new Failure(target, "arrived damaged", "EBADMSG");
     }
   } finally {
-    if (shows) bar.stop();
     await Promise.allSettled([writing]);
     await file.close();
     if (at === 0 && total > 0) await rm(part, { force: true });
@@ -254,12 +246,6 @@ function bytesPerSecond(text: string | undefined): number {
     throw new Failure(`--limit-rate ${text}`, "it is a number of bytes: 500K, 2M", "EINVAL", { exitCode: 2 });
   }
   return Number(found[1]) * 1024 ** ["", "K", "M", "G"].indexOf(found[2].toUpperCase());
-}
-
-/** 1.5 MB */
-function humanSize(bytes: number): string {
-  const power = Math.min(4, Math.max(0, Math.floor(Math.log10(bytes || 1) / 3)));
-  return `${(bytes / 1000 ** power).toFixed(power > 0 ? 1 : 0)} ${["", "k", "M", "G", "T"][power]}B`;
 }
 
 if (import.meta.main) run("client", main);
