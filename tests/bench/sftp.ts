@@ -7,8 +7,9 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir, userInfo } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { userName } from "../../lib/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../program.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
@@ -16,7 +17,7 @@ const MIB = 1 << 20;
 const folder = await mkdtemp(join(tmpdir(), "sockets-"));
 const path = (name: string) => join(folder, name);
 const options = { cwd: folder, limit: 300_000 };
-const user = userInfo().username;
+const user = userName();
 
 /** Fetches and stores the file with a client, checks the copies, and shows what it cost. */
 async function measure(title: string, client: () => Program, server?: Program) {
@@ -75,9 +76,8 @@ try {
      Subsystem sftp internal-sftp\n`,
   );
   await using sshd = start(["/usr/sbin/sshd", "-D", "-e", "-f", path("config")], options);
-  for (let line = await sshd.next("stderr"); !/listening on/.test(line ?? "listening on");) {
-    line = await sshd.next("stderr");
-  }
+  const ready = await sshd.next("stderr");
+  if (!ready?.startsWith("Server listening on")) throw new Error(ready);
   await measure("OpenSSH at OpenSSH's sshd", () => sftp(port));
   await writeFile(path("trusted"), `[127.0.0.1]:${port} ${await Bun.file(path("host.pub")).text()}`);
   for (const runtime of Object.keys(RUNTIMES) as Runtime[]) {
