@@ -154,7 +154,7 @@ describe("three clients on one machine", () => {
     { host: "::1", encoding: "utf-8", server: "node" },
     { host: "::1", encoding: "gbk", server: "deno" },
   ];
-  for (const { host, encoding, server: runtime } of rows) {
+  for (const { host, encoding, server: runtime } of EVERYTHING ? rows : rows.slice(0, 1)) {
     test.skipIf(!HAS_IPV6)(`${host}, ${encoding}, the server on ${runtime} (needs IPv6)`, async () => {
       const words = ["--host", host, "--encoding", encoding];
       await using server = serve(words, runtime);
@@ -743,9 +743,16 @@ test("strangers fill 100 connections and 200 names, and no more", async () => {
 
 describe("one number for TCP and UDP", () => {
   test("that is taken for UDP: an error, and TCP is not served either", async () => {
-    await using letters = await letterbox();
-    await using server = script("apps/messenger-server", ["--port", `${letters.port}`]);
-    const { code, stdout, stderr } = await server.result();
+    const tryOne = async () => {
+      await using letters = await letterbox();
+      await using server = script("apps/messenger-server", ["--port", `${letters.port}`]);
+      return await server.result();
+    };
+    let { code, stdout, stderr } = await tryOne();
+    // A number that is free for UDP may be taken for TCP, by a call of another test that is not forgotten yet.
+    for (let tries = 1; stderr.startsWith("error: listen on") && tries < 20; tries++) {
+      ({ code, stdout, stderr } = await tryOne());
+    }
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     // Bun does not tell the port to whom a UDP bind failed.
     expect(stderr).toMatch(/^error: bind 127\.0\.0\.1(:\d+)?: address already in use \(EADDRINUSE\)\nhint: /);

@@ -710,9 +710,9 @@ describe("the link", () => {
   test("4096 are under way at most", async () => {
     const sink = createSocket("udp4").bind(0, "127.0.0.1");
     await once(sink, "listening");
-    await using between = link(sink.address().port, ["--duplicate", "100", "--delay", "2000"]);
+    await using between = link(sink.address().port, ["--duplicate", "100", "--delay", "10000"]);
     using source = await peer(await between.port());
-    for (let i = 0; i < 2500; i++) {
+    for (let i = 0; i < 6000; i++) { // more than enough, because some get lost on the way to the link
       source.raw(Buffer.from("x"));
       if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     }
