@@ -292,7 +292,7 @@ class Terminal {
       if (!(error instanceof Late)) throw error;
       const rest = this.#program.unfinished("stdout") + this.#program.unfinished("stderr");
       const but = rest && `\nbut saw, without a line end:\n  ${visible(rest)}`;
-      this.#fail(`${error.message.replace(/ for .*/, "")} for ${what}${but}`);
+      this.#fail(`${error.message.replace(/ for .*/s, "")} for ${what}${but}`);
     }
   }
 

@@ -215,7 +215,10 @@ export class Program {
   async #inTime<T>(promise: Promise<T>, what: string): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Late(`waited ${this.#limit} ms for ${what}`)), this.#limit);
+      timer = setTimeout(() => {
+        const seen = [...this.seen.stdout, ...this.seen.stderr].map((line) => `\n  ${line}`).join("");
+        reject(new Late(`waited ${this.#limit} ms for ${what}; seen:${seen || " nothing"}`));
+      }, this.#limit);
     });
     try {
       return await Promise.race([promise, late]);
