@@ -48,7 +48,9 @@ test.skipIf(!HAS_SS)(
       ),
     ];
     await using program = startAlone(
+      // The kernel makes the way to an IPv6 address a moment after the address.
       `ip addr add fd01:203:405:607:809:a0b:c0d:e0f/128 dev lo nodad
+     timeout 5 sh -c 'until ip -6 route get fd01:203:405:607:809:a0b:c0d:e0f 2>&1 | grep -q ^local; do :; done'
      exec bun tests/network/sockets.ts "$1"`,
       [look.join("\n")],
     );
