@@ -23,7 +23,7 @@ lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
 test: setup ## play every head on Bun, and test lib and what goes wrong
-	@bun test --parallel=4 --timeout=60000 tests
+	@bun test --parallel=$(if $(EVERYTHING),3,4) --timeout=60000 tests
 
 matrix: setup ## play every head with both ends on each of Bun, Node and Deno
 	@bun tests/matrix.ts

@@ -683,7 +683,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     });
   });
 
-  for (const runtime of EVERYWHERE) {
+  for (const runtime of EVERYTHING ? EVERYWHERE : []) {
     test.concurrent(`keys on ${runtime}: an encrypted one, the usual ones, those of the agent`, async () => {
       await using box = await folder();
       await using server = await sshd(box);
@@ -752,7 +752,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     }
   });
 
-  for (const runtime of EVERYWHERE) {
+  for (const runtime of EVERYTHING ? EVERYWHERE : []) {
     test.concurrent(`interrupted on ${runtime}: 130, and no half file`, async () => {
       await using box = await folder();
       await using server = await sshd(box);
