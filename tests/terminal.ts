@@ -42,7 +42,6 @@ export class Person {
   readonly #terminal: Bun.Terminal;
   readonly #screen: Screen;
   readonly #limit: number;
-  readonly #flags: number;
   readonly #closed = Promise.withResolvers<void>();
   #isClosed = false;
   #wake = () => {};
@@ -73,7 +72,6 @@ export class Person {
       },
     });
     this.#terminal = this.#process.terminal as Bun.Terminal;
-    this.#flags = this.#terminal.localFlags;
   }
 
   get pid(): number {
@@ -87,7 +85,12 @@ export class Person {
 
   /** Whether the terminal gathers lines and echoes keys, as a shell expects to find it. */
   get isCooked(): boolean {
-    return this.#terminal.localFlags === this.#flags;
+    const fresh = new Bun.Terminal({}); // this one's own flags may have been changed as soon as the program ran
+    try {
+      return this.#terminal.localFlags === fresh.localFlags;
+    } finally {
+      fresh.close();
+    }
   }
 
   type(text: string): void {
