@@ -191,9 +191,7 @@ export class Program {
   async orphans(): Promise<{ pid: number; command: string }[]> {
     const all = process.platform === "linux" ? processes() : await processesByPs();
     return all
-      .filter(({ group, environment }) =>
-        group === this.pid || environment.includes(`${MARK}=${this.#mark}`)
-      )
+      .filter(({ group, environment }) => group === this.pid || environment.includes(`${MARK}=${this.#mark}`))
       .map(({ pid, command }) => ({ pid, command }));
   }
 
