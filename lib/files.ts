@@ -1,6 +1,17 @@
 /** Files that the network asks for or brings: a name from a peer never leads out of the folder it belongs to. */
 import { constants } from "node:fs";
-import { type FileHandle, link, lstat, mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
+import {
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  unlink,
+} from "node:fs/promises";
 import { isAbsolute, join, relative, sep, win32 } from "node:path";
 import { explain, Failure } from "./failure.ts";
 
@@ -168,15 +179,10 @@ export class Saving {
   /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
   async finish(): Promise<void> {
     await this.#file.close().catch((error) => this.#fail(error));
-    const path = join(this.#folder, this.#name);
-    try {
-      await link(this.#part, path); // unlike rename, it replaces nothing
-    } catch (error) {
-      const { code } = error as { code?: string };
-      if (code === "EEXIST") throw taken(this.#name);
-      if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) this.#fail(error);
-      await rename(this.#part, path).catch((error) => this.#fail(error)); // a file system without links: FAT
-    }
+    await renameToFree(this.#part, join(this.#folder, this.#name)).catch((error) => {
+      if (error.code === "EEXIST") throw taken(this.#name);
+      this.#fail(error);
+    });
   }
 
   /** Removes the part. */
@@ -193,4 +199,25 @@ export class Saving {
 /** The failure of a name that is not free. */
 export function taken(name: string): Failure {
   return new Failure(name, "exists already, and is not overwritten", "EEXIST");
+}
+
+/**
+ * Renames, but replaces nothing: rename(2) would. Where nothing can be linked (a folder, FAT) it looks before.
+ * @throws EEXIST, and the errors of link(2) and rename(2)
+ */
+export async function renameToFree(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
+    if (await lstat(to).then(() => true, () => false)) throw taken(to);
+    return await rename(from, to);
+  }
+  await unlink(from);
+}
+
+/** rwxr-x---: the rights in a mode (chmod(2)), as `ls -l` shows them. */
+export function rights(mode: number): string {
+  return Array.from("rwxrwxrwx", (right, bit) => (mode & (0o400 >> bit) ? right : "-")).join("");
 }

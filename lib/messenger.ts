@@ -67,6 +67,9 @@ const LONGEST = 32_768;
  */
 export const LONGEST_TEXT = 1024;
 
+/** How many names a server knows at most: no list is longer. */
+export const MOST_NAMES = 200;
+
 /** A client may send so many messages at once, and then so many a second. */
 export const BURST = 50;
 export const RATE = 50;
@@ -86,7 +89,7 @@ const isNumber = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32;
 const isName = (value: unknown): value is string => isString(value) && value.length <= 2 * LONGEST_NAME;
 const isStrings = (value: unknown): value is string[] =>
-  Array.isArray(value) && value.length <= 200 && value.every(isName);
+  Array.isArray(value) && value.length <= MOST_NAMES && value.every(isName);
 const isHex = (digits: number) => (value: unknown): value is string =>
   isString(value) && value.length === digits && /^[0-9a-f]+$/.test(value);
 
@@ -282,8 +285,8 @@ export class Shown {
   }
 }
 
-/** Maps and Sets know in what order things came. */
-function dropOldest<K>(things: Map<K, unknown> | Set<K>, most: number): void {
+/** Drops what came first, until no more than `most` are left. Maps and Sets know in what order things came. */
+export function dropOldest<K>(things: Map<K, unknown> | Set<K>, most: number): void {
   for (const key of things.keys()) {
     if (things.size <= most) return;
     things.delete(key);

@@ -4,10 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "./failure.ts";
-import type { Bucket, Endpoint, ToClient } from "./messenger.ts";
-
-/** How many names there may be: what a stranger can fill ends there. */
-const MOST_NAMES = 200;
+import { type Bucket, type Endpoint, MOST_NAMES, type ToClient } from "./messenger.ts";
 
 /** How many messages wait for somebody who is away, and for somebody who is on line and confirms none. */
 const KEPT = 100;

@@ -11,7 +11,6 @@ import { constants, type Dir, type Stats } from "node:fs";
 import {
   chmod,
   type FileHandle,
-  link,
   lstat,
   mkdir,
   open,
@@ -28,6 +27,7 @@ import {
 import { basename, dirname, join, posix, relative, sep } from "node:path";
 import process from "node:process";
 import { explain, Failure } from "./failure.ts";
+import { renameToFree } from "./files.ts";
 import {
   type Attributes,
   attributesReply,
@@ -371,20 +371,6 @@ const outside = (path: string) => new Failure(path, "leads out of the served fol
 
 /** /a/b for a/b, /a/./b and /a/c/../b */
 const shownAs = (path: string) => posix.normalize(`/${path}`);
-
-/** Renames, but replaces nothing: rename(2) would. A folder cannot be linked, and is renamed if the name is free. */
-async function renameToFree(from: string, to: string): Promise<void> {
-  try {
-    await link(from, to);
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === "EEXIST" || !["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
-    const isFree = await lstat(to).then(() => false, () => true);
-    if (!isFree) throw new Failure(to, "exists already, and is not overwritten", "EEXIST");
-    return rename(from, to);
-  }
-  await unlink(from);
-}
 
 /**
  * Puts an error of the file system into words, under the name that the client knows: the paths of this machine

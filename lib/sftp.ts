@@ -32,6 +32,7 @@
  */
 import type { Stats } from "node:fs";
 import { Failure } from "./failure.ts";
+import { rights } from "./files.ts";
 
 /** The longest packet, in bytes after its length: that of OpenSSH. */
 const LONGEST = 262_144;
@@ -306,14 +307,11 @@ export const namesReply = (id: number, entries: { name: string; stats?: Stats }[
 /** -rw-r--r--    1 1000     1000          928 Nov 20 22:12 LICENSE */
 function longName(name: string, stats: Stats): string {
   const kind = stats.isDirectory() ? "d" : stats.isSymbolicLink() ? "l" : stats.isFile() ? "-" : "?";
-  const rights = Array.from("rwxrwxrwx", (right, bit) => (stats.mode & (0o400 >> bit) ? right : "-")).join(
-    "",
-  );
   const [, month, day, year, clock] = stats.mtime.toString().split(" ");
   const isRecent = Math.abs(Date.now() - stats.mtimeMs) < 182 * 86_400_000;
   const numbers = [`${stats.nlink}`.padStart(4), `${stats.uid}`.padEnd(8), `${stats.gid}`.padEnd(8)];
   const when = `${month} ${day} ${isRecent ? clock.slice(0, 5) : year.padStart(5)}`;
-  return `${kind}${rights} ${numbers.join(" ")} ${`${stats.size}`.padStart(8)} ${when} ${name}`;
+  return `${kind}${rights(stats.mode)} ${numbers.join(" ")} ${`${stats.size}`.padStart(8)} ${when} ${name}`;
 }
 
 /** The limits of this server: the longest packet, read and write, and how many handles. */

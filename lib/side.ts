@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import process from "node:process";
 import { explain, Failure } from "./failure.ts";
-import { checkName, openFile } from "./files.ts";
+import { checkName, openFile, rights } from "./files.ts";
 
 /** What is at a path. Its mode is that of stat(2), as far as it is known; its time counts seconds from 1970. */
 export type Facts = {
@@ -76,7 +76,6 @@ export function facts(
 /** -rw-r--r--  1000  1000          928  2026-11-20 17:04 */
 export function longLine({ kind, mode, uid, gid, size, time }: Facts): string {
   const first = { file: "-", folder: "d", link: "l", other: "?" }[kind];
-  const rights = Array.from("rwxrwxrwx", (letter, bit) => (mode & (0o400 >> bit) ? letter : "-")).join("");
   const [uidShown, gidShown, sizeShown] = [
     `${uid}`.padStart(5),
     `${gid}`.padStart(5),
@@ -85,7 +84,9 @@ export function longLine({ kind, mode, uid, gid, size, time }: Facts): string {
   const at = new Date(time * 1000);
   const parts = [at.getMonth() + 1, at.getDate(), at.getHours(), at.getMinutes()];
   const [month, day, hour, minute] = parts.map((number) => `${number}`.padStart(2, "0"));
-  return `${first}${rights} ${uidShown} ${gidShown} ${sizeShown}  ${at.getFullYear()}-${month}-${day} ${hour}:${minute}`;
+  return `${first}${
+    rights(mode)
+  } ${uidShown} ${gidShown} ${sizeShown}  ${at.getFullYear()}-${month}-${day} ${hour}:${minute}`;
 }
 
 /** The files of this machine. */

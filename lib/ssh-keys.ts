@@ -4,6 +4,7 @@ import { open, readFile } from "node:fs/promises";
 import process from "node:process";
 import ssh2, { type ParsedKey, type PublicKeyAuthContext } from "ssh2";
 import { explain, Failure } from "./failure.ts";
+import { fingerprint } from "./known-hosts.ts";
 
 /** What a login may be signed with: RSA, but not with SHA-1. */
 const TYPES = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
@@ -19,8 +20,8 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
     throw explain(error, path) ?? error;
   });
   if (fresh) {
-    await fresh.writeFile(newKey());
-    await fresh.close();
+    await using made = fresh;
+    await made.writeFile(newKey());
   }
   await using file = await open(path);
   const { mode } = await file.stat();
@@ -34,8 +35,7 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
   if (!key?.isPrivateKey()) {
     throw new Failure(path, "is no private key, or has a passphrase", "EINVAL");
   }
-  const hash = createHash("sha256").update(key.getPublicSSH()).digest("base64").replace(/=+$/, "");
-  return { text, fingerprint: `SHA256:${hash} (${key.type})` };
+  return { text, fingerprint: `${fingerprint(key.getPublicSSH())} (${key.type})` };
 }
 
 /**

@@ -1,66 +1,15 @@
 /** Lesson 2.3: the chat in its four modes, between programs and at a terminal. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { on, once } from "node:events";
 import process from "node:process";
 import { EVERYWHERE, RUNTIMES, script } from "./program.ts";
+import { freePort, letterbox } from "./sockets.ts";
 import { terminal } from "./terminal.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
-/** A letterbox of the test, which plays the other or a stranger. */
-class Letterbox implements AsyncDisposable {
-  readonly #socket: Socket;
-  readonly #letters: AsyncIterator<[Buffer, RemoteInfo]>;
-  readonly port: number;
-
-  static async open(host = "127.0.0.1"): Promise<Letterbox> {
-    const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
-    const letters = on(socket, "message") as AsyncIterator<[Buffer, RemoteInfo]>;
-    socket.bind(0, host);
-    await once(socket, "listening");
-    return new Letterbox(socket, letters);
-  }
-
-  constructor(socket: Socket, letters: AsyncIterator<[Buffer, RemoteInfo]>) {
-    this.#socket = socket;
-    this.#letters = letters;
-    this.port = socket.address().port;
-  }
-
-  get name(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  send(text: string | Buffer, port: number): void {
-    this.#socket.send(text, port, this.#socket.address().address);
-  }
-
-  /** The bytes of the next letter, and the port of its sender. */
-  async next(): Promise<[Buffer, number]> {
-    const { value: [data, { port }] } = await this.#letters.next();
-    return [data, port];
-  }
-
-  async text(): Promise<string> {
-    return (await this.next())[0].toString();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#socket.close();
-    await once(this.#socket, "close");
-  }
-}
-
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  await using letterbox = await Letterbox.open();
-  return letterbox.port;
-}
-
 for (const runtime of EVERYWHERE) {
   test(`full: both speak at once, exit ends both, on ${runtime}`, async () => {
-    const [a, b] = [await freePort(), await freePort()];
+    const [a, b] = [await freePort("udp"), await freePort("udp")];
     const one = script("udp/chat", ["--local-port", `${a}`, "--to", `127.0.0.1:${b}`], { runtime });
     await using _one = one;
     const two = script("udp/chat", ["--local-port", `${b}`, "--to", `localhost:${a}`]);
@@ -84,14 +33,14 @@ for (const runtime of EVERYWHERE) {
   });
 
   test(`half: nobody speaks out of turn, and no stranger passes it, on ${runtime}`, async () => {
-    await using other = await Letterbox.open();
-    await using stranger = await Letterbox.open();
+    await using other = await letterbox();
+    await using stranger = await letterbox();
     const chat = script("udp/chat", ["--port", "0", "--to", other.name, "--mode", "half"], { runtime });
     await using _ = chat;
     const port = await chat.port();
     const refusal = 'hint: not sent: it is the other\'s turn, until "over" comes';
 
-    stranger.send("me first", port);
+    await stranger.send("me first", port);
     expect(await chat.next()).toBe(`${stranger.name} > me first`);
     chat.type("free\n"); // a stranger's word takes no turn
     expect(await other.text()).toBe("free");
@@ -100,21 +49,21 @@ for (const runtime of EVERYWHERE) {
     expect(await chat.next("stderr")).toBe(refusal);
 
     for (const word of ["over", "exit"]) {
-      stranger.send(word, port);
+      await stranger.send(word, port);
       expect(await chat.next()).toBe(`${stranger.name} > ${word}`);
     }
     chat.type("refused\nover\n");
     for (let count = 0; count < 2; count++) expect(await chat.next("stderr")).toBe(refusal);
-    other.send("still mine", port);
+    await other.send("still mine", port);
     expect(await chat.next()).toBe(`${other.name} > still mine`);
     chat.type("refused\n");
     expect(await chat.next("stderr")).toBe(refusal);
 
-    other.send("over", port);
+    await other.send("over", port);
     expect(await chat.next()).toBe(`${other.name} > over`);
     chat.type("mine\n");
     expect(await other.text()).toBe("mine");
-    other.send("out of turn", port);
+    await other.send("out of turn", port);
     expect(await chat.next()).toBe(`${other.name} > out of turn`);
     chat.type("still mine\nover\nexit\n"); // hanging up is possible at any time
     for (const text of ["still mine", "over", "exit"]) expect(await other.text()).toBe(text);
@@ -123,15 +72,15 @@ for (const runtime of EVERYWHERE) {
 }
 
 test("half: the first word of the other takes the turn, over as the first word gives it away", async () => {
-  await using other = await Letterbox.open();
+  await using other = await letterbox();
   const words = ["--port", "0", "--to", other.name, "--mode", "half"];
   await using second = script("udp/chat", words);
   const port = await second.port();
-  other.send("first", port);
+  await other.send("first", port);
   expect(await second.next()).toBe(`${other.name} > first`);
   second.type("refused\n");
   expect(await second.next("stderr")).toStartWith("hint: not sent");
-  other.send("exit", port);
+  await other.send("exit", port);
   expect(await second.ended()).toBe(0);
 
   await using first = script("udp/chat", words);
@@ -146,17 +95,17 @@ test("half: the first word of the other takes the turn, over as the first word g
 test("simplex: one only sends, one only receives, and nobody's word ends it", async () => {
   await using receiver = script("udp/chat", ["--port", "0", "--mode", "simplex"]);
   const port = await receiver.port();
-  await using other = await Letterbox.open();
+  await using other = await letterbox();
   const words = ["--to", `127.0.0.1:${port}`, "--mode", "simplex"];
   for (const runtime of EVERYWHERE) {
-    const own = await freePort();
+    const own = await freePort("udp");
     await using sender = script("udp/chat", [...words, "--local-port", `${own}`], { runtime });
     sender.type("你好\nexit\n");
     expect(await sender.result()).toEqual({ code: 0, stdout: "", stderr: "" });
     for (const text of ["你好", "exit"]) expect(await receiver.next()).toBe(`127.0.0.1:${own} > ${text}`);
   }
   receiver.type("exit\n");
-  other.send("still there?", port);
+  await other.send("still there?", port);
   expect(await receiver.next()).toBe(`${other.name} > still there?`);
   receiver.signal("SIGINT");
   const { code, stderr } = await receiver.result();
@@ -164,8 +113,8 @@ test("simplex: one only sends, one only receives, and nobody's word ends it", as
 
   await using sender = script("udp/chat", ["--to", other.name, "--mode", "simplex"]);
   sender.type("from a port of the system's choice\n");
-  const [, source] = await other.next();
-  other.send("exit", source);
+  const [, { port: source }] = await other.next();
+  await other.send("exit", source);
   sender.type("goes on\n");
   expect(await other.text()).toBe("goes on");
   sender.endOfInput();
@@ -174,14 +123,14 @@ test("simplex: one only sends, one only receives, and nobody's word ends it", as
 
 for (const runtime of EVERYWHERE) {
   test(`menu: one thing at a time, and letters wait, on ${runtime}`, async () => {
-    await using other = await Letterbox.open();
+    await using other = await letterbox();
     const chat = script("udp/chat", ["--port", "0", "--to", other.name, "--mode", "menu"], { runtime });
     await using _ = chat;
     const port = await chat.port();
     const menu = "1 send, 2 receive, 0 quit";
     expect(await chat.next()).toBe(menu);
-    other.send("one", port);
-    other.send("two", port);
+    await other.send("one", port);
+    await other.send("two", port);
     chat.type("1\n2\n"); // what is sent may look like a choice
     expect(await chat.next()).toBe("your message:");
     expect(await other.text()).toBe("2");
@@ -192,7 +141,7 @@ for (const runtime of EVERYWHERE) {
       expect(await chat.next()).toBe(menu);
     }
     chat.type("2\n0\n"); // waits for a letter first
-    other.send("three", port);
+    await other.send("three", port);
     expect(await chat.next()).toBe(`${other.name} > three`);
     expect(await chat.next()).toBe(menu);
     expect(await chat.result()).toMatchObject({ code: 0, stderr: "" });
@@ -200,18 +149,18 @@ for (const runtime of EVERYWHERE) {
   });
 
   test(`GBK, IPv6 and bytes that are no text, on ${runtime}`, async () => {
-    await using other = await Letterbox.open("::1");
+    await using other = await letterbox(0, "::1");
     const words = ["--host", "::1", "--to", `[0:0::1]:${other.port}`, "--encoding", "gbk", "--port", "0"];
     await using chat = script("udp/chat", words, { runtime });
     const port = await chat.port();
     chat.type("你好\n");
     expect((await other.next())[0].toString("hex")).toBe("c4e3bac3");
-    other.send(Buffer.from("d4d9bcfb", "hex"), port);
+    await other.send(Buffer.from("d4d9bcfb", "hex"), port);
     expect(await chat.next()).toBe(`[::1]:${other.port} > 再见`);
-    other.send(Buffer.from("ff", "hex"), port);
+    await other.send(Buffer.from("ff", "hex"), port);
     expect(await chat.next()).toBe(`[::1]:${other.port} > \uFFFD`);
     expect(await chat.next("stderr")).toContain("bytes that are not valid gbk");
-    other.send("exit", port); // ::1 is the other, however --to has written it
+    await other.send("exit", port); // ::1 is the other, however --to has written it
     expect(await chat.ended()).toBe(0);
   });
 }
@@ -246,7 +195,7 @@ for (const runtime of EVERYWHERE) {
   const command = [...RUNTIMES[runtime], "scripts/udp/chat.ts"];
 
   test.skipIf(!hasTerminal)(`two chats in terminals, on ${runtime} (needs a pseudo-terminal)`, async () => {
-    const [a, b] = [await freePort(), await freePort()];
+    const [a, b] = [await freePort("udp"), await freePort("udp")];
     const person = (own: number, other: number) =>
       terminal([...command, "--local-port", `${own}`, "--to", `127.0.0.1:${other}`], { columns: 32 });
     await using one = person(a, b);
@@ -298,7 +247,7 @@ for (const runtime of EVERYWHERE) {
   test.skipIf(!hasTerminal)(
     `menu: what is typed ahead stays whole, on ${runtime} (needs a pseudo-terminal)`,
     async () => {
-      await using other = await Letterbox.open();
+      await using other = await letterbox();
       await using one = terminal([...command, "--port", "0", "--to", other.name, "--mode", "menu"]);
       await one.until("quit\n> ");
       one.press("Enter"); // not a choice
@@ -309,7 +258,7 @@ for (const runtime of EVERYWHERE) {
       one.press("Enter");
       one.type("12");
       await one.until("> 2\n12");
-      other.send("a letter", port);
+      await other.send("a letter", port);
       await one.until(`> 2\n${other.name} > a letter\n1 send, 2 receive, 0 quit\n> 12`);
       one.press("Backspace", "Enter");
       await one.until("quit\n> 1\nyour message:\n> ");

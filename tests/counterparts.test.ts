@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Decoder, encode } from "../lib/text.ts";
 import { type Program, ROOT, script, start } from "./program.ts";
-import { inTime, letterbox } from "./sockets.ts";
+import { freePort, inTime } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -43,12 +43,6 @@ async function heard(program: Program): Promise<string> {
     if (port !== undefined) return port;
     if (line === undefined) throw new Error("ended before it listened");
   }
-}
-
-/** A UDP port that is free now. */
-async function freePort(): Promise<number> {
-  await using letters = await letterbox();
-  return letters.port;
 }
 
 /** Waits until a file has come to its length. */
@@ -216,7 +210,7 @@ describe("UDP", () => {
     ) {
       test.skipIf(!Bun.which(tool))(`udp/send to ${tool}, ${encoding}${needs(tool)}`, async () => {
         await using folder = await temporaryFolder();
-        const free = await freePort();
+        const free = await freePort("udp");
         await using receiver = start(["bash", "-c", command(free)], { cwd: folder.path });
         const port = tool === "nc" ? await heard(receiver) : `${free}`;
         if (tool === "socat") {
@@ -242,7 +236,7 @@ describe("UDP", () => {
   });
 
   test.skipIf(!Bun.which("socat"))(`udp/echo-client and socat${needs("socat")}`, async () => {
-    const port = await freePort();
+    const port = await freePort("udp");
     await using socat = start(["socat", "-d", "-d", `UDP-RECVFROM:${port},bind=127.0.0.1,fork`, "PIPE"]);
     await heard(socat);
     await using program = script("udp/echo-client", ["--port", `${port}`]);

@@ -6,13 +6,13 @@
  * server is pressed when all the others have come to their end.
  */
 import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Head, Section } from "../lib/head.ts";
 import { visible } from "../lib/output.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import { Late, type Program, READY, ROOT, type Runtime, RUNTIMES, start, type Stream } from "./program.ts";
+import { freePort } from "./sockets.ts";
 
 /** What a run shows, as it happens. */
 export type Event = {
@@ -266,7 +266,7 @@ class Terminal {
     for (const [index, word] of words.entries()) {
       const own = words[index - 1] === "--local-port" ? [[word]] : [];
       for (const [shown] of [...word.matchAll(PORT), ...own]) {
-        if (!values.has(shown)) values.set(shown, await freePort()); // of a program that is started later
+        if (!values.has(shown)) values.set(shown, `${await freePort()}`); // of a program that is started later
       }
       words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
     }
@@ -305,15 +305,6 @@ class Terminal {
     this.#stage.log.push(`  ${this.#number}${mark} | ${kind === "command" ? "$ " : ""}${visible(text)}`);
     this.#stage.options.onEvent?.({ terminal: this.#number, kind, text });
   }
-}
-
-/** A port that is free now, for a program whose port must be known before it is started. */
-async function freePort(): Promise<string> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
 }
 
 /** A folder with all that a learner has, so that what lessons write stays there. */

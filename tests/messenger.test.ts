@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Encoding } from "../lib/text.ts";
 import { hasNamespaces } from "./network.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, type Runtime, script, start } from "./program.ts";
-import { call, HAS_IPV6, letterbox, type Line, listen, type Listener } from "./sockets.ts";
+import { call, HAS_IPV6, letterbox, type Line, listen, type Listener, settled } from "./sockets.ts";
 
 setDefaultTimeout(60_000);
 
@@ -917,7 +917,7 @@ if (EVERYTHING) {
   });
 }
 
-test("a hostile server: what it sends is no message, or drives no terminal", async () => {
+test.concurrent("a hostile server: what it sends is no message, or drives no terminal", async () => {
   await using listener = await listen();
   const start = () => script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   for (const [message, code] of [[Buffer.from("{"), "EPROTO"], [{ type: "welcome" }, "EPROTO"]] as const) {
@@ -944,4 +944,45 @@ test("a hostile server: what it sends is no message, or drives no terminal", asy
   };
   await peer.send({ ...message, time: 0 });
   expect(await program.next()).toMatch(/^\\x1b\]0; \(19(70|69)-.*\) > a\\rb$/);
+});
+
+test.concurrent("a server that names more people than it can know", async () => {
+  await using listener = await listen();
+  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const first = await caller(listener);
+  await first.send({ type: "welcome", token: SECRET, here: [] });
+  for (let number = 0; number < 300; number++) {
+    await first.send({ type: "back", name: `n${number}`, again: false });
+  }
+  await until(program, "n299 is here");
+  first.line.hangUp();
+  const second = await caller(listener);
+  await second.send({ type: "welcome", token: SECRET, here: [] });
+  await until(program, "connected again");
+  program.type("hi\n");
+  const { also } = await second.next("send");
+  expect(also).toEqual(Array.from({ length: 200 }, (_, at) => `n${at + 100}`));
+});
+
+test.concurrent("a server that reads no acknowledgements is read no more", async () => {
+  await using listener = await listen();
+  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const peer = await caller(listener);
+  await peer.send({ type: "welcome", token: SECRET, here: [] });
+  await program.next(); // logged in
+  const { socket } = peer.line;
+  socket.pause();
+  const message = {
+    ...{ type: "message", id: 1, from: "x".repeat(60), instance: "0".repeat(16), all: true, text: "" },
+    ...{ time: 0, late: false },
+  };
+  const piece = Buffer.concat(Array(1000).fill(frame(message)));
+  let taken = 0;
+  const flood = async () => {
+    for (; taken < 64 << 20; taken += piece.length) {
+      await new Promise((resolve) => socket.write(piece, resolve));
+    }
+  };
+  flood();
+  expect(await settled(() => taken)).toBeLessThan(32 << 20); // what the system's buffers may hold (tcp_rmem, tcp_wmem), both ways
 });

@@ -98,6 +98,7 @@ async function sftp(at: Stage, port: number, commands: string[], words: string[]
     "anna@127.0.0.1",
   ], {
     cwd: at.path(),
+    env: { LC_ALL: "C.UTF-8" }, // else it shows 猫 as \347\214\253
     limit: 90_000,
   });
   program.type(commands.map((command) => `${command}\n`).join(""));

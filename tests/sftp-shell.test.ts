@@ -22,6 +22,7 @@ import {
   script,
   start,
 } from "./program.ts";
+import { freePort } from "./sockets.ts";
 import { terminal } from "./terminal.ts";
 
 const SSHD = "/usr/sbin/sshd";
@@ -117,12 +118,14 @@ async function sshd(box: Folder, hostKeys = ["host"], more: string[] = []) {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** OpenSSH's client, whose known hosts are those of the folder. */
+function openSsh(box: Folder, port: number, settings: string[] = []) {
+  const options = [`UserKnownHostsFile=${box.knownHosts}`, "GlobalKnownHostsFile=none", ...settings];
+  const words = ["-F", "none", "-q", "-b", "-", "-P", `${port}`, "-i", join(keys, "user")];
+  return start(["sftp", ...words, ...options.flatMap((one) => ["-o", one]), `${USER}@127.0.0.1`], {
+    cwd: box.here(),
+    env: { SSH_AUTH_SOCK: "" },
+  });
 }
 
 /** A line to a server that can be cut. */
@@ -634,21 +637,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       stderr: "",
     });
     // OpenSSH's client believes it too.
-    await using sftp = start([
-      "sftp",
-      "-q",
-      "-b",
-      "-",
-      "-P",
-      `${server.port}`,
-      "-i",
-      join(keys, "user"),
-      "-o",
-      "StrictHostKeyChecking=yes",
-      "-o",
-      `UserKnownHostsFile=${box.knownHosts}`,
-      `${USER}@127.0.0.1`,
-    ], { env: { SSH_AUTH_SOCK: "" } });
+    await using sftp = openSsh(box, server.port, ["StrictHostKeyChecking=yes"]);
     expect((await session(sftp, ["pwd"])).code).toBe(0);
   });
 
@@ -813,22 +802,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
         box.here("y-secret"),
         box.there("x-folder"),
       ];
-      await using sftp = start(
-        [
-          "sftp",
-          "-q",
-          "-P",
-          `${server.port}`,
-          "-i",
-          join(keys, "user"),
-          "-o",
-          `UserKnownHostsFile=${box.knownHosts}`,
-          "-o",
-          "GlobalKnownHostsFile=none",
-          `${USER}@127.0.0.1`,
-        ],
-        { cwd: box.here(), env: { SSH_AUTH_SOCK: "" } },
-      );
+      await using sftp = openSsh(box, server.port);
       expect((await session(sftp, commands.map((command) => command.replaceAll(/\b([xy])-/g, "$1$1-")))).code)
         .toBe(0);
       for (const path of ours) {
@@ -843,27 +817,8 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       await mkdir(box.at("home", ".ssh"));
       for (const type of ["rsa-sha2-512", "ecdsa-sha2-nistp256"]) {
         await writeFile(box.knownHosts, "");
-        await using sftp = start([
-          "sftp",
-          "-q",
-          "-b",
-          "-",
-          "-P",
-          `${server.port}`,
-          "-i",
-          join(keys, "user"),
-          "-o",
-          `HostKeyAlgorithms=${type}`,
-          "-o",
-          "UpdateHostKeys=no",
-          "-o",
-          "HashKnownHosts=yes",
-          "-o",
-          "StrictHostKeyChecking=accept-new",
-          "-o",
-          `UserKnownHostsFile=${box.knownHosts}`,
-          `${USER}@127.0.0.1`,
-        ], { env: { SSH_AUTH_SOCK: "" } });
+        const newcomer = ["UpdateHostKeys=no", "HashKnownHosts=yes", "StrictHostKeyChecking=accept-new"];
+        await using sftp = openSsh(box, server.port, [`HostKeyAlgorithms=${type}`, ...newcomer]);
         expect((await session(sftp, ["pwd"])).code).toBe(0);
         expect(await readFile(box.knownHosts, "utf8")).toStartWith("|1|");
         // The server has three keys: it must show the one that is known.

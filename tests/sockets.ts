@@ -34,6 +34,15 @@ export async function until(done: () => boolean, what: string): Promise<void> {
   }
 }
 
+/** Waits until a number has not changed for a quarter of a second. @returns it */
+export async function settled(value: () => number): Promise<number> {
+  while (true) {
+    const before = value();
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    if (value() === before) return before;
+  }
+}
+
 /** One end of a TCP connection. It reads all the time. */
 export class Line {
   readonly socket: Socket;
@@ -192,6 +201,11 @@ export class Letterbox {
     return this.#socket.address().port;
   }
 
+  /** This end, as the other side shows it. */
+  get name(): string {
+    return endpoint(this.#socket.address().address, this.port);
+  }
+
   /** The next datagram, and its sender. */
   async next(): Promise<[data: Buffer, sender: RemoteInfo]> {
     while (this.#waiting.length === 0) {
@@ -200,7 +214,12 @@ export class Letterbox {
     return this.#waiting.shift() as [Buffer, RemoteInfo];
   }
 
-  send(data: string | Uint8Array, port: number, host = "127.0.0.1"): Promise<void> {
+  /** The next datagram as text. */
+  async text(): Promise<string> {
+    return `${(await this.next())[0]}`;
+  }
+
+  send(data: string | Uint8Array, port: number, host = this.#socket.address().address): Promise<void> {
     return new Promise((resolve, reject) =>
       this.#socket.send(data, port, host, (error) => (error ? reject(error) : resolve()))
     );
@@ -221,4 +240,10 @@ export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
     await inTime(once(socket, "listening"), "its own port");
     return letters;
   });
+}
+
+/** A port that is free now, for a program whose port must be known before it is started. */
+export async function freePort(kind: "tcp" | "udp" = "tcp"): Promise<number> {
+  await using free = await (kind === "tcp" ? listen() : letterbox());
+  return free.port;
 }

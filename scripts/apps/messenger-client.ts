@@ -70,11 +70,13 @@ import {
   checkName,
   checkText,
   decodeSeen,
+  dropOldest,
   encodeRegistration,
   type Endpoint,
   KEEP_ALIVE,
   messageFrame,
   messages,
+  MOST_NAMES,
   PING,
   readEndpoint,
   Shown,
@@ -87,7 +89,7 @@ import {
 import { type Kept, Outbox, PATIENCE } from "../../lib/outbox.ts";
 import { hint, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { survive } from "../../lib/tcp.ts";
+import { sendAll, survive } from "../../lib/tcp.ts";
 import { Decoder, encode } from "../../lib/text.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
 
@@ -157,6 +159,7 @@ async function main(stop: AbortSignal) {
       if (line && !isLeaving) await say("the server is gone: trying again, with growing pauses");
       line = token = undefined;
       for (const one of online) absent.add(one);
+      dropOldest(absent, MOST_NAMES);
       online.clear();
       outbox.again(({ state }) => state !== "direct");
       if (performance.now() - begin > LAST_PAUSE) pause = FIRST_PAUSE;
@@ -211,7 +214,7 @@ async function main(stop: AbortSignal) {
       const { id, from, instance, text, all, late, time } = message;
       const marks = [...(all ? [] : ["to you"]), ...(late ? [localTime(time)] : [])];
       if (shown.add(instance, id)) await show(from, text, marks);
-      post({ type: "have", id, from, instance });
+      await sendAll(socket, messageFrame({ type: "have", id, from, instance }, encoding));
     } else if (message.type === "taken") {
       const sent = outbox.taken(message.id, message.here);
       if (!sent?.to || sent.isTold || message.away.length === 0) return;
@@ -245,6 +248,7 @@ async function main(stop: AbortSignal) {
 
   function isHere(one: string) {
     online.add(one);
+    dropOldest(online, MOST_NAMES);
     absent.delete(one);
   }
 
@@ -303,7 +307,7 @@ async function main(stop: AbortSignal) {
   }
 
   function relay({ id, to, text, missing, isAgain }: Kept) {
-    const also = [...missing].filter((one) => isAgain || absent.has(one));
+    const also = [...missing].filter((one) => isAgain || absent.has(one)).slice(0, MOST_NAMES);
     post({ type: "send", id, to, text, also });
   }
 

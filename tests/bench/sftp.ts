@@ -6,11 +6,11 @@
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { userName } from "../../lib/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../program.ts";
+import { freePort } from "../sockets.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
 const MIB = 1 << 20;
@@ -44,13 +44,6 @@ const sftp = (port: number) => {
   const files = ["-o", `UserKnownHostsFile=${path("known")}`, "-o", "IdentitiesOnly=yes", "-i", path("key")];
   return start(["sftp", ...settings, ...files, "-P", `${port}`, "-b", "-", `${user}@127.0.0.1`], options);
 };
-
-/** A port that is free now. */
-async function freePort(): Promise<number> {
-  await using server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  return (server.address() as { port: number }).port;
-}
 
 try {
   await mkdir(path("root"));
