@@ -113,16 +113,9 @@ export function whole(value: unknown, peer: string): number {
   throw new Failure(peer, "sent what is no number of bytes", "EPROTO");
 }
 
-/**
- * Adds the first `length` bytes of a file to a hash, in pieces.
- * @returns the hash as it was given
- * @throws the errors of read(2)
- */
-export async function hashStart(
-  file: FileHandle,
-  length: number,
-  hash: Hash = createHash("sha256"),
-): Promise<Hash> {
+/** The SHA-256 of the first `length` bytes of a file, to which more can be added. @throws the errors of read(2) */
+export async function hashStart(file: FileHandle, length: number): Promise<Hash> {
+  const hash = createHash("sha256");
   const piece = Buffer.alloc(LONGEST);
   for (let at = 0; at < length;) {
     const { bytesRead } = await file.read(piece, 0, Math.min(LONGEST, length - at), at);
