@@ -203,9 +203,7 @@ export class ServedFiles {
    * @throws Failure EACCES, ELOOP, EINVAL
    */
   async #resolve(path: string, followsLast: boolean): Promise<string> {
-    if (/[\0\uFFFD]/.test(path) || (sep === "\\" && /[\\:]/.test(path))) {
-      throw new Failure(path, "is no name here", "EINVAL");
-    }
+    mustBeName(path);
     const ways = posix.normalize(`/${path}`).split("/").filter(Boolean);
     let real = this.#root;
     for (let links = 0; ways.length > 0;) {
@@ -356,6 +354,7 @@ export class ServedFiles {
    * there from the link; and none may lead out, for other programs of this machine would follow it.
    */
   #target(target: string, path: string): string {
+    mustBeName(target);
     const from = posix.dirname(posix.normalize(`/${path}`));
     const way = target.startsWith("/") ? posix.relative(from, posix.normalize(target)) || "." : target;
     const depth = from.split("/").filter(Boolean);
@@ -369,6 +368,12 @@ export class ServedFiles {
 
 const outside = (path: string) => new Failure(path, "leads out of the served folder", "EACCES");
 
+/** @throws Failure EINVAL for a path that has a zero byte, is no UTF-8, or means something else on Windows */
+function mustBeName(path: string): void {
+  if (!/[\0\uFFFD]/.test(path) && (sep === "/" || !/[\\:]/.test(path))) return;
+  throw new Failure(path, "is no name here", "EINVAL");
+}
+
 /** /a/b for a/b, /a/./b and /a/c/../b */
 const shownAs = (path: string) => posix.normalize(`/${path}`);
 
@@ -378,7 +383,7 @@ const shownAs = (path: string) => posix.normalize(`/${path}`);
  */
 export function explainFile(error: unknown, path: string): Failure | undefined {
   const { code = "EIO", message = "" } = error as Partial<NodeJS.ErrnoException>;
-  // Deno tells of some calls only a sentence: "File too large (os error 27)".
-  const why = explain(error, path)?.why ?? /^(.*) \(os error \d+\)$/.exec(message)?.[1];
+  // Deno tells of some calls only a sentence: "File exists (os error 17): symlink 'a' -> 'b'".
+  const why = explain(error, path)?.why ?? /^(.*?) \(os error \d+\)/.exec(message)?.[1];
   return why === undefined ? undefined : new Failure(path, why.replace(/^E\w+: ([^,]*),.*$/s, "$1"), code);
 }

@@ -4,6 +4,7 @@ import { open, readFile } from "node:fs/promises";
 import process from "node:process";
 import ssh2, { type ParsedKey, type PublicKeyAuthContext } from "ssh2";
 import { explain, Failure } from "./failure.ts";
+import { openFile } from "./files.ts";
 import { fingerprint } from "./known-hosts.ts";
 
 /** What a login may be signed with: RSA, but not with SHA-1. */
@@ -23,7 +24,7 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
     await using made = fresh;
     await made.writeFile(newKey());
   }
-  await using file = await open(path);
+  await using file = await openFile(path);
   const { mode } = await file.stat();
   if (process.platform !== "win32" && (mode & 0o077) !== 0) {
     throw new Failure(path, "others can read this private key, so it is not used", "EACCES", {

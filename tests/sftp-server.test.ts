@@ -265,11 +265,19 @@ describe("the host key", () => {
     await symlink(at.path("root"), at.path("to-root"));
     await writeFile(at.path("root", "key"), KEY.private, { mode: 0o600 });
     await symlink(at.path("root", "key"), at.path("to-key"));
+    await mkdir(at.path("folder"), { mode: 0o700 });
+    await writeFile(at.path("nobody"), "# nobody\n");
     const used = (name: string) => ["--host-key", at.path(name)];
     const inside = (name: string, flag: string) => `${flag} ${name}: is inside the served folder (EINVAL)`;
     for (
       const [words, code, error] of [
         [used("open"), 1, `${at.path("open")}: others can read this private key, so it is not used (EACCES)`],
+        [used("folder"), 1, `${at.path("folder")}: is a folder (EISDIR)`],
+        [
+          ["--authorized-keys", at.path("nobody")],
+          1,
+          `${at.path("nobody")}: has no key: nobody could log in (EINVAL)`,
+        ],
         [used("none"), 1, `${at.path("none")}: is no private key, or has a passphrase (EINVAL)`],
         [used("root/new"), 2, inside(at.path("root/new"), "--host-key")],
         [used("to-root/new"), 2, inside(at.path("to-root/new"), "--host-key")],
@@ -881,6 +889,9 @@ describe("requests", () => {
       expect(await code(9, "b", 4, 0o4755)).toBe(DENIED);
       expect(await code(9, "b", 2, 0, 0)).toBe(DENIED);
       expect((await client.ask(7, "link")).rest.readUInt32BE(20) & 0o170000).toBe(0o120000);
+      expect(await code(20, "b", "link")).toBe(FAILED); // it is there already
+      expect(await code(20, "a\0b", "zero")).toBe(BAD);
+      expect(await code(20, Buffer.from([0, 0, 0, 1, 0xff]), "latin")).toBe(BAD);
       expect((await client.ask(17, "link")).rest.readUInt32BE(20)).toBe(0o100644);
 
       // What is not known, or not there.
@@ -1085,6 +1096,64 @@ describe("who breaks the rules", () => {
     friend.channel.end();
     await inTime(once(friend.channel, "close"), "its end");
     expect(await refused((done) => client.subsys("sftp", done))).toBe("granted");
+    expect(server.program.seen.stderr).toEqual([]); // and no warning of the runtime
+  });
+
+  test("of SSH is sent away if it takes no bytes, or takes few at a time", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      await using server = await serve(at, [], { runtime });
+      using friend = await meet(server.port);
+      for (const size of [0, 1]) {
+        const client = new ssh2.Client();
+        client.on("error", () => {});
+        client.connect({ host: "127.0.0.1", port: server.port, username: "anna", privateKey: KEY.private });
+        await inTime(once(client, "ready"), "a login");
+        const protocol = inside(client)._protocol;
+        const session = protocol.session.bind(protocol);
+        protocol.session = (channel, window) => session(channel, window, size);
+        client.subsys("sftp", (_, channel) => channel?.write(INIT));
+        expect(await server.program.next("stderr")).toEndWith(
+          `: takes only ${size} bytes at a time (EPROTO)`,
+        );
+      }
+      expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+    }
+  });
+
+  test("of SSH by closing no session gets no more of them", async () => {
+    await using at = await stage();
+    await using server = await serve(at);
+    using rude = await dial(server.port);
+    await rude.next();
+    (rude.channel as unknown as { close: () => void }).close = () => {};
+    rude.channel.write(number(0)); // no SFTP: the server ends the session
+    for (let session = 2; session <= 10; session++) {
+      const channel = await new Promise<ClientChannel>((resolve, reject) => {
+        rude.client.subsys("sftp", (error, channel) => (error ? reject(error) : resolve(channel)));
+      });
+      (channel as unknown as { close: () => void }).close = () => {};
+      channel.write(number(0));
+    }
+    await until(() => server.program.seen.stderr.length === 10, "their ends");
+    const last = await new Promise((resolve) => rude.client.subsys("sftp", (error) => resolve(error)));
+    expect(`${last}`).toContain("Channel open failure");
+  });
+
+  test("of many requests that cost nothing does not keep the others waiting", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      await using server = await serve(at, [], { runtime });
+      using friend = await meet(server.port);
+      using busy = await meet(server.port);
+      const count = 220_000; // a window full
+      let answered = 0; // in bytes
+      busy.channel.removeAllListeners("data").on("data", (bytes) => answered += bytes.length);
+      busy.channel.write(Buffer.concat(Array.from({ length: count }, (_, id) => packet(99, id))));
+      await until(() => answered > 0, "the first answer");
+      for (let round = 0; round < 5; round++) expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+      expect(answered).toBeLessThan(count * 34); // a status has 34 bytes: these were not all
+    }
   });
 });
 
@@ -1096,6 +1165,7 @@ type Inside = {
     subsystem: (channel: number, name: string, wantsReply: boolean) => void;
     rekey: () => void;
     ping: () => void;
+    channelData: (channel: number, bytes: Buffer) => void;
   };
 };
 const inside = (client: Client) => client as unknown as Inside;
@@ -1153,6 +1223,38 @@ describe("a client that takes nothing costs little memory", () => {
       expect(await friend.read("file")).toBe("here");
     });
   }
+
+  test.skipIf(!IS_LINUX)(
+    "nor does one that sends byte by byte what is not read yet (needs Linux)",
+    async () => {
+      for (const runtime of EVERYWHERE) {
+        await using at = await stage();
+        await using server = await serve(at, [], { runtime });
+        const client = new ssh2.Client();
+        client.on("error", () => {});
+        client.connect({ host: "127.0.0.1", port: server.port, username: "anna", privateKey: KEY.private });
+        await inTime(once(client, "ready"), "a login");
+        const { _sock: socket, _protocol: protocol } = inside(client);
+        const name = `127.0.0.1:${socket.localPort}`;
+        const session = protocol.session.bind(protocol);
+        protocol.session = (channel) => session(channel, 0, 32_768); // the greeting of the server waits
+        const channel = await new Promise<ClientChannel>((resolve) => {
+          client.subsys("sftp", (_, channel) => resolve(channel));
+        });
+        channel.write(INIT);
+        const { id } = (channel as unknown as { outgoing: { id: number } }).outgoing;
+        for (let sent = 0; sent < 1_000_000 && server.program.seen.stderr.length === 0; sent++) {
+          protocol.channelData(id, Buffer.of(0));
+          if (sent % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+        }
+        expect(server.program.seen.stderr).toEqual([
+          `error: ${name}: sends more than it may, or reads no answers (ENOBUFS)`,
+        ]);
+        expect(peak(server.program)).toBeLessThan(300);
+        socket.destroy();
+      }
+    },
+  );
 
   if (EVERYTHING) {
     test("and answers that nobody reads are not kept", async () => {

@@ -59,6 +59,15 @@ const MOST_TRIES = 6;
 /** How many bytes may wait in memory, in either direction, for one that keeps to no window. */
 const MOST_WAITING = 8 * 2 ** 20;
 
+/** How many pieces of data may wait: each costs some hundred bytes, even if it has only one. */
+const MOST_PIECES = 2 ** 17;
+
+/** The shortest packets that a client may want. For one that takes 0 bytes at a time ssh2 would never be done. */
+const SHORTEST_PACKETS = 1024;
+
+/** How much of what a client says is shown, in characters. */
+const LONGEST_WORDS = 200;
+
 /** What there is to agree on: what is fast and not broken, and no compression, which can be a bomb. */
 const ALGORITHMS = {
   kex: ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"],
@@ -98,10 +107,14 @@ async function main(stop: AbortSignal) {
   const methods = (["publickey", "password"] as const).filter((method) =>
     method === "password" ? password !== undefined : keys.length > 0
   );
+  if (methods.length === 0) {
+    throw new Failure(`${authorizedKeys}`, "has no key: nobody could log in", "EINVAL");
+  }
   const wrongPasswords = new WrongPasswords();
 
   await using server = createServer({ noDelay: true }, (socket) => {
     survive(socket, stop);
+    socket.setMaxListeners(0); // each session waits for its end
     welcome(socket);
   });
   server.maxConnections = MOST_CALLERS;
@@ -128,7 +141,7 @@ async function main(stop: AbortSignal) {
 
     const ssh = new ssh2.Server({ hostKeys: [hostKey.text], algorithms: ALGORITHMS }, (client) => {
       const failed = (error: Error) =>
-        leave(explain(error, caller) ?? new Failure(caller, error.message, "EPROTO"));
+        leave(explain(error, caller) ?? new Failure(caller, error.message.slice(0, LONGEST_WORDS), "EPROTO"));
       client.on("error", failed);
       let tries = 0;
       const decide = async (context: AuthContext) => {
@@ -144,15 +157,19 @@ async function main(stop: AbortSignal) {
         clearTimeout(timer);
         print(`${caller} logged in`);
       });
-      const line: Line = { caller, socket, client, channels: new Set(), sessions: 0, sent: 0 };
+      const line: Line = { caller, socket, client, leave, channels: new Set(), sessions: 0, sent: 0 };
       client.on("session", (accept, reject) => {
         if (line.sessions >= MOST_SESSIONS) return reject();
         line.sessions++;
         offer(line, accept());
       });
       socket.on("data", () => {
-        const waiting = Array.from(line.channels, (channel) => channel.readableLength);
-        if (Math.max(socket.writableLength, ...waiting) < MOST_WAITING) return;
+        let [bytes, pieces] = [socket.writableLength, 0];
+        for (const channel of line.channels) {
+          bytes = Math.max(bytes, channel.readableLength);
+          pieces += (channel as Inside)._readableState.buffer.length;
+        }
+        if (bytes < MOST_WAITING && pieces < MOST_PIECES) return;
         leave(new Failure(caller, "sends more than it may, or reads no answers", "ENOBUFS"));
         socket.destroy();
       });
@@ -172,18 +189,27 @@ async function main(stop: AbortSignal) {
 
   /**
    * What one can do in a session: SFTP. A shell, a command, a terminal or a tunnel ssh2 refuses by itself. It also
-   * keeps a session that was opened for something else until the end of the connection: so that one still counts.
+   * keeps a session that was opened for something else until the end of the connection, and one that the client
+   * does not close: so those still count.
    */
   function offer(line: Line, session: Session) {
+    let ends = 0; // that of our work, and that of the client
     session.on("subsystem", (accept, reject, { name }) => {
       const channel = name === "sftp" ? accept() as ServerChannel | undefined : undefined;
       if (!channel) return reject?.(); // also when it is asked for twice
       channel.on("error", () => {}); // it shows where it is written to
+      const { packetSize } = (channel as Inside).outgoing;
+      if (packetSize < SHORTEST_PACKETS) {
+        return line.leave(new Failure(line.caller, `takes only ${packetSize} bytes at a time`, "EPROTO"));
+      }
       line.channels.add(channel);
-      serve(line, session, channel).catch(report).finally(() => {
+      const end = () => {
+        if (++ends < 2) return;
         line.channels.delete(channel);
         line.sessions--;
-      });
+      };
+      session.once("close", end);
+      serve(line, session, channel).catch(report).finally(end);
     });
   }
 
@@ -236,7 +262,7 @@ async function main(stop: AbortSignal) {
           line.sent += bytes.length;
           if (line.sent - socket.bytesWritten > MOST_WAITING) client.once("rekey", () => resolve());
           else if (socket.writableNeedDrain) socket.once("drain", () => resolve());
-          else resolve();
+          else setImmediate(resolve); // the others have their turn, too, when nothing else waits
         });
         socket.uncork();
       });
@@ -249,9 +275,16 @@ type Line = {
   caller: string;
   socket: Socket;
   client: Connection;
+  leave: (failure: Failure) => void;
   channels: Set<ServerChannel>;
   sessions: number;
   sent: number;
+};
+
+/** What @types/ssh2 does not tell of a channel. */
+type Inside = ServerChannel & {
+  outgoing: { packetSize: number };
+  _readableState: { buffer: { length: number } };
 };
 
 /** The real path of a folder. @throws Failure ENOENT, ENOTDIR */
