@@ -15,6 +15,7 @@
  *     {"from":N,"sha256":OF_THE_FIRST_N_BYTES}     {"from":N}, or {"from":0} when those bytes are not its own;
  *                                                  pieces, S - N bytes in all; {"sha256":OF_THE_WHOLE_FILE}
  *                                                  at any time {"error":WHY,"code":CODE}: this request failed
+ *     {"wait":true}, from either end: I am still reading what is there already
  *
  * PATH is relative, with `/`. T is the time of the last change in milliseconds. Further requests follow on
  * the same connection; whoever has none left hangs up.
@@ -30,6 +31,12 @@ export const VERSION = 1;
 
 /** The longest piece of a file, in bytes. */
 export const LONGEST = LIMIT - 1;
+
+/** How often the other end is told to wait, in milliseconds. */
+const WAIT = 500;
+
+/** How much of an error of the other end is told, in characters. */
+const LONGEST_WHY = 200;
 
 const KINDS = ["message", "piece"] as const;
 
@@ -64,7 +71,11 @@ export async function* frames(socket: Socket, peer: string): AsyncGenerator<Fram
       const kind = KINDS[bytes[0]];
       if (kind === undefined) throw new Failure(peer, "sent what is no frame", "EPROTO");
       const payload = bytes.subarray(1);
-      yield kind === "piece" ? { kind, bytes: payload } : { kind, message: parse(payload, peer) };
+      if (kind === "piece") yield { kind, bytes: payload };
+      else {
+        const message = parse(payload, peer);
+        if (message.wait !== true) yield { kind, message };
+      }
     }
   }
   if (unframer.pending) throw new Failure(peer, "hung up in the middle of a frame", "EPROTO");
@@ -104,7 +115,7 @@ export function throwError({ error, code }: Message, peer: string): void {
   if (typeof error !== "string" || typeof code !== "string") {
     throw new Failure(peer, "sent a broken error", "EPROTO");
   }
-  throw new Failure(peer, error, /^E[A-Z]{1,30}$/.test(code) ? code : "EPROTO");
+  throw new Failure(peer, error.slice(0, LONGEST_WHY), /^E[A-Z]{1,30}$/.test(code) ? code : "EPROTO");
 }
 
 /** Reads a whole number of 0 to 2^53 - 1 from a message. @throws Failure EPROTO */
@@ -113,15 +124,23 @@ export function whole(value: unknown, peer: string): number {
   throw new Failure(peer, "sent what is no number of bytes", "EPROTO");
 }
 
-/** The SHA-256 of the first `length` bytes of a file, to which more can be added. @throws the errors of read(2) */
-export async function hashStart(file: FileHandle, length: number): Promise<Hash> {
+/**
+ * The SHA-256 of the first `length` bytes of a file, to which more can be added. The other end waits meanwhile, and
+ * is told so: silence would look like the end of the line.
+ * @throws the errors of read(2), and what the connection throws
+ */
+export async function hashStart(file: FileHandle, length: number, socket: Socket): Promise<Hash> {
   const hash = createHash("sha256");
   const piece = Buffer.alloc(LONGEST);
+  let told = performance.now();
   for (let at = 0; at < length;) {
     const { bytesRead } = await file.read(piece, 0, Math.min(LONGEST, length - at), at);
     if (bytesRead === 0) break;
     hash.update(piece.subarray(0, bytesRead));
     at += bytesRead;
+    if (performance.now() - told < WAIT) continue;
+    await sendMessage(socket, { wait: true });
+    told = performance.now();
   }
   return hash;
 }

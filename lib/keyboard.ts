@@ -41,6 +41,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
     Object.assign(input, { prevRows: 0 }); // readline's note of how far below the prompt the cursor was
     prompt();
   };
+  input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
   input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends no signal
   stop.addEventListener("abort", close);
   try {

@@ -2,10 +2,6 @@
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
-
-/** How long Tab may take to find words, in milliseconds. */
-const PATIENCE = 2000;
 
 /** What the Tab key offers for a line: words that begin like the end of it, and that end. */
 export type Completer = (line: string) => Promise<[words: string[], end: string]>;
@@ -30,6 +26,7 @@ export class Prompter {
   #isSeen = false;
   #isOpen = true;
   #completer: Completer | undefined;
+  #tabs = 0;
 
   /** @param stop closes the keyboard */
   constructor(stop: AbortSignal) {
@@ -46,11 +43,13 @@ export class Prompter {
       terminal: this.isTerminal,
       completer: (line: string, done: (error: null, found: [string[], string]) => void) => {
         const nothing: [string[], string] = [[], line];
-        const late = sleep(PATIENCE, nothing); // meanwhile no key is read, not even Ctrl-C
-        Promise.race([this.#completer?.(line), late]).then(
-          (found) => done(null, found ?? nothing),
+        const key = ++this.#tabs;
+        const isSame = () => key === this.#tabs && line === this.#input.line.slice(0, this.#input.cursor);
+        Promise.resolve(this.#completer?.(line)).then(
+          (found) => done(null, isSame() && found || nothing),
           () => done(null, nothing),
         );
+        this.#input.resume(); // readline would read no key meanwhile, not even Ctrl-C
       },
     });
     const close = () => this.#input.close();
@@ -60,6 +59,7 @@ export class Prompter {
       this.#isOpen = this.#isSeen = false;
       this.#answer?.(undefined);
     });
+    this.#input.on("SIGCONT", () => this.#input.resume()); // back from Ctrl-Z, readline waits to be told
     this.#input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends none
     this.#input.on("history", (history: string[]) => {
       if (!this.#completer) history.shift(); // the Up key brings back commands, never a password

@@ -67,7 +67,7 @@ export function facts(
     uid?: number;
     gid?: number;
   },
-  time: number,
+  time = 0,
 ): Facts {
   const kinds: Record<number, Facts["kind"]> = { 0o04: "folder", 0o10: "file", 0o12: "link" };
   return { kind: kinds[mode >>> 12] ?? "other", mode, size, time, uid, gid };

@@ -1,12 +1,14 @@
 /** Lesson 4.2: the downloader, against peers that speak its bytes with no code of ours. */
 import { expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EVERYTHING, EVERYWHERE, type Program, type Runtime, RUNTIMES, script, start } from "./program.ts";
+import { terminal } from "./terminal.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
@@ -257,6 +259,27 @@ test("a server killed in the middle, and a part that goes on with the next one",
   expect(sha256(await readFile(join(out.path, "file")))).toBe(sha256(bytes));
 });
 
+test.skipIf(!EVERYTHING)("a part that takes longer to read than the idle limit goes on, too", async () => {
+  await using root = await folder();
+  await using out = await folder();
+  const size = 3 * 2 ** 29; // of zeros, which take no room on the disk
+  const file = join(root.path, "file");
+  await writeFile(file, "");
+  await truncate(file, size);
+  const state = sha256(Buffer.from(`file\n${size}\n${Math.trunc((await stat(file)).mtimeMs)}`)).slice(0, 10);
+  await writeFile(join(out.path, `file.${state}.part`), "");
+  await truncate(join(out.path, `file.${state}.part`), size);
+  await using server = serve(root.path, ["--idle", "1"]);
+  await using client = fetch(await server.port(), out.path, ["file"]);
+  expect(await client.result()).toEqual({
+    code: 0,
+    stdout: `going on with ${join(out.path, "file")} at byte ${size}\nsaved ${size} bytes as ${
+      join(out.path, "file")
+    }\n`,
+    stderr: "",
+  });
+}, 60_000);
+
 test("a file that has changed on the server starts afresh, and a part that was tampered with too", async () => {
   await using root = await folder();
   await using out = await folder();
@@ -375,6 +398,7 @@ test("hostile server: what is not the protocol is told in one line, and leaves n
     ["null", [message(null)], "EPROTO"],
     ["a frame cut off", [frame(0, "{", 3)], "EPROTO"],
     ["a piece first", [frame(1, "x")], "EPROTO"],
+    ["no state of the file", [message({ file: null })], "EPROTO"],
     ["a negative size", [message({ file: { size: -1, time: 1 } })], "EPROTO"],
     ["half a byte", [message({ file: { size: 0.5, time: 1 } })], "EPROTO"],
     ["a size beyond counting", [message({ file: { size: 1e300, time: 1 } })], "EPROTO"],
@@ -411,6 +435,82 @@ test("hostile server: what is not the protocol is told in one line, and leaves n
     expect(existsSync(join(out.path, "wanted"))).toBe(code === "");
   }
 }, 60_000);
+
+test("hostile server: a list of endless names is cut, and an error of endless words", async () => {
+  await using out = await folder();
+  const entry = message({ entry: { name: "n".repeat(130_000), size: 1 } });
+  let sent = 0;
+  await using server = await impostor(async (socket, next) => {
+    if ((await next() as { get?: string }).get) {
+      return void socket.end(message({ error: "e".repeat(130_000), code: "EIO" }));
+    }
+    for (; sent < 1000 && !socket.destroyed; sent++) {
+      if (!socket.write(entry)) await once(socket, "drain");
+    }
+    socket.end(message({ end: true }));
+  });
+  const list = await fetch(server.port, out.path, ["--list"]).result();
+  expect(list).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `error: 127.0.0.1:${server.port}: sent a list without end (EPROTO)\n`,
+  });
+  expect(sent).toBeLessThan(1000);
+  const { stderr } = await fetch(server.port, out.path, ["x"]).result();
+  expect(stderr).toBe(`error: x: ${"e".repeat(200)} (EIO)\n`);
+});
+
+test("the parts of two files whose long names begin alike do not meet", async () => {
+  await using root = await folder();
+  await using out = await folder();
+  const [one, other] = ["1", "2"].map((end) => `${"长".repeat(75)}${end}.mp4`);
+  await writeFile(join(root.path, one), randomBytes(3_000_000));
+  await writeFile(join(root.path, other), "x");
+  await using server = serve(root.path);
+  const port = await server.port();
+  await using first = fetch(port, out.path, ["--limit-rate", "500K", one]);
+  while (await partSize(out.path) === 0) await Bun.sleep(10);
+  first.signal("SIGKILL");
+  await first.result();
+  const result = await fetch(port, out.path, [other]).result();
+  expect(result).toEqual({ code: 0, stdout: `saved 1 bytes as ${join(out.path, other)}\n`, stderr: "" });
+  expect(await partSize(out.path)).toBeGreaterThan(0);
+});
+
+test("what this machine refuses in the middle is told once, and by its own name", async () => {
+  await using root = await folder();
+  await using out = await folder();
+  for (const name of ["a", "b"]) await writeFile(join(root.path, name), name);
+  const { size, mtimeMs } = await stat(join(root.path, "a"));
+  const state = sha256(Buffer.from(`a\n${size}\n${Math.trunc(mtimeMs)}`)).slice(0, 10);
+  await symlink("nowhere", join(out.path, `a.${state}.part`));
+  await using server = serve(root.path);
+  expect(await fetch(await server.port(), out.path, ["a", "b"]).result()).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `error: ${join(out.path, "a")}: too many symbolic links (ELOOP)\n`,
+  });
+});
+
+for (const runtime of EVERYWHERE) {
+  test.skipIf(process.platform === "win32")(
+    `Ctrl-C in a slow download shows the cursor again, on ${runtime}`,
+    async () => {
+      await using root = await folder();
+      await using out = await folder();
+      await writeFile(join(root.path, "big"), randomBytes(3_000_000));
+      await using server = serve(root.path);
+      const words = ["--port", `${await server.port()}`, "--out", out.path, "--limit-rate", "20K", "big"];
+      await using person = terminal([...RUNTIMES[runtime], "scripts/apps/download-client.ts", ...words]);
+      await person.until("4%");
+      person.press("Ctrl-C");
+      expect(await person.ended()).toBe(130);
+      expect(person.written.lastIndexOf("\x1b[?25h")).toBeGreaterThan(
+        person.written.lastIndexOf("\x1b[?25l"),
+      );
+    },
+  );
+}
 
 test("hostile client: what is not the protocol ends that caller only", async () => {
   await using root = await folder();
@@ -522,9 +622,11 @@ test.skipIf(!canMount).each(EVERYWHERE)(
 
 test("wrong commands", async () => {
   await using out = await folder();
-  for (const rate of ["0", "-1", "fast", "1.5M", "99999999999G"]) {
+  for (const rate of ["0", "1K", "-1", "fast", "1.5M", "99999999999G"]) {
     const { code, stderr } = await fetch(1, out.path, ["x", "--limit-rate", rate]).result();
     expect([rate, code]).toEqual([rate, 2]);
-    expect(stderr).toBe(`error: --limit-rate ${rate}: it is a number of bytes: 500K, 2M (EINVAL)\n`);
+    expect(stderr).toBe(
+      `error: --limit-rate ${rate}: it is a number of bytes: 500K, 2M; at least 4K (EINVAL)\n`,
+    );
   }
 });

@@ -1148,7 +1148,7 @@ describe("who breaks the rules", () => {
       using busy = await meet(server.port);
       const count = 220_000; // a window full
       let answered = 0; // in bytes
-      busy.channel.removeAllListeners("data").on("data", (bytes) => answered += bytes.length);
+      busy.channel.removeAllListeners("data").on("data", (bytes: Buffer) => answered += bytes.length);
       busy.channel.write(Buffer.concat(Array.from({ length: count }, (_, id) => packet(99, id))));
       await until(() => answered > 0, "the first answer");
       for (let round = 0; round < 5; round++) expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);

@@ -22,8 +22,8 @@ import {
   script,
   start,
 } from "./program.ts";
-import { freePort } from "./sockets.ts";
-import { terminal } from "./terminal.ts";
+import { freePort, until } from "./sockets.ts";
+import { type Person, terminal } from "./terminal.ts";
 
 const SSHD = "/usr/sbin/sshd";
 const HAS_KEYGEN = Bun.which("ssh-keygen") !== null;
@@ -126,6 +126,21 @@ function openSsh(box: Folder, port: number, settings: string[] = []) {
     cwd: box.here(),
     env: { SSH_AUTH_SOCK: "" },
   });
+}
+
+/** A person at our shell. */
+const atTerminal = (box: Folder, port: number, runtime: Runtime = "bun") =>
+  terminal(
+    [...RUNTIMES[runtime], join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${port}`],
+    { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } },
+  );
+
+/** Logs in at a terminal. */
+async function logIn(person: Person) {
+  await person.until("password of");
+  person.type("s3cret");
+  person.press("Enter");
+  await person.until("sftp> ");
 }
 
 /** A line to a server that can be cut. */
@@ -974,9 +989,7 @@ describe("passwords", () => {
     test(`typed at a terminal on ${runtime}: unseen, edited, and in no history`, async () => {
       await using box = await folder();
       await using server = await impostor({ READDIR: (sftp, id) => sftp.status(id, STATUS_CODE.EOF) });
-      const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
-      const options = { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } };
-      await using person = terminal([...RUNTIMES[runtime], ...words], options);
+      await using person = atTerminal(box, server.port, runtime);
       await person.until("goes on\n> ");
       person.type("yes\rahead\rmore"); // too quick to have seen what is asked next
       await person.until("password of me@[127.0.0.1]:");
@@ -1003,7 +1016,7 @@ describe("passwords", () => {
       expect(person.screen).toEndWith("sftp> \n");
 
       // Ctrl-C in the middle of a password.
-      await using other = terminal([...RUNTIMES[runtime], ...words], options);
+      await using other = atTerminal(box, server.port, runtime);
       await other.until("password of");
       other.type("secret");
       await Bun.sleep(50); // nothing shows that it was typed
@@ -1018,15 +1031,11 @@ describe("passwords", () => {
     await using box = await folder();
     await using server = await impostor();
     await trust(box, server.port);
-    const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
-    const options = { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } };
     for (const isIn of [false, true]) {
-      await using person = terminal(["bun", ...words], options);
-      await person.until("password of");
-      if (isIn) {
-        person.type("s3cret");
-        person.press("Enter");
-        await person.until("sftp> ");
+      await using person = atTerminal(box, server.port);
+      if (!isIn) await person.until("password of");
+      else {
+        await logIn(person);
         person.type("ls");
         await person.until("sftp> ls");
       }
@@ -1047,15 +1056,8 @@ describe("the Tab key", () => {
       await using server = await impostor(listing(NAMES, FILE));
       await trust(box, server.port);
       await mkdir(box.here("my folder"));
-      const words = [join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1", "--port", `${server.port}`];
-      await using person = terminal([...RUNTIMES[runtime], ...words], {
-        cwd: box.here(),
-        env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" },
-      });
-      await person.until("password of");
-      person.type("s3cret");
-      person.press("Enter");
-      await person.until("sftp> ");
+      await using person = atTerminal(box, server.port, runtime);
+      await logIn(person);
       const rows: [typed: string, completed: string][] = [
         ["lp", "lpwd "],
         ["get alpi", "get alpine "],
@@ -1176,6 +1178,76 @@ describe("servers that lie", () => {
       stderr: expect.stringMatching(/^error: .*: name too long \(ENAMETOOLONG\)\n$/),
     });
   });
+
+  test("back from Ctrl-Z it goes on", async () => {
+    await using box = await folder();
+    await using server = await impostor();
+    await trust(box, server.port);
+    await using person = atTerminal(box, server.port);
+    await logIn(person);
+    person.type("pw\x1a");
+    await until(() => person.isCooked, "the shell's terminal");
+    process.kill(person.pid, "SIGCONT"); // fg
+    await until(() => !person.isCooked, "our own again");
+    person.type("d\r");
+    await person.until("pwd\n/\n");
+    person.press("Ctrl-C");
+    expect(await person.ended()).toBe(130);
+  });
+
+  test("Ctrl-C ends it while Tab waits for names", async () => {
+    await using box = await folder();
+    const asked = Promise.withResolvers<void>();
+    await using server = await impostor({ READDIR: () => asked.resolve() });
+    await trust(box, server.port);
+    await using person = atTerminal(box, server.port);
+    await logIn(person);
+    person.type("get a\t");
+    await asked.promise;
+    person.press("Ctrl-C");
+    expect(await person.ended()).toBe(130);
+    expect(person.isCooked).toBe(true);
+  });
+
+  test("a time that is not told, a link that leads nowhere, and exit with a comment", async () => {
+    await using box = await folder();
+    await using server = await impostor({
+      ...listing(["link"], { mode: 0o120777, size: 3 } as typeof FILE),
+      STAT: (sftp, id, path: string) =>
+        path === "/link" ? sftp.status(id, STATUS_CODE.NO_SUCH_FILE) : sftp.attrs(id, FOLDER),
+    });
+    await trust(box, server.port);
+    const lines = [...typed, "ls -l", "ls *", "exit # done", "pwd"];
+    const { code, stdout, stderr } = await session(shell(box, server.port, PASSWORD), lines);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^lrwxrwxrwx .* 3 {2}19(69|70)-\d\d-\d\d \d\d:\d\d {2}link\nlink\n$/),
+      stderr: "",
+    });
+  });
+
+  test("a tree whose folders are all full", async () => {
+    await using box = await folder();
+    let count = 0; // of the replies to a list: 90 of names, the first of which is a folder, and then its end
+    await using server = await impostor({
+      READDIR: (sftp, id) => {
+        const part = count++ % 91;
+        if (part === 90) return sftp.status(id, STATUS_CODE.EOF);
+        const names = Array.from({ length: 1000 }, (_, index) => `f${part}_${index}`);
+        sftp.name(
+          id,
+          names.map((filename) => ({ filename, longname: "", attrs: filename === "f0_0" ? FOLDER : FILE })),
+        );
+      },
+    });
+    await trust(box, server.port);
+    await using program = shell(box, server.port, { ...PASSWORD, limit: 50_000 });
+    for (const line of [...typed, "get -r / x"]) program.type(`${line}\n`);
+    expect(await program.next("stderr")).toBe(
+      `error: [127.0.0.1]:${server.port}: sent a tree without end (EPROTO)`,
+    );
+    expect(await readdir(box.here("x", "f0_0"))).toContain("f0_0");
+  }, 30_000);
 
   test("a size that is not true: more, and less, than comes", async () => {
     await using box = await folder();

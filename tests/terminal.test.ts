@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import process from "node:process";
 import { EVERYWHERE, ROOT, type Runtime, RUNTIMES, script } from "./program.ts";
+import { until } from "./sockets.ts";
 import { type Person, terminal } from "./terminal.ts";
 
 /** Starts a script at a terminal. */
@@ -82,6 +83,20 @@ describe.each(EVERYWHERE)("%s", (runtime) => {
     expect(await server.ended()).toBe(0);
     expect(server.screen).toMatch(/^listening on 127\.0\.0\.1:\d+\n\^C$/);
     expect(server.isCooked).toBe(true);
+  });
+
+  test.concurrent("back from Ctrl-Z it goes on", async () => {
+    await using receiver = script("udp/receive", ["--port", "0"]);
+    await using sender = person(runtime, "udp/send", ["--port", String(await receiver.port())]);
+    await sender.until("> ");
+    sender.type("he\x1a");
+    await until(() => sender.isCooked, "the shell's terminal");
+    process.kill(sender.pid, "SIGCONT"); // fg
+    await until(() => !sender.isCooked, "our own again");
+    sender.type("llo\r");
+    expect(await receiver.next()).toEndWith(" > hello");
+    sender.press("Ctrl-D");
+    expect(await sender.ended()).toBe(0);
   });
 
   test.concurrent("on a pipe there is no prompt", async () => {

@@ -60,8 +60,12 @@ import { limitIdle, survive } from "../../lib/tcp.ts";
 /** How long the server may be silent, in milliseconds. */
 const PATIENCE = 60_000;
 
-/** How many files a list may have. */
+/** The lowest rate, in bytes a second: at a lower one, a piece takes so long that both ends are silent. */
+const SLOWEST = 4096;
+
+/** How many files a list may have, and how many characters their names. */
 const LONGEST_LIST = 100_000;
+const LONGEST_NAMES = 2 ** 24;
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -82,7 +86,7 @@ async function main(stop: AbortSignal) {
   await using socket = survive(connect({ host: options.host, port: options.port }), stop);
   await once(socket, "connect");
   limitIdle(socket, PATIENCE);
-  const line: Line = { socket, server, incoming: frames(socket, server) };
+  const line: Line = { socket, server, incoming: frames(socket, server), stop };
 
   await mkdir(options.out, { recursive: true });
   const isList = options.list || options.words.length === 0;
@@ -113,7 +117,11 @@ async function main(stop: AbortSignal) {
 
   async function save(path: string, place: string) {
     const target = await makeWay(options.out, place);
-    const size = await fetch(line, path, target, options, rate, say);
+    const size = await fetch(line, path, target, options, rate, say).catch((error) => {
+      if (error instanceof Failure || socket.destroyed) throw error; // told by the server, or the line is broken
+      socket.destroy(); // this machine has failed, and the server is in the middle of its answer
+      throw explain(error, target) ?? error;
+    });
     await say(`saved ${size} bytes as ${visible(target)}`);
   }
 
@@ -123,12 +131,13 @@ async function main(stop: AbortSignal) {
 }
 
 /** The connection to the server. */
-type Line = { socket: Socket; server: string; incoming: AsyncGenerator<Frame> };
+type Line = { socket: Socket; server: string; incoming: AsyncGenerator<Frame>; stop: AbortSignal };
 
 /** Asks what there is. A list has an end, whoever sends it. */
 async function list({ socket, server, incoming }: Line, path: string, recursive: boolean) {
   await sendMessage(socket, { version: VERSION, list: path, recursive });
   const entries: { name: string; size: number }[] = [];
+  let length = 0;
   while (true) {
     const { value: frame } = await incoming.next();
     if (frame?.kind !== "message") throw new Failure(server, "sent no list", "EPROTO");
@@ -136,7 +145,10 @@ async function list({ socket, server, incoming }: Line, path: string, recursive:
     if (frame.message.end === true) return entries;
     const entry = frame.message.entry as Message | undefined;
     if (typeof entry?.name !== "string") throw new Failure(server, "sent no list", "EPROTO");
-    if (entries.length === LONGEST_LIST) throw new Failure(server, "sent a list without end", "EPROTO");
+    length += entry.name.length;
+    if (entries.length === LONGEST_LIST || length > LONGEST_NAMES) {
+      throw new Failure(server, "sent a list without end", "EPROTO");
+    }
     entries.push({ name: entry.name, size: whole(entry.size, server) });
   }
 }
@@ -156,7 +168,7 @@ function placeOf(path: string, asked: string, server: string): string {
  * and their hash is right, the file gets its name.
  */
 async function fetch(
-  { socket, server, incoming }: Line,
+  { socket, server, incoming, stop }: Line,
   path: string,
   target: string,
   { force, quiet }: { force: boolean; quiet: boolean },
@@ -166,14 +178,14 @@ async function fetch(
   const isFree = () => lstat(target).then(() => false, () => true);
   if (!force && !await isFree()) throw taken(target);
   await sendMessage(socket, { version: VERSION, get: path });
-  const { size, time } = (await expectMessage(incoming, "file", server)).file as Message;
+  const { size, time } = ((await expectMessage(incoming, "file", server)).file ?? {}) as Message;
   const total = whole(size, server);
   const part = await partOf(target, `${path}\n${total}\n${whole(time, server)}`, say);
   const file = await open(part, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0));
   let at = Math.min((await file.stat()).size, total);
   let writing = Promise.resolve();
   try {
-    let hash = await hashStart(file, at);
+    let hash = await hashStart(file, at, socket);
     await sendMessage(socket, { from: at, sha256: hash.copy().digest("hex") });
     const from = whole((await expectMessage(incoming, "from", server)).from, server);
     if (from !== at && from !== 0) throw new Failure(server, "goes on at another place", "EPROTO");
@@ -196,7 +208,7 @@ async function fetch(
       at += frame.bytes.length;
       progress.step(frame.bytes.length);
       const tooFast = (at - from) / rate - (performance.now() - begin) / 1000;
-      if (tooFast > 0) await Promise.all([sleep(tooFast * 1000), writing]);
+      if (tooFast > 0) await Promise.all([sleep(tooFast * 1000, undefined, { signal: stop }), writing]);
     }
     const [{ sha256 }] = await Promise.all([expectMessage(incoming, "sha256", server), writing]);
     if (sha256 !== hash.digest("hex")) {
@@ -209,7 +221,9 @@ async function fetch(
     if (at === 0 && total > 0) await rm(part, { force: true });
   }
   if (!force && !await isFree()) throw taken(target); // it has come meanwhile
-  await rename(part, target);
+  await rename(part, target).catch((error) => {
+    throw explain(error, target) ?? error;
+  });
   return total;
 }
 
@@ -218,15 +232,18 @@ async function fetch(
  * earlier state is of no use any more.
  */
 async function partOf(target: string, state: string, say: (text: string) => Promise<void>): Promise<string> {
-  const fingerprint = createHash("sha256").update(state).digest("hex").slice(0, 10);
-  const start = `${basename(target).slice(0, 70)}.`;
-  const part = `${start}${fingerprint}.part`;
-  for (const name of await readdir(dirname(target))) {
-    if (name === part || !name.startsWith(start) || !/^[0-9a-f]{10}\.part$/.test(name.slice(start.length))) {
+  const fingerprint = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 10);
+  const name = basename(target);
+  const start = name.length <= 60 ? `${name}.` : `${name.slice(0, 50).toWellFormed()}.${fingerprint(name)}.`;
+  const part = `${start}${fingerprint(state)}.part`;
+  for (const other of await readdir(dirname(target))) {
+    if (
+      other === part || !other.startsWith(start) || !/^[0-9a-f]{10}\.part$/.test(other.slice(start.length))
+    ) {
       continue;
     }
     await say(`${visible(target)} has changed on the server: starting afresh`);
-    await rm(join(dirname(target), name));
+    await rm(join(dirname(target), other));
   }
   return join(dirname(target), part);
 }
@@ -241,11 +258,12 @@ async function writeAll(file: FileHandle, bytes: Uint8Array, place: number): Pro
 /** Reads a rate such as 500K or 2M, as curl does. */
 function bytesPerSecond(text: string | undefined): number {
   if (text === undefined) return Infinity;
-  const found = /^([1-9]\d{0,9})([KMG]?)$/i.exec(text);
-  if (!found) {
-    throw new Failure(`--limit-rate ${text}`, "it is a number of bytes: 500K, 2M", "EINVAL", { exitCode: 2 });
-  }
-  return Number(found[1]) * 1024 ** ["", "K", "M", "G"].indexOf(found[2].toUpperCase());
+  const [, number, unit = ""] = /^(\d{1,10})([KMG]?)$/i.exec(text) ?? [];
+  const rate = Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
+  if (rate >= SLOWEST) return rate;
+  throw new Failure(`--limit-rate ${text}`, "it is a number of bytes: 500K, 2M; at least 4K", "EINVAL", {
+    exitCode: 2,
+  });
 }
 
 if (import.meta.main) run("client", main);

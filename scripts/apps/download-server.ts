@@ -115,7 +115,7 @@ async function main(stop: AbortSignal) {
     await sendMessage(socket, { file: { size, time: Math.trunc(mtimeMs) } });
     const wish = await expectMessage(incoming, "from", caller);
     const start = Math.min(whole(wish.from, caller), size);
-    let hash = await hashStart(file, start);
+    let hash = await hashStart(file, start, socket);
     const isOurs = start === 0 || hash.copy().digest("hex") === wish.sha256;
     const from = isOurs ? start : 0;
     if (!isOurs) hash = createHash("sha256");

@@ -70,6 +70,12 @@ import { userName } from "../../lib/user.ts";
 /** How long the server may be silent while it is waited for, in milliseconds. */
 const PATIENCE = 60_000;
 
+/** How many bytes may wait for a server that does not read them. */
+const MOST_WAITING = 2 ** 22;
+
+/** How many names of a tree may wait for their turn while a folder below is on its way. */
+const MOST_NAMES = 200_000;
+
 async function main(stop: AbortSignal) {
   const { words: [target], port, ...options } = await readArguments(import.meta, {
     words: "[USER@]HOST",
@@ -133,6 +139,10 @@ async function main(stop: AbortSignal) {
       nextLogin().then(next, (error) => gone.abort(error));
     },
   });
+  socket.on("data", () => { // some of it is answered by ssh2 itself
+    if (socket.writableLength < MOST_WAITING) return;
+    socket.destroy(new Failure(server, "asks, and reads no answers", "ENOBUFS"));
+  });
   await answer<void>((done) => client.once("ready", done));
   const sftp = await answer<SFTPWrapper>((done, fail) =>
     client.sftp((error, sftp) => (error ? fail(new Failure(server, error.message, "EPROTO")) : done(sftp)))
@@ -144,6 +154,7 @@ async function main(stop: AbortSignal) {
   const here = new Local();
   await there.enter(".");
   const home = there.folder;
+  let names = 0; // that wait for their turn
   const commands: Commands = {
     pwd: { usage: "", help: "show the folder there", run: () => print(visible(there.folder)) },
     lpwd: { usage: "", help: "show the folder here", run: () => print(visible(here.folder)) },
@@ -168,7 +179,7 @@ async function main(stop: AbortSignal) {
 
   while (true) {
     const line = await keyboard.ask("sftp> ", (line) => complete(line, commands, here, there));
-    if (line === undefined || /^\s*(exit|exit\(\)|quit|bye)\s*$/.test(line)) break;
+    if (line === undefined || /^\s*-?\s*(exit|exit\(\)|quit|bye)(\s+#.*)?\s*$/.test(line)) break;
     const isDone = await each([line.replace(/^\s*-/, "")], (line) => obey(line, commands));
     gone.signal.throwIfAborted();
     if (isDone || keyboard.isTerminal || /^\s*-/.test(line)) continue;
@@ -222,9 +233,14 @@ async function main(stop: AbortSignal) {
     return async ([word]: Word[], flags: string) => {
       const paths = word ? await find(side, word) : ["."];
       return await each(paths, async (path) => {
-        const facts = await side.stat(path);
+        const facts = await side.stat(path).catch(async (error) => {
+          const names = await side.list(posix.dirname(path)).catch(() => []);
+          const link = names.find(({ name }) => name === posix.basename(path)); // which leads nowhere
+          if (!link) throw error;
+          return link;
+        });
         const isOpened = facts.kind === "folder" && paths.length === 1;
-        for (const entry of isOpened ? await side.list(path) : [{ name: path, ...facts }]) {
+        for (const entry of isOpened ? await side.list(path) : [{ ...facts, name: path }]) {
           if (isOpened && entry.name.startsWith(".") && !flags.includes("a")) continue;
           await print(`${flags.includes("l") ? `${longLine(entry)}  ` : ""}${visible(entry.name)}`);
         }
@@ -266,14 +282,23 @@ async function main(stop: AbortSignal) {
     if (kind === "folder") {
       if (!isDeep) throw new Failure(path, "is a folder", "EISDIR", { hint: "-r takes folders too" });
       await to.needFolder(target);
-      return await each(await from.list(path), async (entry) => {
-        to.check(entry.name);
-        const [source, goal] = [`${path}/${entry.name}`, `${target}/${entry.name}`];
-        if (entry.kind === "file" || entry.kind === "folder") {
-          return await pass(from, to, source, goal, entry, true);
+      const entries = await from.list(path);
+      names += entries.length;
+      try {
+        if (from === there && names > MOST_NAMES) {
+          throw new Failure(server, "sent a tree without end", "EPROTO");
         }
-        await hint(`${source} is neither file nor folder, and left out`);
-      });
+        return await each(entries, async (entry) => {
+          to.check(entry.name);
+          const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
+          if (entry.kind === "file" || entry.kind === "folder") {
+            return await pass(from, to, source, goal, entry, true);
+          }
+          await hint(`${source} is neither file nor folder, and left out`);
+        });
+      } finally {
+        names -= entries.length;
+      }
     }
     if (kind !== "file") throw new Failure(path, "is not a file", "EACCES");
     // The name appears when all bytes are there.
