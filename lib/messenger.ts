@@ -98,7 +98,7 @@ const LONGEST_NAME = 32;
 /** What may stand in a field, wherever the field occurs. */
 const FIELDS = {
   version: isNumber,
-  name: isString,
+  name: isName,
   secret: isHex(32),
   instance: isHex(16),
   token: isHex(32),
@@ -199,7 +199,7 @@ export function readMessage<S extends Shapes>(
   }
   const type = found?.type;
   if (!isString(type) || !Object.hasOwn(shapes, type)) throw wrong("a message of no known type");
-  if (type === "login" && found.version !== VERSION) {
+  if (type === "login" && isNumber(found.version) && found.version !== VERSION) {
     throw new Failure(peer, `speaks version ${found.version}, and this is version ${VERSION}`, "EPROTO");
   }
   const message: Record<string, unknown> = { type };

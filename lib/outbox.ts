@@ -10,6 +10,12 @@ import { Bucket, BURST, RATE } from "./messenger.ts";
 /** How many messages are kept while somebody does not confirm them. */
 const MOST = 500;
 
+/**
+ * How many may be under way to the server, and how many more may go at once. The sum is below BURST: whatever
+ * a network that stood still lets through together is not too fast.
+ */
+const MOST_SENT = BURST * 0.4;
+
 /** How long a confirmation of somebody on line is waited for, in milliseconds. */
 export const PATIENCE = 10_000;
 
@@ -41,7 +47,7 @@ export type Routes = {
 export class Outbox {
   readonly #routes: Routes;
   readonly #kept = new Map<number, Kept>();
-  readonly #pace = new Bucket(BURST * 0.8, RATE * 0.8); // below what the server allows
+  readonly #pace = new Bucket(MOST_SENT, RATE * 0.8); // below what the server allows
   #lastId = 0;
   #isPumping = false;
 
@@ -84,7 +90,9 @@ export class Outbox {
 
   /** Waits until the server allows one more message. */
   async turn(): Promise<void> {
-    while (!this.#pace.take()) await sleep(20);
+    const isSent = ({ state }: Kept) => state === "sent";
+    const isFull = () => this.#kept.values().filter(isSent).toArray().length >= MOST_SENT;
+    while (isFull() || !this.#pace.take()) await sleep(20);
   }
 
   /** The direct way of a message; none while earlier ones for the same receiver are on the relay. */

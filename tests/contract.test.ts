@@ -224,6 +224,21 @@ describe("a server: its ready line, its end by a signal, its port that is free a
     }
   }
 
+  const LOADING = { bun: "--preload", node: "--import", deno: "--preload" };
+  for (const runtime of EVERYWHERE) {
+    for (const { name, words } of scripts(/server/)) {
+      if (!EVERYTHING && !["apps/messenger-server", "tcp/server"].includes(name)) continue;
+      if (name === "tcp/servers/bun-listen" && runtime !== "bun") continue;
+      test.concurrent(`${name}, Ctrl-C before it listens, on ${runtime}`, async () => {
+        const early = [...RUNTIMES[runtime], LOADING[runtime], "./tests/fixtures/ctrl-c-at-once.ts"];
+        const there = ["--host", "localhost", "--port", "0"];
+        await using program = start([...early, `scripts/${name}.ts`, ...words, ...there]);
+        const { code, stderr } = await program.result();
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      });
+    }
+  }
+
   test.skipIf(!HAS_IPV6)("on :: it is reached over IPv4 and IPv6 (needs IPv6)", async () => {
     await using receiver = script("udp/receive", ["--host", "::", "--port", "0"]);
     await using server = script("tcp/many-clients-server", ["--host", "::", "--port", "0"]);

@@ -245,6 +245,23 @@ describe("piped lines", () => {
   }
 });
 
+test("lines that a server held back take together are not too fast: none is lost", async () => {
+  await using server = serve();
+  const port = await server.port();
+  await using reader = await client("reader", port, { limit: 20_000 });
+  await using writer = await client("writer", port, { limit: 20_000 });
+  const texts = Array.from({ length: 120 }, (_, index) => `${index}`);
+  server.signal("SIGSTOP");
+  writer.type(texts.map((text) => `${text}\n`).join(""));
+  writer.endOfInput();
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  server.signal("SIGCONT");
+  expect(await writer.result()).toMatchObject({ code: 0, stderr: "" });
+  await until(reader, "writer is away");
+  const shown = reader.seen.stdout.filter((line) => line.includes(" > "));
+  expect(shown).toEqual(texts.map((text) => `writer > ${text}`));
+});
+
 describe("away, and back", () => {
   test("the last 100 are kept, and who wrote the others is told", async () => {
     await using server = serve();
@@ -490,7 +507,7 @@ describe("the server is killed and started again", () => {
     await peer.send({ type: "welcome", token: SECRET, here: ["two"] });
     expect(await program.next()).toBe("logged in as one, but not seen by UDP");
     program.type("line\n".repeat(600));
-    for (let id = 1; id <= 50; id++) expect(await peer.next("send")).toMatchObject({ id });
+    for (let id = 1; id <= 20; id++) expect(await peer.next("send")).toMatchObject({ id });
     await peer.send({ type: "people", here: [], away: [] });
     expect(await lines(program, 2)).toEqual(["on line: two", "on line: "]);
     expect(program.seen.stderr).toEqual([]); // none was too old to be kept
@@ -586,6 +603,7 @@ describe("refused, and told", () => {
     ["a list", frame([LOGIN]), "EPROTO"],
     ["__proto__", frame({ ...LOGIN, type: "__proto__" }), "EPROTO"],
     ["version 2", frame({ ...LOGIN, version: 2 }), "EPROTO"],
+    ["a version that is an object", frame({ ...LOGIN, version: { toString: 1, valueOf: 1 } }), "EPROTO"],
     ["no secret", frame({ ...LOGIN, secret: undefined }), "EPROTO"],
     ["a secret that is a number", frame({ ...LOGIN, secret: 5 }), "EPROTO"],
     ["a name that is a list", frame({ ...LOGIN, name: ["a"] }), "EPROTO"],
@@ -631,6 +649,21 @@ describe("refused, and told", () => {
       expect(server.seen.stderr.filter((line) => !/^(error|hint): /.test(line))).toEqual([]);
     });
   }
+
+  test("a caller whose version the encoding cannot say ends nobody", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using server = serve(["--encoding", "gbk"], runtime);
+      const port = await server.port();
+      using peer = await dial(port);
+      await peer.send(
+        Buffer.from(String.raw`{"type":"login","version":"\u20ac","name":"a","secret":"${SECRET}"}`),
+      );
+      expect(await peer.next("refused")).toMatchObject({ code: "EPROTO" });
+      expect((await logIn(port, "good")).welcome).toBeDefined();
+      server.signal("SIGINT");
+      expect((await server.result()).code).toBe(0);
+    }
+  });
 
   test("the same client again takes the place of its dead connection; another secret does not", async () => {
     await using server = serve();
@@ -697,6 +730,20 @@ describe("refused, and told", () => {
     await back.send({ type: "who" });
     expect((await back.next("people")).here).toHaveLength(22);
     for (const writer of writers) writer[Symbol.dispose]();
+  });
+
+  test("a name that is none, typed: told, and the client goes on", async () => {
+    await using server = serve();
+    await using program = await client("one", await server.port());
+    const long = "x".repeat(70);
+    program.type(`/to ${long} hi\n/direct ${long}\n/to a\u200bb hi\n/who\nexit\n`);
+    const { code, stdout, stderr } = await program.result();
+    expect(code).toBe(1);
+    expect(stdout).toEndWith("on line: one\n");
+    expect(stderr).toBe(
+      `error: ${long}: a name has 1 to 32 characters (EINVAL)\n`.repeat(2) +
+        "error: a\u200bb: a name has no space, no control character and nothing invisible (EINVAL)\n",
+    );
   });
 
   test("a text that is too long, at the sender", async () => {
@@ -985,4 +1032,30 @@ test.concurrent("a server that reads no acknowledgements is read no more", async
   };
   flood();
   expect(await settled(() => taken)).toBeLessThan(32 << 20); // what the system's buffers may hold (tcp_rmem, tcp_wmem), both ways
+});
+
+test.concurrent("a server that names somebody with 30,000 letters", async () => {
+  await using listener = await listen();
+  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const peer = await caller(listener);
+  await peer.send({ type: "welcome", token: SECRET, here: [] });
+  await program.next(); // logged in
+  await peer.send({ type: "back", name: "x".repeat(30_000), again: false });
+  expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
+});
+
+test("nobody reads what the server prints: those who come and go fill no memory", async () => {
+  await using server = serve();
+  const port = await server.port();
+  server.stopReading();
+  for (let count = 0; count < 5000; count++) {
+    using peer = await dial(port);
+    await peer.send({ type: "login", version: 1, name: `${count}${"x".repeat(20)}`, secret: SECRET }).catch(
+      () => {},
+    );
+    const welcome = await peer.next("welcome");
+    if (!welcome) return; // no more callers
+    expect(welcome.here.length).toBeLessThanOrEqual(100);
+  }
+  throw new Error("all were served");
 });

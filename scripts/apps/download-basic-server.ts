@@ -45,7 +45,7 @@ async function main(stop: AbortSignal) {
   });
   server.maxConnections = 1000;
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 

@@ -134,6 +134,8 @@ async function main(stop: AbortSignal) {
   let refused: Failure | undefined;
   let wasIn = false;
   let isLeaving = false;
+  /** What the direct ways have told: a server that opens them without end waits until somebody has read it. */
+  let told = Promise.resolve();
 
   await using udp = createSocket(`udp${family}`); // without bind: the first letter makes the system pick a port
   const inbox = datagrams(udp);
@@ -242,6 +244,7 @@ async function main(stop: AbortSignal) {
     } else if (message.type === "direct") {
       const { way, side, key, instance } = message;
       const endpoints = message.endpoints.map(readEndpoint).filter((place) => place !== undefined);
+      await told;
       await ways.look(message.name, { instance, way, side, key: Buffer.from(key, "hex"), endpoints });
     }
   }
@@ -291,7 +294,7 @@ async function main(stop: AbortSignal) {
 
   /** A direct way is open. */
   function opened(other: string, { address, port }: Endpoint) {
-    say(`direct way to ${other}: ${endpoint(address, port)}`);
+    told = say(`direct way to ${other}: ${endpoint(address, port)}`);
     outbox.pump();
   }
 
@@ -302,7 +305,7 @@ async function main(stop: AbortSignal) {
   }
 
   function ended(other: string, hasLeft: boolean) {
-    if (!hasLeft) say(`no direct way to ${other}: the relay carries on`);
+    if (!hasLeft) told = say(`no direct way to ${other}: the relay carries on`);
     outbox.again(({ to, state }) => to === other && state === "direct");
   }
 
@@ -331,17 +334,16 @@ async function main(stop: AbortSignal) {
 
   async function obey(text: string) {
     const [, command, first = "", rest = ""] = /^\/(\S*) *(\S*) *(.*)$/s.exec(text) ?? [];
-    const other = first.normalize("NFC");
     if (text === "") return;
     if (command === undefined) return send(null, text, [...online, ...absent]);
     if (command === "help") return await print(HELP);
-    if (command === "to" && rest) return send(other, rest, [other]);
+    if (command === "to" && rest) return send(checkName(first), rest, [checkName(first)]);
     if (command !== "who" && (command !== "direct" || !first)) {
       throw new Failure(text, "no such command: /help shows what there is", "EINVAL");
     }
     if (!line) throw new Failure(text, "not possible without the server", "ENOTCONN");
     await outbox.turn();
-    post(command === "who" ? { type: "who" } : { type: "direct", name: other });
+    post(command === "who" ? { type: "who" } : { type: "direct", name: checkName(first) });
   }
 
   function send(to: string | null, text: string, receivers: string[]) {

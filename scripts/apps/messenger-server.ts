@@ -113,9 +113,12 @@ async function main(stop: AbortSignal) {
   const people = new People(post);
   const forgeries = new Bucket(3, 0.2);
 
+  let served = 0; // at the moment
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     survive(socket, stop);
-    serve(socket);
+    if (served === MOST_CALLERS) return socket.destroy(); // nobody reads what is printed of those who have gone
+    served++;
+    serve(socket).catch(report).finally(() => served--);
   });
   server.maxConnections = MOST_CALLERS;
   await using udp = await openBoth(server, host, port, family, stop);
@@ -308,10 +311,10 @@ async function openBoth(
 ): Promise<Datagrams> {
   for (let tries = 1;; tries++) {
     server.listen({ host, port });
-    await once(server, "listening");
+    await once(server, "listening", { signal: stop });
     const socket = createSocket({ type: `udp${family}`, signal: stop });
     try {
-      const bound = once(socket, "listening");
+      const bound = once(socket, "listening", { signal: stop });
       socket.bind((server.address() as { port: number }).port, host);
       await bound;
       stop.addEventListener("abort", () => server.close());

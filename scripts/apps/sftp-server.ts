@@ -119,7 +119,7 @@ async function main(stop: AbortSignal) {
   });
   server.maxConnections = MOST_CALLERS;
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
   await print(`host key ${hostKey.fingerprint}`);
   await print(`user ${visible(user)}${isRandom ? `, password ${password}` : ""}`);

@@ -58,7 +58,7 @@ async function main(stop: AbortSignal) {
   const server = opened.use(createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop)));
   const callers = on(server, "connection", { signal: stop });
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   const listening = server.address() as AddressInfo;
   await ready(listening);
 

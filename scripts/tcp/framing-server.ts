@@ -69,7 +69,7 @@ async function main(stop: AbortSignal) {
   });
   server.maxConnections = 1000; // each may keep the beginning of one message in memory
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 

@@ -43,7 +43,7 @@ async function main(stop: AbortSignal) {
   server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
   const callers = on(server, "connection", { signal: stop });
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
 
   for await (const [socket] of callers) { // accept, again and again

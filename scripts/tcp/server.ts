@@ -38,7 +38,7 @@ async function main(stop: AbortSignal) {
   await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
   const callers = on(server, "connection", { signal: stop });
   server.listen({ host, port, signal: stop }); // bind and listen
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
 
   for await (const [socket] of callers) { // accept

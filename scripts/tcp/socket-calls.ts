@@ -70,7 +70,7 @@ async function main(stop: AbortSignal) {
   const server = opened.use(createServer((socket) => survive(socket, stop)));
   const callers = on(server, "connection", { signal: stop });
   server.listen({ host, port: wanted, backlog: 128 });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   const { address, port } = server.address() as AddressInfo;
   await row("s.bind((host, 0))", "server.listen({ host, port: 0 })", endpoint(address, port));
   await row("s.listen(128)", "the same call, with backlog: 128", `listening: ${server.listening}`);
@@ -125,7 +125,7 @@ async function main(stop: AbortSignal) {
 
   await using udp = createSocket({ type: `udp${family}`, signal: stop });
   udp.bind(0, host);
-  await once(udp, "listening");
+  await once(udp, "listening", { signal: stop });
   await row("s.bind((host, 0))", "udp.bind(0, host)", endpoint(udp.address().address, udp.address().port));
   await using other = createSocket({ type: `udp${family}`, signal: stop });
   const letter = once(udp, "message");

@@ -40,7 +40,7 @@ async function main(stop: AbortSignal) {
   });
   server.maxConnections = 1000; // a flood of callers fills neither memory nor the table of open files
   server.listen({ host, port, signal: stop });
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 }

@@ -62,7 +62,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: "udp4", reuseAddr: true, signal: stop }); // others may share the port
   const inbox = datagrams(socket);
   socket.bind(options.port, options.host);
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
   for await (const [data, { address, port }] of inbox) {

@@ -51,7 +51,7 @@ async function main(stop: AbortSignal) {
 
   await using socket = createSocket({ type: "udp4", signal: stop });
   socket.bind(); // an option can only be set on a socket that has its port
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   if (!noBroadcast) socket.setBroadcast(true);
 
   for await (const { text, bytes } of messages(words, encoding, stop)) {

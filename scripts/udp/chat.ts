@@ -77,7 +77,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const inbox = datagrams(socket);
   socket.bind(localPort ?? (onlySends ? 0 : port), host); // who only sends need not be found
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   if (!onlySends) await ready(socket.address());
 
   const end = new AbortController();

@@ -39,7 +39,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const inbox = datagrams(socket);
   socket.bind(port, host);
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
   for await (const [data, { address, port }] of inbox) {

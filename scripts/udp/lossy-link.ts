@@ -72,7 +72,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const inbox = datagrams(socket);
   socket.bind(port, host);
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
   const senders = new Map<string, { outside: Socket; forth: (datagram: Buffer) => void }>();
@@ -90,7 +90,7 @@ async function main(stop: AbortSignal) {
       });
       outside.on("error", () => {}); // nobody there (ICMP): for a link, a letter like any other that got lost
       outside.bind();
-      await once(outside, "listening");
+      await once(outside, "listening", { signal: stop });
       sender = { outside, forth };
       senders.set(name, sender);
       if (senders.size > MOST_SENDERS) forget([...senders.keys()][0]);

@@ -59,7 +59,7 @@ async function main(stop: AbortSignal) {
   const inbox = datagrams(socket);
   // Bound to the group, it takes no letter that bears another address. (Windows cannot: bind "0.0.0.0".)
   socket.bind(options.port, bindable(group, via));
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   socket.addMembership(group, via);
   let member = true;
   await ready(socket.address());

@@ -57,7 +57,7 @@ async function main(stop: AbortSignal) {
 
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   socket.bind(0, family === 4 ? via : "::");
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   socket.setMulticastInterface(via); // a group may be in many networks; this is the one
   socket.setMulticastTTL(options.ttl);
   socket.setMulticastLoopback(!options.noLoopback);

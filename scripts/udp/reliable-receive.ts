@@ -92,7 +92,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);
   socket.bind(port, host);
-  await once(socket, "listening");
+  await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
   const transfers = new Map<string, Transfer>();

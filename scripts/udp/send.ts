@@ -38,7 +38,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   if (localPort !== undefined) {
     socket.bind(localPort);
-    await once(socket, "listening");
+    await once(socket, "listening", { signal: stop });
   }
   for await (const { text, bytes } of messages(words, encoding, stop)) {
     await sendTo(socket, bytes, port, host); // the first send gives an unbound socket its port

@@ -55,7 +55,7 @@ async function main(stop: AbortSignal) {
   const callers = on(server, "connection", { signal: stop });
   const umask = process.umask(0o177); // nobody else may call, from the first moment on
   server.listen({ path, signal: stop }); // bind makes the file, close removes it
-  await once(server, "listening");
+  await once(server, "listening", { signal: stop });
   process.umask(umask);
   await ready(name);
 

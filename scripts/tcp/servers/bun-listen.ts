@@ -65,7 +65,7 @@ async function main(stop: AbortSignal) {
   });
   stop.addEventListener("abort", () => server.stop(true));
   await ready({ address: server.hostname, port: server.port, family: "" });
-  await once(stop, "abort");
+  if (!stop.aborted) await once(stop, "abort");
 }
 
 /** Sends what the system takes; and while something is left, reads no more. */

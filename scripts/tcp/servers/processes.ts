@@ -40,6 +40,7 @@ const FLAGS = {
 /** The parent listens to nobody: it starts the others, and replaces whoever dies. */
 async function parent(stop: AbortSignal) {
   const { workers } = await readArguments(import.meta, { port: 7891, flags: FLAGS });
+  cluster.on("fork", (worker) => worker.on("error", () => {})); // it could not be written to: "exit" will tell
   const deaths = on(cluster, "exit", { signal: stop });
   try {
     let address: AddressInfo | null = null;
