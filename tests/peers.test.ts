@@ -1,5 +1,6 @@
 /** Hostile peers, and those that are only unlucky: none ends a server, drives a terminal, or fills the memory. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { once } from "node:events";
@@ -9,8 +10,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { texts } from "../lib/text.ts";
-import { EVERYWHERE, type Program, script, start } from "./program.ts";
-import { call, letterbox, type Line, listen, until } from "./sockets.ts";
+import { EVERYWHERE, type Program, RUNTIMES, script, start } from "./program.ts";
+import { call, freePort, letterbox, type Line, listen, settled, until } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -628,6 +629,28 @@ describe("memory stays bounded", () => {
         expect(memory(program) - before).toBeLessThan(100 * MB);
       },
     );
+  }
+
+  for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno waits in write(2), and is deaf
+    test.skipIf(!IS_LINUX)(`Ctrl-C, when nobody reads the output, on ${runtime}${NEEDS_LINUX}`, async () => {
+      await using folder = await temporaryFolder();
+      const pipe = join(folder.path, "pipe");
+      execFileSync("mkfifo", [pipe]);
+      await using _ = start(["sh", "-c", 'exec sleep 60 <"$0"', pipe]);
+      const port = await freePort();
+      const words = ["scripts/tcp/many-requests-server.ts", "--host", "0.0.0.0", "--port", `${port}`];
+      await using program = start(["sh", "-c", 'exec "$@" >"$0"', pipe, ...RUNTIMES[runtime], ...words]);
+      expect(await program.next("stderr")).toStartWith("hint: 0.0.0.0 is every address"); // now it listens
+      using line = await call(port);
+      let taken = 0;
+      const flood = async () => {
+        for (; taken < 64 * MB; taken += MB) await line.send(Buffer.alloc(MB, "x"));
+      };
+      flood().catch(() => {}); // it is hung up on
+      expect(await settled(() => taken)).toBeLessThan(64 * MB);
+      program.signal("SIGINT");
+      expect(await program.ended()).toBe(0);
+    });
   }
 
   for (const [encoding, half] of [["utf-8", [0xe4, 0xbd]], ["gbk", [0xc4]]] as const) {
