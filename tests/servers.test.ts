@@ -180,21 +180,21 @@ describe("load", () => {
     test(`percentiles on ${runtime} are those of a server that lets one in twenty wait`, async () => {
       let requests = 0;
       const slow = (line: Line, data: Buffer) =>
-        setTimeout(() => line.send(data), ++requests % 20 === 0 ? 100 : 0);
+        setTimeout(() => line.send(data), ++requests % 20 === 0 ? 500 : 0);
       const words = ["--clients", "1", "--requests", "40", "--size", "1000"];
       const { code, stdout, stderr } = await load(slow, words, runtime);
       expect(stderr).toBe("");
       const shape = /^latency: p50 (.*) ms, p90 (.*) ms, p99 (.*) ms, max (.*) ms$/m;
       const [p50, p90, p99, max] = (shape.exec(stdout) ?? []).slice(1).map(Number);
-      expect(p50).toBeLessThan(90);
-      expect(p90).toBeLessThan(90); // also where a busy machine lets one or two more wait
-      expect(p99).toBeGreaterThan(95);
+      expect(p50).toBeLessThan(490);
+      expect(p90).toBeLessThan(490); // also where a busy machine lets one or two more wait
+      expect(p99).toBeGreaterThan(490);
       expect(max).toBeGreaterThanOrEqual(p99);
       const [, replies, ms, rate] = (/^(\d+) replies in (.*) ms: (\d+) requests\/s$/m.exec(stdout) ?? []).map(
         Number,
       );
       expect(replies).toBe(40);
-      expect(ms).toBeGreaterThan(190);
+      expect(ms).toBeGreaterThan(990);
       expect(rate).toBe(Math.round(replies / ms * 1000));
       expect(code).toBe(0);
     });
