@@ -1,6 +1,7 @@
 /** Hostile peers, and those that are only unlucky: none ends a server, drives a terminal, or fills the memory. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { once } from "node:events";
@@ -650,6 +651,28 @@ describe("memory stays bounded", () => {
       expect(await settled(() => taken)).toBeLessThan(64 * MB);
       program.signal("SIGINT");
       expect(await program.ended()).toBe(0);
+    });
+
+    test.skipIf(!IS_LINUX)(`Ctrl-C, when the output is read late, on ${runtime}${NEEDS_LINUX}`, async () => {
+      await using folder = await temporaryFolder();
+      const pipe = join(folder.path, "pipe");
+      execFileSync("mkfifo", [pipe]);
+      await using reader = start(["sh", "-c", 'exec 3<"$0"; read go; exec cat <&3 >/dev/null', pipe]);
+      const port = await freePort("udp");
+      const words = ["scripts/udp/echo-server.ts", "--host", "0.0.0.0", "--port", `${port}`];
+      await using program = start(["sh", "-c", 'exec "$@" >"$0"', pipe, ...RUNTIMES[runtime], ...words]);
+      await program.next("stderr"); // now it can be reached
+      await using socket = createSocket("udp4");
+      for (let n = 0; n < 200; n++) {
+        await new Promise((sent) => socket.send(Buffer.alloc(1000, "x"), port, "127.0.0.1", sent));
+      }
+      await Bun.sleep(500); // the pipe is full: it waits between a letter and its answer
+      program.signal("SIGINT");
+      await Bun.sleep(100);
+      reader.type("\n");
+      expect(await program.ended()).toBe(0);
+      await program.result();
+      expect(program.seen.stderr.slice(1)).toEqual([]);
     });
   }
 

@@ -432,6 +432,23 @@ describe("hostile datagrams change nothing", () => {
     });
   });
 
+  for (const runtime of RUNTIMES) {
+    test(`what comes early and belongs after the end is dropped, on ${runtime}`, async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out, [], runtime);
+      using sender = await peer(await receiver.port());
+      for (const [connection, type] of (["DATA", "FIN"] as const).entries()) {
+        const payload = encodeFile({ name: type, size: 0 });
+        await sender.ask({ connection, type: "SYN", number: 0, payload }, "ACK");
+        await sender.ask({ connection, type, number: 2 }, "ACK");
+        const digest = sha256(Buffer.alloc(0));
+        await sender.ask({ connection, type: "FIN", number: 1, payload: digest }, "SAVED");
+      }
+      expect((await readdir(here.out)).sort()).toEqual(["DATA", "FIN"]);
+      expect(await stopped(receiver)).toMatchObject({ code: 0, stderr: "" });
+    });
+  }
+
   const lies: [what: string, packets: Omit<Packet, "connection">[], why: string][] = [
     ["more bytes than announced", [{ type: "DATA", number: 1, payload: Buffer.alloc(11) }], "EPROTO"],
     [

@@ -242,7 +242,7 @@ class Transfer {
     }
     if (number > this.#next) this.counts.early++;
     this.#early.set(number, packet);
-    for (let one; (one = this.#early.get(this.#next));) {
+    for (let one; !this.isSaved && (one = this.#early.get(this.#next));) { // after FIN comes nothing
       this.#early.delete(this.#next++);
       await this.#deliver(one);
     }
