@@ -43,6 +43,15 @@ async function pathInside(root: string, name: string): Promise<string> {
   return path;
 }
 
+/** The real path of a folder. @throws Failure ENOENT, ENOTDIR, and the errors of realpath(3) */
+export async function folderOf(path: string): Promise<string> {
+  const real = await realpath(path).catch((error) => {
+    throw explain(error, path) ?? error;
+  });
+  if ((await lstat(real)).isDirectory()) return real;
+  throw new Failure(path, "not a folder", "ENOTDIR");
+}
+
 /**
  * Opens a regular file below `root` for reading, where `pathInside` finds it.
  * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)

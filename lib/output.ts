@@ -7,7 +7,8 @@ import { explain, isStop, original } from "./failure.ts";
 /**
  * Prints a text and a line end on stdout, as Python's `print(text, end="\n")` does. Resolves when the
  * text has been handed on, so that a program which awaits it never keeps more than one line in memory,
- * however slowly its output is read.
+ * however slowly its output is read. Where 2,000 texts wait already, because many callers come and go while
+ * nobody reads, it is left out.
  */
 export function print(text: string, end = "\n"): Promise<void> {
   return write(process.stdout, text + end);
@@ -61,10 +62,21 @@ export function visible(text: string): string {
 /** The line that is being typed at the terminal: keyboard.ts takes it off the screen, and puts it back. */
 export const typedLine = { hide() {}, show() {} };
 
-function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+/**
+ * How many texts may wait on one stream: more than a server has callers, of whom each waits for its own. What
+ * goes beyond that is of callers who have come and gone while nobody read the output.
+ */
+const MOST_WAITING = 2000;
+const waiting = new Map<NodeJS.WriteStream, number>();
+
+async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  const count = waiting.get(stream) ?? 0;
+  if (count === MOST_WAITING) return;
+  waiting.set(stream, count + 1);
   typedLine.hide();
   // A failed write (the reader of a pipe has gone) is told to the stream's error listener: see run.ts.
   const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
   typedLine.show();
-  return written;
+  await written;
+  waiting.set(stream, (waiting.get(stream) as number) - 1);
 }

@@ -1,10 +1,14 @@
 /** What every TCP socket of the course needs beside the calls that a lesson shows. */
-import type { Socket } from "node:net";
+import { EventEmitter, on } from "node:events";
+import type { Server, Socket } from "node:net";
 import { endpoint } from "./endpoint.ts";
 import { Failure } from "./failure.ts";
 
 /** How long a peer may take to hang up after we have, in milliseconds. */
 const LINGER = 5000;
+
+/** How many callers may wait for a server that serves one after another. */
+const LONGEST_QUEUE = 1000;
 
 const names = new WeakMap<Socket, string>();
 
@@ -24,6 +28,28 @@ export function survive(socket: Socket, stop: AbortSignal, ending: "close" | "re
   socket[Symbol.asyncDispose] = () => dispose().catch(() => {});
   peerName(socket); // asked for now: a socket that was reset no longer knows
   return socket;
+}
+
+/**
+ * The callers of a server that serves one after another, as `on(server, "connection")` gives them. Those who
+ * wait cost memory, and those who have gone meanwhile too: when 1000 are here, the next is turned away.
+ */
+export function queueOf(server: Server, stop: AbortSignal): AsyncIterableIterator<[Socket]> {
+  const queue = new EventEmitter();
+  const callers = on(queue, "caller", { signal: stop });
+  let waiting = 0;
+  server.on("connection", (socket) => {
+    if (waiting >= LONGEST_QUEUE) return void socket.destroy();
+    waiting++;
+    queue.emit("caller", socket);
+  });
+  async function* accept(): AsyncGenerator<[Socket]> {
+    for await (const [socket] of callers) {
+      waiting--;
+      yield [socket];
+    }
+  }
+  return accept();
 }
 
 /** The endpoint at the other side, as `getpeername` of Python gives it: `127.0.0.1:50001`. */

@@ -649,3 +649,12 @@ describe("an empty message", () => {
     expect(String(await line.rest())).toBe("");
   });
 });
+
+test("an interface that does not exist is one clear line of a server", async () => {
+  await using program = script("tcp/server", ["--host", "fe80::1%nope"]);
+  expect(await program.result()).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "error: fe80::1%nope: this machine has no interface nope (ENODEV)\n",
+  });
+});

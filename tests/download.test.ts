@@ -630,3 +630,20 @@ test("wrong commands", async () => {
     );
   }
 });
+
+test("a server whose root is not there, or is no folder, does not start", async () => {
+  await using out = await folder();
+  const file = join(out.path, "file");
+  await writeFile(file, "");
+  for (const server of ["download-basic-server", "download-server"]) {
+    for (
+      const [root, why] of [[join(out.path, "none"), "no such file or folder (ENOENT)"], [
+        file,
+        "not a folder (ENOTDIR)",
+      ]]
+    ) {
+      const program = script(`apps/${server}`, ["--port", "0", "--root", root]);
+      expect(await program.result()).toEqual({ code: 1, stdout: "", stderr: `error: ${root}: ${why}\n` });
+    }
+  }
+});

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { texts } from "../lib/text.ts";
-import { EVERYWHERE, type Program, RUNTIMES, script, start } from "./program.ts";
+import { EVERYTHING, EVERYWHERE, type Program, RUNTIMES, script, start } from "./program.ts";
 import { call, freePort, letterbox, type Line, listen, settled, until } from "./sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -686,6 +686,51 @@ describe("memory stays bounded", () => {
       }
     });
   }
+
+  for (const runtime of EVERYTHING ? EVERYWHERE : []) {
+    test.skipIf(!IS_LINUX)(
+      `callers who say much, and reset while they wait, on ${runtime}${NEEDS_LINUX}`,
+      async () => {
+        await using program = script("tcp/many-clients-server", ["--port", "0", "--reply", "ok"], {
+          runtime,
+        });
+        const port = await program.port();
+        using silent = await call(port);
+        await program.next();
+        const before = memory(program);
+        const much = Buffer.alloc(60_000, "x");
+        for (let count = 0; count < 4000; count += 40) {
+          const lines = await Promise.all(Array.from({ length: 40 }, () => call(port)));
+          await Promise.all(lines.map((line) => line.send(much).catch(() => {}))); // it may be turned away
+          await new Promise((resolve) => setTimeout(resolve, 15)); // what was sent is read
+          for (const line of lines) line.reset();
+        }
+        expect(memory(program) - before).toBeLessThan(170 * MB); // 1000 of them, and not 4000
+        silent.hangUp();
+        await until(() => program.seen.stdout.length > 1000, "the end of the queue");
+        await isServed(port, "ok");
+      },
+    );
+  }
+
+  test.skipIf(!IS_LINUX || !EVERYTHING)(
+    `an answer in single bytes, to who fetches a picture${NEEDS_LINUX}`,
+    async () => {
+      await using folder = await temporaryFolder();
+      await using server = await listen();
+      const words = ["--port", `${server.port}`, "--out", folder.path];
+      await using client = script("tcp/picture-client", words, { runtime: "node" });
+      using line = await server.accept();
+      line.socket.setNoDelay(true);
+      await line.send("{");
+      const before = memory(client);
+      for (let sent = 0; sent < 400_000; sent += 20) {
+        for (let byte = 0; byte < 20; byte++) line.socket.write(" ");
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      expect(memory(client) - before).toBeLessThan(50 * MB);
+    },
+  );
 
   test.skipIf(!IS_LINUX)(`1200 callers at once: 1000 wait, 200 are turned away${NEEDS_LINUX}`, async () => {
     await using program = script("tcp/many-clients-server", ["--port", "0", "--reply", "ok"]);

@@ -1,5 +1,6 @@
 /** Lesson 3.7: pictures in JSON, to many at once and from anybody. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -211,6 +212,15 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
       expect(await saved()).toEqual(["a.png"]);
       expect(await readFile(join(folder, "out", "a.png"), "utf8")).toBe("mine");
     });
+
+    test.skipIf(!IS_LINUX)(
+      `a named pipe is no picture, and nobody waits for its writer${NEEDS_LINUX}`,
+      async () => {
+        execFileSync("mkfifo", [join(folder, "pipe")]);
+        await using server = serve("pipe");
+        expect((await server.result()).stderr).toEndWith(": is not a file (EACCES)\n");
+      },
+    );
 
     test("a picture that is none", async () => {
       for (

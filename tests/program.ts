@@ -134,6 +134,11 @@ export class Program {
     this.#process.stdout.pause();
   }
 
+  /** Reads on. */
+  startReading(): void {
+    this.#process.stdout.resume();
+  }
+
   /** Sends a signal to the program and to all that it started. Ctrl-C is SIGINT. */
   signal(signal: NodeJS.Signals): void {
     try {

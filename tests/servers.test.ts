@@ -225,6 +225,15 @@ describe("load", () => {
     }
   }
 
+  test("a server that takes nothing is an error", async () => {
+    const words = ["--clients", "1", "--size", "20000000", "--timeout", "300"];
+    const { code, stderr } = await load((line) => line.socket.pause(), words, "bun");
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: "error: 1 of 1 clients: no reply within 300 ms (ETIMEDOUT)\n",
+    });
+  });
+
   test("nobody there is an error", async () => {
     await using client = script("tcp/load", ["--port", "1", "--clients", "2"]);
     expect(await client.result()).toEqual({

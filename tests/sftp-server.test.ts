@@ -286,7 +286,7 @@ describe("the host key", () => {
         [["--authorized-keys", at.path("root/key")], 2, inside(at.path("root/key"), "--authorized-keys")],
         [used("missing/key"), 1, `${at.path("missing/key")}: no such file or folder (ENOENT)`],
         [["--root", at.path("missing")], 1, `${at.path("missing")}: no such file or folder (ENOENT)`],
-        [["--root", at.path("key")], 1, `${at.path("key")}: is no folder (ENOTDIR)`],
+        [["--root", at.path("key")], 1, `${at.path("key")}: not a folder (ENOTDIR)`],
       ] as const
     ) {
       await using program = script("apps/sftp-server", ["--port", "0", "--root", at.root, ...words]);

@@ -27,7 +27,7 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { openInside } from "../../lib/files.ts";
+import { folderOf, openInside } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
@@ -38,6 +38,7 @@ async function main(stop: AbortSignal) {
     port: 11500,
     flags: { root: { kind: "text", required: true, help: "the folder whose files are served" } },
   });
+  await folderOf(root); // or an error, now rather than at the first file
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     survive(socket, stop, "reset"); // stopped in the middle, half a file must not look whole

@@ -39,7 +39,7 @@ import {
   whole,
 } from "../../lib/download.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { listInside, openInside } from "../../lib/files.ts";
+import { folderOf, listInside, openInside } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, limitIdle, peerName, survive } from "../../lib/tcp.ts";
@@ -58,6 +58,7 @@ async function main(stop: AbortSignal) {
       },
     },
   });
+  await folderOf(root); // or an error, now rather than at the first file
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     survive(socket, stop, "reset");

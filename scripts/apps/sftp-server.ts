@@ -34,13 +34,14 @@
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import ssh2, { type AuthContext, type Connection, type ServerChannel, type Session } from "ssh2";
 import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
+import { folderOf } from "../../lib/files.ts";
 import { hint, print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { explainFile, ServedFiles } from "../../lib/sftp-files.ts";
@@ -286,15 +287,6 @@ type Inside = ServerChannel & {
   outgoing: { packetSize: number };
   _readableState: { buffer: { length: number } };
 };
-
-/** The real path of a folder. @throws Failure ENOENT, ENOTDIR */
-async function folderOf(path: string): Promise<string> {
-  const real = await realpath(path).catch((error) => {
-    throw explain(error, path) ?? error;
-  });
-  if ((await stat(real)).isDirectory()) return real;
-  throw new Failure(path, "is no folder", "ENOTDIR");
-}
 
 /** A key that is served could be read, or replaced, by those whom it keeps out. */
 async function mustBeOutside(root: string, file: string, flag: string): Promise<void> {

@@ -43,7 +43,7 @@ import { on, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { explain } from "../../lib/failure.ts";
-import { print, ready } from "../../lib/output.ts";
+import { print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { peerName, sendAll, survive } from "../../lib/tcp.ts";
 import { encode, texts } from "../../lib/text.ts";
@@ -113,7 +113,9 @@ async function main(stop: AbortSignal) {
 async function read({ name, reads }: End) {
   try {
     const { value, done } = await reads.next();
-    await print(done ? `${name} reads nothing: the other side has closed` : `${name} reads "${value}"`);
+    await print(
+      done ? `${name} reads nothing: the other side has closed` : `${name} reads "${visible(value)}"`,
+    );
   } catch (error) {
     await tell(`${name} cannot read`, error);
   }

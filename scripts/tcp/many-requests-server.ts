@@ -24,12 +24,12 @@
  *            accepted socket ends that caller only. And one read is not always one request: see 3.6.
  * Try        Open a second dialog before the first one ends: it waits for its turn, as in the notes.
  */
-import { on, once } from "node:events";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../lib/tcp.ts";
+import { hangUp, peerName, queueOf, sendAll, survive } from "../../lib/tcp.ts";
 import { encode, texts } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
@@ -41,7 +41,7 @@ async function main(stop: AbortSignal) {
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
   server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
-  const callers = on(server, "connection", { signal: stop });
+  const callers = queueOf(server, stop);
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());

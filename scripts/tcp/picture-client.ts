@@ -48,15 +48,18 @@ async function main(stop: AbortSignal) {
 
   await using socket = survive(connect({ host, port }), stop);
   await once(socket, "connect");
-  const pieces: Buffer[] = [];
+  let answer = Buffer.alloc(0);
   let received = 0;
   for await (const piece of socket) { // recv, until the server hangs up
-    received += piece.length;
-    if (received > limit << 20) throw new Failure(server, `sends more than ${limit} MiB`, "EFBIG");
-    pieces.push(piece);
+    const length = received + piece.length;
+    if (length > limit << 20) throw new Failure(server, `sends more than ${limit} MiB`, "EFBIG");
+    if (length > answer.length) { // a list of single bytes would take hundreds of times their memory
+      answer = Buffer.concat([answer.subarray(0, received)], Math.max(length, 2 * answer.length));
+    }
+    received += piece.copy(answer, received);
   }
 
-  const { filename, filedata } = parse(decode(Buffer.concat(pieces), encoding, server), server);
+  const { filename, filedata } = parse(decode(answer.subarray(0, received), encoding, server), server);
   await using saving = await saveInside(out, filename);
   await saving.write(filedata);
   await saving.finish();

@@ -24,11 +24,11 @@
  * Try        nc 127.0.0.1 5566. Then call from a terminal and stop it with Ctrl-Z: the others do not notice.
  */
 import { once } from "node:events";
-import { open } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
+import { openFile } from "../../lib/files.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
@@ -38,8 +38,7 @@ const PIECE = 3 * 8192;
 
 async function main(stop: AbortSignal) {
   const { host, port, words: [path] } = await readArguments(import.meta, { port: 5566, words: "FILE" });
-  await using file = await open(path);
-  if (!(await file.stat()).isFile()) throw new Failure(path, "is not a file", "EISDIR");
+  await using file = await openFile(path);
   const name = ascii(JSON.stringify(basename(path)));
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => {

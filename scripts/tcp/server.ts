@@ -20,12 +20,12 @@
  * Watch out  The listening socket is passive: it only accepts. Each accepted socket stands for one caller.
  * Try        Call with nc: printf hello | nc 127.0.0.1 7890
  */
-import { on, once } from "node:events";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../lib/tcp.ts";
+import { hangUp, peerName, queueOf, sendAll, survive } from "../../lib/tcp.ts";
 import { encode, texts } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
@@ -36,7 +36,7 @@ async function main(stop: AbortSignal) {
   const answer = encode(reply, encoding);
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
-  const callers = on(server, "connection", { signal: stop });
+  const callers = queueOf(server, stop);
   server.listen({ host, port, signal: stop }); // bind and listen
   await once(server, "listening", { signal: stop });
   await ready(server.address());

@@ -39,11 +39,11 @@
 import { createHash } from "node:crypto";
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { once } from "node:events";
-import { access, constants, stat } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { saveInside, type Saving } from "../../lib/files.ts";
+import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import {
   decodeFile,
@@ -82,12 +82,9 @@ async function main(stop: AbortSignal) {
       },
     },
   });
-  try {
-    if (!(await stat(out)).isDirectory()) throw new Failure(out, "not a folder", "ENOTDIR");
-    await access(out, constants.W_OK);
-  } catch (error) {
+  await access(await folderOf(out), constants.W_OK).catch((error) => {
     throw explain(error, out) ?? error;
-  }
+  });
 
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);

@@ -25,7 +25,7 @@
  * Try        Start it twice. Then kill -9 the server: its file stays, and the next server replaces it.
  *            Call with nc -U lesson.sock
  */
-import { on, once } from "node:events";
+import { once } from "node:events";
 import { lstat, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { dirname } from "node:path";
@@ -34,7 +34,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, sendAll, survive } from "../../lib/tcp.ts";
+import { hangUp, queueOf, sendAll, survive } from "../../lib/tcp.ts";
 import { encode, ENCODINGS, texts } from "../../lib/text.ts";
 import { socketPath } from "../../lib/unix.ts";
 
@@ -52,7 +52,7 @@ async function main(stop: AbortSignal) {
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
   server.maxConnections = 1000;
-  const callers = on(server, "connection", { signal: stop });
+  const callers = queueOf(server, stop);
   const umask = process.umask(0o177); // nobody else may call, from the first moment on
   server.listen({ path, signal: stop }); // bind makes the file, close removes it
   await once(server, "listening", { signal: stop });

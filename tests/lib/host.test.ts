@@ -23,3 +23,9 @@ test.each(["no.such.host.invalid", "256.1.1.1", "a b", "[::1]"])("%s is no host"
   ]);
   expect(error.hint).toContain("127.0.0.1 needs no look-up");
 });
+
+test("no name at all, and an interface that does not exist", async () => {
+  for (const [host, code] of [["", "EINVAL"], ["fe80::1%nope", "ENODEV"]]) {
+    expect((await resolve(host).catch((error) => error)).code).toBe(code);
+  }
+});

@@ -1,6 +1,22 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
 import { visible } from "../../lib/output.ts";
+import { EVERYWHERE, RUNTIMES, start } from "../program.ts";
+
+for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
+  test(`what many say at once is bounded where nobody reads, on ${runtime}`, async () => {
+    await using program = start([...RUNTIMES[runtime], "tests/fixtures/many-at-once.ts"]);
+    program.stopReading();
+    await program.next("stderr"); // all is said
+    program.startReading();
+    const { code, stdout } = await program.result();
+    expect(code).toBe(0);
+    const lines = stdout.split("\n");
+    expect(lines.pop()).toBe("");
+    expect(lines.length).toBeWithin(2000, 5000); // and what the pipe has taken
+    expect(lines).toEqual(Array.from({ length: lines.length }, (_, at) => `${at} ${"x".repeat(100)}`));
+  });
+}
 
 describe("visible", () => {
   test("every C0 and C1 control, and DEL, is shown by its code", () => {

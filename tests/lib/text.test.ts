@@ -9,8 +9,9 @@ import { Decoder, encode, type Encoding, ENCODINGS, texts } from "../../lib/text
 /** Calls a function, and gives what it reports on stderr at once. */
 function reports(work: () => void): string {
   let said = "";
-  const write = spyOn(process.stderr, "write").mockImplementation((text) => {
+  const write = spyOn(process.stderr, "write").mockImplementation((text, done?: unknown) => {
     said += text;
+    (done as () => void)(); // it has been handed on
     return true;
   });
   try {
@@ -252,7 +253,10 @@ describe("texts", () => {
   test("garbage is handed on at once: nobody waits for the rest of what is no character", async () => {
     const stream = new PassThrough();
     const reading = texts(stream as unknown as Socket, "utf-8", "peer");
-    const write = spyOn(process.stderr, "write").mockImplementation(() => true);
+    const write = spyOn(process.stderr, "write").mockImplementation((_, done?: unknown) => {
+      (done as () => void)();
+      return true;
+    });
     try {
       for (const garbage of [[0xff], [0xc0], [0xe0, 0x80], [0xed, 0xa0], [0xf5]]) {
         stream.write(Buffer.from(garbage));

@@ -34,12 +34,12 @@
  *            the backlog. That queue is not the number of clients. One silent caller stops everybody.
  * Try        bun scripts/tcp/load.ts here and at each of the other four; compare the first replies.
  */
-import { on, once } from "node:events";
+import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report } from "../../../lib/output.ts";
 import { run } from "../../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../../lib/tcp.ts";
+import { hangUp, peerName, queueOf, sendAll, survive } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port } = await readArguments(import.meta, { port: 7891 });
@@ -50,7 +50,7 @@ async function main(stop: AbortSignal) {
     if (busy) print(`${peerName(socket)} waits`);
   });
   server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
-  const callers = on(server, "connection", { signal: stop });
+  const callers = queueOf(server, stop);
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
