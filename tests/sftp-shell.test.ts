@@ -1226,28 +1226,30 @@ describe("servers that lie", () => {
     });
   });
 
-  test("a tree whose folders are all full", async () => {
-    await using box = await folder();
-    let count = 0; // of the replies to a list: 90 of names, the first of which is a folder, and then its end
-    await using server = await impostor({
-      READDIR: (sftp, id) => {
-        const part = count++ % 91;
-        if (part === 90) return sftp.status(id, STATUS_CODE.EOF);
-        const names = Array.from({ length: 1000 }, (_, index) => `f${part}_${index}`);
-        sftp.name(
-          id,
-          names.map((filename) => ({ filename, longname: "", attrs: filename === "f0_0" ? FOLDER : FILE })),
-        );
-      },
-    });
-    await trust(box, server.port);
-    await using program = shell(box, server.port, { ...PASSWORD, limit: 50_000 });
-    for (const line of [...typed, "get -r / x"]) program.type(`${line}\n`);
-    expect(await program.next("stderr")).toBe(
-      `error: [127.0.0.1]:${server.port}: sent a tree without end (EPROTO)`,
-    );
-    expect(await readdir(box.here("x", "f0_0"))).toContain("f0_0");
-  }, 30_000);
+  if (EVERYTHING) {
+    test("a tree whose folders are all full", async () => {
+      await using box = await folder();
+      let count = 0; // of the replies to a list: 90 of names, the first of which is a folder, and then its end
+      await using server = await impostor({
+        READDIR: (sftp, id) => {
+          const part = count++ % 91;
+          if (part === 90) return sftp.status(id, STATUS_CODE.EOF);
+          const names = Array.from({ length: 1000 }, (_, index) => `f${part}_${index}`);
+          sftp.name(
+            id,
+            names.map((filename) => ({ filename, longname: "", attrs: filename === "f0_0" ? FOLDER : FILE })),
+          );
+        },
+      });
+      await trust(box, server.port);
+      await using program = shell(box, server.port, { ...PASSWORD, limit: 50_000 });
+      for (const line of [...typed, "get -r / x"]) program.type(`${line}\n`);
+      expect(await program.next("stderr")).toBe(
+        `error: [127.0.0.1]:${server.port}: sent a tree without end (EPROTO)`,
+      );
+      expect(await readdir(box.here("x", "f0_0"))).toContain("f0_0");
+    }, 30_000);
+  }
 
   test("a size that is not true: more, and less, than comes", async () => {
     await using box = await folder();
