@@ -737,20 +737,21 @@ describe("memory stays bounded", () => {
   test.skipIf(!IS_LINUX)(`1200 callers at once: 1000 wait, 200 are turned away${NEEDS_LINUX}`, async () => {
     await using program = script("tcp/many-clients-server", ["--port", "0", "--reply", "ok"]);
     const port = await program.port();
-    const lines: Line[] = [];
+    const sockets: Socket[] = [];
     try {
       let away = 0;
-      while (lines.length < 1200) {
-        const some = await Promise.all(Array.from({ length: 100 }, () => call(port)));
-        for (const { socket } of some) socket.once("end", () => away++).once("error", () => away++);
-        lines.push(...some);
+      while (sockets.length < 1200) {
+        const some = Array.from({ length: 100 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+        for (const socket of some) socket.once("close", () => away++).resume(); // before it can happen
+        await Promise.all(some.map((socket) => once(socket, "connect")));
+        sockets.push(...some);
       }
       await until(() => away >= 200, "those that are turned away");
-      expect(lines.length - away).toBe(1000);
-      for (const line of lines) line.reset();
+      expect(sockets.length - away).toBe(1000);
+      for (const socket of sockets) socket.resetAndDestroy();
       await isServed(port, "ok");
     } finally {
-      for (const line of lines) line[Symbol.dispose]();
+      for (const socket of sockets) socket.destroy();
     }
   });
 });
