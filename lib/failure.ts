@@ -113,10 +113,14 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   return new Failure(what ?? (known || "the connection"), WHY[code] ?? error.message, code, { hint });
 }
 
+/** What a call says of a socket that Ctrl-C has closed: it can come between two lines of a lesson. */
+const CLOSED = ["ERR_SOCKET_DGRAM_NOT_RUNNING", "ERR_SERVER_NOT_RUNNING"];
+
 /** Whether an error only says that Ctrl-C or SIGTERM has stopped the program. */
 export function isStop(thrown: unknown): boolean {
   const error = original(thrown);
-  return error instanceof Error && error.name === "AbortError";
+  if (!(error instanceof Error)) return false;
+  return error.name === "AbortError" || CLOSED.includes(`${(error as NodeJS.ErrnoException).code}`);
 }
 
 /** The error that came first, where closing something (`await using`) has failed because of it. */

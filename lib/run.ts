@@ -1,16 +1,10 @@
 /** How a lesson starts and ends: signals, errors and exit codes are the same in all of them. */
 import process from "node:process";
-import { explain, isStop, original } from "./failure.ts";
+import { explain, isStop } from "./failure.ts";
 import { report } from "./output.ts";
 
 /** How long a stopped lesson may take to put things in order, in milliseconds. */
 const GRACE = 1000;
-
-/** Whether a socket was used after it was closed: Ctrl-C can come between two lines of a lesson. */
-const isClosed = (error: unknown) =>
-  ["ERR_SOCKET_DGRAM_NOT_RUNNING", "ERR_SERVER_NOT_RUNNING"].includes(
-    `${(original(error) as { code?: string })?.code}`,
-  );
 
 /**
  * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its
@@ -43,7 +37,7 @@ export async function run(
     const failure = explain(error);
     // What breaks because the program was stopped is no news; a mistake of the program itself always is.
     if (!controller.signal.aborted) process.exitCode = failure?.exitCode ?? 1;
-    if (!controller.signal.aborted || !(failure || isStop(error) || isClosed(error))) await report(error);
+    if (!controller.signal.aborted || (!failure && !isStop(error))) await report(error);
   }
   process.stdout.write("", () => process.exit());
 }

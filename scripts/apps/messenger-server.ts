@@ -156,9 +156,7 @@ async function main(stop: AbortSignal) {
         await print(`${name} is at ${endpoint(seen.address, port)} by UDP`);
       }
       Object.assign(client, { seen, own });
-      await sendTo(udp, encodeSeen(token, seen), port, address).catch(async (error) => {
-        if (!stop.aborted) await report(error, name); // and not that Ctrl-C closed the socket meanwhile
-      });
+      await sendTo(udp, encodeSeen(token, seen), port, address).catch((error) => report(error, name));
     }
   }
 

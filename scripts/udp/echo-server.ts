@@ -45,9 +45,7 @@ async function main(stop: AbortSignal) {
   for await (const [data, { address, port }] of inbox) {
     const sender = endpoint(address, port);
     await print(`${sender} > ${visible(decoder.decode(data, sender))}`);
-    await sendTo(socket, answer ?? data, port, address).catch(async (error) => {
-      if (!stop.aborted) await report(error); // and not that Ctrl-C closed the socket meanwhile
-    });
+    await sendTo(socket, answer ?? data, port, address).catch((error) => report(error));
   }
 }
 
