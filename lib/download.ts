@@ -35,9 +35,6 @@ export const LONGEST = LIMIT - 1;
 /** How often the other end is told to wait, in milliseconds. */
 const WAIT = 500;
 
-/** How much of an error of the other end is told, in characters. */
-const LONGEST_WHY = 200;
-
 const KINDS = ["message", "piece"] as const;
 
 export type Message = Record<string, unknown>;
@@ -115,7 +112,7 @@ export function throwError({ error, code }: Message, peer: string): void {
   if (typeof error !== "string" || typeof code !== "string") {
     throw new Failure(peer, "sent a broken error", "EPROTO");
   }
-  throw new Failure(peer, error.slice(0, LONGEST_WHY), /^E[A-Z]{1,30}$/.test(code) ? code : "EPROTO");
+  throw new Failure(peer, error, /^E[A-Z]{1,30}$/.test(code) ? code : "EPROTO");
 }
 
 /** Reads a whole number of 0 to 2^53 - 1 from a message. @throws Failure EPROTO */

@@ -7,8 +7,11 @@
 import { isIP } from "node:net";
 import { endpoint } from "./endpoint.ts";
 
-/** How much of a name from the network an error shows, in characters. */
+/** How much of a name, and of words, from the network an error shows, in characters. */
 const LONGEST_WHAT = 100;
+const LONGEST_WHY = 220;
+
+const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}...` : text);
 
 /** An error with its own words. `exitCode` is 1 (the work failed) or 2 (the command was wrong). */
 export class Failure extends Error {
@@ -19,10 +22,10 @@ export class Failure extends Error {
   readonly exitCode: number;
 
   constructor(what: string, why: string, code: string, more: { hint?: string; exitCode?: number } = {}) {
-    const short = what.length > LONGEST_WHAT ? `${what.slice(0, LONGEST_WHAT)}...` : what;
-    super(`${short}: ${why} (${code})`);
-    this.what = short;
-    this.why = why;
+    const [shortWhat, shortWhy] = [cut(what, LONGEST_WHAT), cut(why, LONGEST_WHY)];
+    super(`${shortWhat}: ${shortWhy} (${code})`);
+    this.what = shortWhat;
+    this.why = shortWhy;
     this.code = code;
     this.hint = more.hint;
     this.exitCode = more.exitCode ?? 1;

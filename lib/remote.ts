@@ -13,9 +13,6 @@ const LONGEST_LIST = 100_000;
 /** The longest name of one file, in bytes: 255 characters (NAME_MAX of some systems) in UTF-8. */
 const LONGEST_NAME = 765;
 
-/** How much of what a server says is shown, in characters. */
-const LONGEST_WORDS = 200;
-
 /** The status codes of SFTP as codes of errno(3). 4, "failure", is every error that has no number of its own. */
 const CODES = ["", "EOF", "ENOENT", "EACCES", "EREMOTEIO", "EBADMSG", "ENOTCONN", "ECONNRESET", "EOPNOTSUPP"];
 
@@ -182,7 +179,7 @@ export class Remote implements Side {
     const code = CODES[error.code] ?? "EREMOTEIO";
     const isPlain = (error.code === 2 || error.code === 3) && PLAIN.test(error.message);
     const known = isPlain ? explain(Object.assign(error, { code }), what) : undefined;
-    return known ?? new Failure(what, `the server says: ${error.message.slice(0, LONGEST_WORDS)}`, code);
+    return known ?? new Failure(what, `the server says: ${error.message}`, code);
   }
 }
 

@@ -66,9 +66,6 @@ const MOST_PIECES = 2 ** 17;
 /** The shortest packets that a client may want. For one that takes 0 bytes at a time ssh2 would never be done. */
 const SHORTEST_PACKETS = 1024;
 
-/** How much of what a client says is shown, in characters. */
-const LONGEST_WORDS = 200;
-
 /** What there is to agree on: what is fast and not broken, and no compression, which can be a bomb. */
 const ALGORITHMS = {
   kex: ["curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384"],
@@ -142,7 +139,7 @@ async function main(stop: AbortSignal) {
 
     const ssh = new ssh2.Server({ hostKeys: [hostKey.text], algorithms: ALGORITHMS }, (client) => {
       const failed = (error: Error) =>
-        leave(explain(error, caller) ?? new Failure(caller, error.message.slice(0, LONGEST_WORDS), "EPROTO"));
+        leave(explain(error, caller) ?? new Failure(caller, error.message, "EPROTO"));
       client.on("error", failed);
       let tries = 0;
       const decide = async (context: AuthContext) => {

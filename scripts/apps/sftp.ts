@@ -105,7 +105,7 @@ async function main(stop: AbortSignal) {
   client.on("close", () => gone.abort(new Failure(server, "hung up", "EPIPE")));
   client.on("error", (error: Error & { level?: string }) => {
     if (error.level === "agent") return; // there are other keys, and passwords
-    gone.abort(explain(error) ?? new Failure(server, error.message.slice(0, 200), "EPROTO"));
+    gone.abort(explain(error) ?? new Failure(server, error.message, "EPROTO"));
   });
   let trusted: Buffer | undefined;
   let isNew = false;

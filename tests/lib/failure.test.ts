@@ -154,6 +154,11 @@ describe("Failure", () => {
     expect(new Failure("n".repeat(101), "why", "CODE").message).toBe(`${"n".repeat(100)}...: why (CODE)`);
     expect(new Failure("名".repeat(5000), "why", "CODE").message.length).toBeLessThan(120);
   });
+
+  test("long words are cut", () => {
+    expect(new Failure("what", "w".repeat(220), "CODE").why).toBe("w".repeat(220));
+    expect(new Failure("what", "w".repeat(221), "CODE").message).toBe(`what: ${"w".repeat(220)}... (CODE)`);
+  });
 });
 
 test("a stop is told from an error", () => {
