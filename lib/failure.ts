@@ -116,6 +116,11 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   return new Failure(what ?? (known || "the connection"), WHY[code] ?? error.message, code, { hint });
 }
 
+/** For `catch` of a promise: throws what `explain` makes of the error, or the error itself. */
+export const failAs = (what: string) => (error: unknown): never => {
+  throw explain(error, what) ?? error;
+};
+
 /** What a call says of a socket that Ctrl-C has closed: it can come between two lines of a lesson. */
 const CLOSED = ["ERR_SOCKET_DGRAM_NOT_RUNNING", "ERR_SERVER_NOT_RUNNING"];
 

@@ -13,7 +13,7 @@ import {
   unlink,
 } from "node:fs/promises";
 import { isAbsolute, join, relative, sep, win32 } from "node:path";
-import { explain, Failure } from "./failure.ts";
+import { failAs, Failure } from "./failure.ts";
 
 /** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
 const LONGEST_PATH = 4096;
@@ -45,9 +45,7 @@ async function pathInside(root: string, name: string): Promise<string> {
 
 /** The real path of a folder. @throws Failure ENOENT, ENOTDIR, and the errors of realpath(3) */
 export async function folderOf(path: string): Promise<string> {
-  const real = await realpath(path).catch((error) => {
-    throw explain(error, path) ?? error;
-  });
+  const real = await realpath(path).catch(failAs(path));
   if ((await lstat(real)).isDirectory()) return real;
   throw new Failure(path, "not a folder", "ENOTDIR");
 }
@@ -67,9 +65,7 @@ export async function openInside(root: string, name: string): Promise<FileHandle
  */
 export async function openFile(path: string, name = path): Promise<FileHandle> {
   // O_NONBLOCK: opening a named pipe would wait for its writer.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error) => {
-    throw explain(error, name) ?? error;
-  });
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failAs(name));
   const stat = await file.stat();
   if (stat.isFile()) return file;
   await file.close();
@@ -160,9 +156,7 @@ export async function saveInside(folder: string, name: string): Promise<Saving> 
   checkName(name);
   if (await lstat(join(folder, name)).then(() => true, () => false)) throw taken(name);
   const part = join(folder, `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
-  const file = await open(part, "wx").catch((error) => {
-    throw explain(error, folder) ?? error;
-  });
+  const file = await open(part, "wx").catch(failAs(folder));
   return new Saving(folder, name, part, file);
 }
 
@@ -182,26 +176,20 @@ export class Saving {
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */
   async write(bytes: Uint8Array): Promise<void> {
-    await this.#file.appendFile(bytes).catch((error) => this.#fail(error));
+    await this.#file.appendFile(bytes).catch(failAs(this.#folder));
   }
 
   /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
   async finish(): Promise<void> {
-    await this.#file.close().catch((error) => this.#fail(error));
-    await renameToFree(this.#part, join(this.#folder, this.#name)).catch((error) => {
-      if (error.code === "EEXIST") throw taken(this.#name);
-      this.#fail(error);
-    });
+    await this.#file.close().catch(failAs(this.#folder));
+    await renameToFree(this.#part, join(this.#folder, this.#name))
+      .catch((error) => failAs(this.#folder)(error.code === "EEXIST" ? taken(this.#name) : error));
   }
 
   /** Removes the part. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close().catch(() => {});
     await rm(this.#part, { force: true }).catch(() => {});
-  }
-
-  #fail(error: unknown): never {
-    throw explain(error, this.#folder) ?? error;
   }
 }
 

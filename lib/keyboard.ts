@@ -2,6 +2,7 @@
 import process from "node:process";
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
 import { report, typedLine } from "./output.ts";
+import { heedKeys } from "./prompt.ts";
 import { encode, type Encoding } from "./text.ts";
 
 /** A typed line, and its bytes in the encoding of the lesson. */
@@ -41,8 +42,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
     Object.assign(input, { prevRows: 0 }); // readline's note of how far below the prompt the cursor was
     prompt();
   };
-  input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
-  input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends no signal
+  heedKeys(input);
   stop.addEventListener("abort", close);
   try {
     prompt();

@@ -59,8 +59,7 @@ export class Prompter {
       this.#isOpen = this.#isSeen = false;
       this.#answer?.(undefined);
     });
-    this.#input.on("SIGCONT", () => this.#input.resume()); // back from Ctrl-Z, readline waits to be told
-    this.#input.on("SIGINT", () => process.kill(process.pid, "SIGINT")); // in raw mode the terminal sends none
+    heedKeys(this.#input);
     this.#input.on("history", (history: string[]) => {
       if (!this.#completer) history.shift(); // the Up key brings back commands, never a password
     });
@@ -124,4 +123,10 @@ export class Prompter {
   [Symbol.dispose](): void {
     this.#input.close();
   }
+}
+
+/** Lets Ctrl-C and Ctrl-Z do at a prompt what they do elsewhere: in raw mode the terminal sends no signals. */
+export function heedKeys(input: Interface): void {
+  input.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
 }

@@ -13,7 +13,7 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { explain, Failure } from "./failure.ts";
+import { failAs, Failure } from "./failure.ts";
 import { checkName, openFile, rights } from "./files.ts";
 
 /** What is at a path. Its mode is that of stat(2), as far as it is known; its time counts seconds from 1970. */
@@ -96,31 +96,31 @@ export class Local implements Side {
   }
 
   async enter(path: string): Promise<void> {
-    await told(path, () => Promise.try(process.chdir, path));
+    await Promise.try(process.chdir, path).catch(failAs(path));
   }
 
-  realpath = (path: string) => told(path, () => realpath(path));
-  mkdir = (path: string) => told(path, () => mkdir(path));
-  rmdir = (path: string) => told(path, () => rmdir(path));
-  unlink = (path: string) => told(path, () => unlink(path));
-  rename = (from: string, to: string) => told(to, () => rename(from, to));
+  realpath = (path: string) => realpath(path).catch(failAs(path));
+  mkdir = (path: string) => mkdir(path).catch(failAs(path));
+  rmdir = (path: string) => rmdir(path).catch(failAs(path));
+  unlink = (path: string) => unlink(path).catch(failAs(path));
+  rename = (from: string, to: string) => rename(from, to).catch(failAs(to));
   check = checkName;
 
   /** A link to a folder is none: what comes from the other side must not leave the way that it was sent. */
   async needFolder(path: string): Promise<void> {
-    await told(path, () => mkdir(path)).catch(async (error) => {
+    await mkdir(path).catch(failAs(path)).catch(async (error) => {
       if (error.code !== "EEXIST") throw error;
       if (!(await lstat(path)).isDirectory()) throw new Failure(path, "is in the way of a folder", "ENOTDIR");
     });
   }
 
   async stat(path: string): Promise<Facts> {
-    const stats = await told(path, () => stat(path));
+    const stats = await stat(path).catch(failAs(path));
     return facts(stats, stats.mtimeMs / 1000);
   }
 
   async list(path: string): Promise<Entry[]> {
-    const names = (await told(path, () => readdir(path))).sort();
+    const names = (await readdir(path).catch(failAs(path))).sort();
     const entries = names.map(async (name) => {
       const stats = await lstat(join(path, name)).catch(() => undefined); // it may have gone meanwhile
       return stats ? [{ name, ...facts(stats, stats.mtimeMs / 1000) }] : [];
@@ -129,15 +129,8 @@ export class Local implements Side {
   }
 
   open(path: string, flags: "r" | "wx", mode?: number): Promise<FileHandle> {
-    return flags === "r" ? openFile(path) : told(path, () => open(path, flags, mode));
+    return flags === "r" ? openFile(path) : open(path, flags, mode).catch(failAs(path));
   }
-}
-
-/** Does something with a path, which an error then names. */
-async function told<T>(path: string, work: () => Promise<T>): Promise<T> {
-  return await work().catch((error) => {
-    throw explain(error, path) ?? error;
-  });
 }
 
 /** Bytes of one request, and how many are on their way at once: 2 MiB, which is all that a copy keeps in memory. */

@@ -3,7 +3,7 @@ import { createHash, generateKeyPairSync, randomBytes, timingSafeEqual } from "n
 import { open, readFile } from "node:fs/promises";
 import process from "node:process";
 import ssh2, { type ParsedKey, type PublicKeyAuthContext } from "ssh2";
-import { explain, Failure } from "./failure.ts";
+import { explain, failAs, Failure } from "./failure.ts";
 import { openFile } from "./files.ts";
 import { fingerprint } from "./known-hosts.ts";
 
@@ -74,9 +74,7 @@ function newKey(): string {
  *   here nobody would obey
  */
 export async function readAuthorizedKeys(path: string): Promise<ParsedKey[]> {
-  const text = await readFile(path, "utf8").catch((error) => {
-    throw explain(error, path) ?? error;
-  });
+  const text = await readFile(path, "utf8").catch(failAs(path));
   return text.split("\n").flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
     const key = parse(line.trim());

@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import ssh2, { type AnyAuthMethod, type ParsedKey } from "ssh2";
-import { explain, Failure } from "./failure.ts";
+import { failAs, Failure } from "./failure.ts";
 import { fingerprint, judge, keyType, type KnownKey, typeName } from "./known-hosts.ts";
 import { hint, print, report, visible } from "./output.ts";
 import type { Prompter } from "./prompt.ts";
@@ -59,9 +59,7 @@ export async function trust(
  */
 export async function readKeys(named: string | undefined): Promise<KeyFile[]> {
   if (named !== undefined) {
-    const text = await readFile(named).catch((error) => {
-      throw explain(error, named) ?? error;
-    });
+    const text = await readFile(named).catch(failAs(named));
     const key = parse(text);
     if (key instanceof Error && !isEncrypted(key)) throw new Failure(named, key.message, "EINVAL");
     if (!(key instanceof Error) && !key.isPrivateKey()) throw new Failure(named, "no private key", "EINVAL");

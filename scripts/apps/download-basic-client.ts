@@ -31,7 +31,7 @@ import { connect } from "node:net";
 import { basename } from "node:path";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { explain, Failure } from "../../lib/failure.ts";
+import { failAs, Failure } from "../../lib/failure.ts";
 import { print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sendAll, survive } from "../../lib/tcp.ts";
@@ -56,9 +56,7 @@ async function main(stop: AbortSignal) {
   try {
     for await (const chunk of socket) { // recv, until the server hangs up
       file ??= await open(part, "wx");
-      await file.appendFile(chunk).catch((error) => {
-        throw explain(error, copy) ?? error;
-      });
+      await file.appendFile(chunk).catch(failAs(copy));
       received += chunk.length;
     }
     if (!file) throw new Failure(name, "nothing came: there is no such file, or it is empty", "ENODATA");

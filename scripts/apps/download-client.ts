@@ -50,7 +50,7 @@ import {
   whole,
 } from "../../lib/download.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { explain, Failure } from "../../lib/failure.ts";
+import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { makeWay, taken } from "../../lib/files.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { Progress } from "../../lib/progress.ts";
@@ -221,9 +221,7 @@ async function fetch(
     if (at === 0 && total > 0) await rm(part, { force: true });
   }
   if (!force && !await isFree()) throw taken(target); // it has come meanwhile
-  await rename(part, target).catch((error) => {
-    throw explain(error, target) ?? error;
-  });
+  await rename(part, target).catch(failAs(target));
   return total;
 }
 

@@ -335,9 +335,9 @@ async function main(stop: AbortSignal) {
   async function obey(text: string) {
     const [, command, first = "", rest = ""] = /^\/(\S*) *(\S*) *(.*)$/s.exec(text) ?? [];
     if (text === "") return;
-    if (command === undefined) return send(null, text, [...online, ...absent]);
+    if (command === undefined) return send(null, text);
     if (command === "help") return await print(HELP);
-    if (command === "to" && rest) return send(checkName(first), rest, [checkName(first)]);
+    if (command === "to" && rest) return send(checkName(first), rest);
     if (command !== "who" && (command !== "direct" || !first)) {
       throw new Failure(text, "no such command: /help shows what there is", "EINVAL");
     }
@@ -346,10 +346,10 @@ async function main(stop: AbortSignal) {
     post(command === "who" ? { type: "who" } : { type: "direct", name: checkName(first) });
   }
 
-  function send(to: string | null, text: string, receivers: string[]) {
+  function send(to: string | null, text: string) {
     const bytes = encode(text, encoding);
     checkText(bytes);
-    outbox.add(to, text, bytes, receivers);
+    outbox.add(to, text, bytes, to === null ? [...online, ...absent] : [to]);
   }
 
   /** Leaves when all that can be acknowledged is, and tells what is not. */

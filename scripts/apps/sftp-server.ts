@@ -40,7 +40,7 @@ import { basename, dirname, join, resolve, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import ssh2, { type AuthContext, type Connection, type ServerChannel, type Session } from "ssh2";
 import { readArguments } from "../../lib/arguments.ts";
-import { explain, Failure } from "../../lib/failure.ts";
+import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf } from "../../lib/files.ts";
 import { hint, print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
@@ -287,9 +287,7 @@ type Inside = ServerChannel & {
 
 /** A key that is served could be read, or replaced, by those whom it keeps out. */
 async function mustBeOutside(root: string, file: string, flag: string): Promise<void> {
-  const folder = await realpath(dirname(resolve(file))).catch((error) => {
-    throw explain(error, file) ?? error;
-  });
+  const folder = await realpath(dirname(resolve(file))).catch(failAs(file));
   const place = join(folder, basename(file));
   for (const path of [place, await realpath(place).catch(() => place)]) {
     if (!`${path}${sep}`.startsWith(root === sep ? sep : `${root}${sep}`)) continue;

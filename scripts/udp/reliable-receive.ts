@@ -42,7 +42,7 @@ import { once } from "node:events";
 import { access, constants } from "node:fs/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { explain, Failure } from "../../lib/failure.ts";
+import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import {
@@ -82,9 +82,7 @@ async function main(stop: AbortSignal) {
       },
     },
   });
-  await access(await folderOf(out), constants.W_OK).catch((error) => {
-    throw explain(error, out) ?? error;
-  });
+  await access(await folderOf(out), constants.W_OK).catch(failAs(out));
 
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);
