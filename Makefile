@@ -13,29 +13,29 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## a dialog over TCP and a real download, both ends side by side
-	@bun tests/demo.ts
+	@bun tests/commands/demo.ts
 
 lessons: setup ## list the lessons
-	@bun tests/lesson.ts
+	@bun tests/commands/lesson.ts
 
 lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
-	@bun tests/lesson.ts $(or $(L),$(error which one? make lesson L=2.1, or L=udp/send))
+	@bun tests/commands/lesson.ts $(or $(L),$(error which one? make lesson L=2.1, or L=udp/send))
 
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
 test: setup ## play every head on Bun, and test lib and what goes wrong
 	@bun test --parallel=$(if $(EVERYTHING),3,4) --timeout=60000 tests
 
 matrix: setup ## play every head with both ends on each of Bun, Node and Deno
-	@bun tests/matrix.ts
+	@bun tests/commands/matrix.ts
 
 check: setup ## types, format, lint, and that README and heads are up to date
-	@bun tests/check.ts
+	@bun tests/commands/check.ts
 
 fmt: setup ## format the code
 	@deno fmt -q
 
 index: setup ## write the lesson tables of the READMEs
-	@bun tests/index.ts
+	@bun tests/commands/index.ts
 
 bench: setup ## measure time and memory, beside known tools in the same run
 	@for file in tests/bench/*.ts; do echo "== $$file"; bun $$file || exit 1; done

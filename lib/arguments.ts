@@ -4,7 +4,6 @@ import { relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { Failure } from "./failure.ts";
-import { parseHead } from "./head.ts";
 import { resolve } from "./host.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
@@ -170,8 +169,14 @@ function help(command: string, file: string, flags: Flags, words = ""): string {
       : flag.kind.toUpperCase();
     return `  ${`${dashed(name)} ${kind}`.padEnd(22)} ${flag.help}${fallback}`;
   });
-  const head = parseHead(readFileSync(file, "utf8"));
-  return [`usage: ${command} [FLAGS] ${words}`.trimEnd(), "", head.text, "", "Flags", ...rows].join("\n");
+  const head = headText(readFileSync(file, "utf8")) ?? "";
+  return [`usage: ${command} [FLAGS] ${words}`.trimEnd(), "", head, "", "Flags", ...rows].join("\n");
+}
+
+/** The comment at the top of a script, without its stars; undefined where there is none. */
+export function headText(source: string): string | undefined {
+  const comment = /^(?:#!.*\r?\n)?\/\*\*\r?\n([^]*?)\n \*\//.exec(source);
+  return comment?.[1].replace(/\r$/gm, "").replace(/^ \* ?/gm, "");
 }
 
 /** localPort -> --local-port */

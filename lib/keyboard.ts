@@ -1,8 +1,7 @@
 /** The keyboard: lines that are typed at a terminal or piped in. */
 import process from "node:process";
-import { clearScreenDown, createInterface, cursorTo, moveCursor } from "node:readline";
+import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline";
 import { report, typedLine } from "./output.ts";
-import { heedKeys } from "./prompt.ts";
 import { encode, type Encoding } from "./text.ts";
 
 /** A typed line, and its bytes in the encoding of the lesson. */
@@ -83,4 +82,10 @@ async function tryEncode(text: string, encoding: Encoding): Promise<Line | undef
 /** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */
 export function isExit(text: string): boolean {
   return text === "exit" || text === "exit()";
+}
+
+/** Lets Ctrl-C and Ctrl-Z do at a prompt what they do elsewhere: in raw mode the terminal sends no signals. */
+export function heedKeys(input: Interface): void {
+  input.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
+  input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
 }

@@ -48,12 +48,12 @@ import {
   throwError,
   VERSION,
   whole,
-} from "../../lib/download.ts";
+} from "./download-protocol.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { makeWay, taken } from "../../lib/files.ts";
 import { print, report, visible } from "../../lib/output.ts";
-import { Progress } from "../../lib/progress.ts";
+import { Progress } from "./progress.ts";
 import { run } from "../../lib/run.ts";
 import { limitIdle, survive } from "../../lib/tcp.ts";
 

@@ -62,7 +62,7 @@ import { connect, type Socket } from "node:net";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
-import { Ways } from "../../lib/direct.ts";
+import { Ways } from "./messenger/hole-punching.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { isExit, keyboard } from "../../lib/keyboard.ts";
@@ -85,8 +85,8 @@ import {
   type ToClient,
   type ToServer,
   VERSION,
-} from "../../lib/messenger.ts";
-import { type Kept, Outbox, PATIENCE } from "../../lib/outbox.ts";
+} from "./messenger/protocol.ts";
+import { type Kept, Outbox, PATIENCE } from "./messenger/outbox.ts";
 import { hint, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sendAll, survive } from "../../lib/tcp.ts";

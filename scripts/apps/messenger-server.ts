@@ -62,7 +62,7 @@
  *   王五 is away
  *   > exit
  *
- * Python     struct.pack("!I", len(data)) + data ->  messageFrame(message, encoding), in lib/messenger.ts
+ * Python     struct.pack("!I", len(data)) + data ->  messageFrame(message, encoding), in messenger/protocol.ts
  *            data, address = s.recvfrom(65536)   ->  for await (const [data, sender] of datagrams(socket))
  * Watch out  Only the server's port is fixed: a client's is whatever the system, or a NAT on the way, gave it.
  *            It is learned from the letters that the client sends. Nobody proves a name with a password, and
@@ -92,9 +92,9 @@ import {
   TO_SERVER,
   type ToClient,
   type ToServer,
-} from "../../lib/messenger.ts";
+} from "./messenger/protocol.ts";
 import { print, ready, report } from "../../lib/output.ts";
-import { type Client, type Message, People, type Person } from "../../lib/people.ts";
+import { type Client, type Message, People, type Person } from "./messenger/roster.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";

@@ -33,7 +33,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isEveryAddress, isLoopback, isPrivate } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { resolve } from "../../lib/host.ts";
-import { openFiles } from "../../lib/limits.ts";
+import { openFiles } from "./open-files.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { readServices } from "../../lib/services.ts";

@@ -26,7 +26,7 @@
  *   [exit 1]
  *
  * Python     paramiko.Transport(connection)      ->  new ssh2.Server(...).injectSocket(socket)
- *            paramiko.SFTPServerInterface        ->  the packets of lib/sftp.ts, the files of lib/sftp-files.ts
+ *            paramiko.SFTPServerInterface        ->  the packets of sftp/protocol.ts, the files of sftp/files.ts
  * Watch out  The host key is how a client knows that this is the server, and nobody between them: it is made once,
  *            beside the folder that is served, and its fingerprint is what a client should see, too.
  *            The folder that is served is / for the client. No name and no link leads out of it.
@@ -44,11 +44,11 @@ import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf } from "../../lib/files.ts";
 import { hint, print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { explainFile, ServedFiles } from "../../lib/sftp-files.ts";
-import { failureReply, requests } from "../../lib/sftp.ts";
-import { isAuthorized, isSame, readAuthorizedKeys, readHostKey, WrongPasswords } from "../../lib/ssh-keys.ts";
+import { explainFile, ServedFiles } from "./sftp/files.ts";
+import { failureReply, requests } from "./sftp/protocol.ts";
+import { isAuthorized, isSame, readAuthorizedKeys, readHostKey, WrongPasswords } from "./sftp/keys.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
-import { userName } from "../../lib/user.ts";
+import { userName } from "./sftp/user.ts";
 
 /** How many callers may be here at once, and how many sessions one of them may have. */
 const MOST_CALLERS = 100;

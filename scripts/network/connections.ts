@@ -43,7 +43,7 @@ import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
 import { hint, print, visible } from "../../lib/output.ts";
-import { procAddress, procNet } from "../../lib/proc.ts";
+import { procAddress, procNet } from "./procfs.ts";
 import { run } from "../../lib/run.ts";
 
 /** The states by their numbers in /proc/net (Linux: include/net/tcp_states.h), named as netstat does. */

@@ -24,7 +24,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { isLoopback } from "../../lib/endpoint.ts";
 import { formatIp, hasBroadcast, networkOf, parseIp } from "../../lib/ip.ts";
 import { print, visible } from "../../lib/output.ts";
-import { addressesWithoutCarrier, cardAttribute, cardNames } from "../../lib/proc.ts";
+import { addressesWithoutCarrier, cardAttribute, cardNames } from "./procfs.ts";
 import { run } from "../../lib/run.ts";
 
 async function main() {

@@ -39,7 +39,7 @@ import { once } from "node:events";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { bindable, card, GROUP_FLAGS, groupFamily } from "../../lib/group.ts";
+import { bindable, card, GROUP_FLAGS, groupFamily } from "./group.ts";
 import { isExit, keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";

@@ -36,7 +36,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { card, GROUP_FLAGS, groupFamily } from "../../lib/group.ts";
+import { card, GROUP_FLAGS, groupFamily } from "./group.ts";
 import { isExit, messages } from "../../lib/keyboard.ts";
 import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";

@@ -55,7 +55,7 @@ import {
   encodeReason,
   LARGEST_WINDOW,
   type Packet,
-} from "../../lib/reliable.ts";
+} from "./reliable-packet.ts";
 import { run } from "../../lib/run.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
 

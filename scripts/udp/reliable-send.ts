@@ -34,7 +34,7 @@
  *       0.18 s in all
  *          5 kB/s: the goodput
  *
- * Python     struct.pack("!IIIHHI", ...) + payload  ->  encodePacket(...), of lib/reliable.ts
+ * Python     struct.pack("!IIIHHI", ...) + payload  ->  encodePacket(...), of reliable-packet.ts
  *            zlib.crc32(data)                      ->  crc32(data), of node:zlib
  *            s.settimeout(seconds); s.recv(65535)  ->  Promise.race([letter, timer])
  * Watch out  A packet is  | checksum 4 | connection 4 | number 4 | type 2 | window 2 | timestamp 4 | payload 0-1200 |
@@ -72,7 +72,7 @@ import {
   LARGEST_WINDOW,
   type Packet,
   PAYLOAD,
-} from "../../lib/reliable.ts";
+} from "./reliable-packet.ts";
 import { run } from "../../lib/run.ts";
 import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
 

@@ -38,7 +38,7 @@ import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sendAll, survive } from "../../lib/tcp.ts";
 import { ENCODINGS, texts } from "../../lib/text.ts";
-import { socketPath } from "../../lib/unix.ts";
+import { socketPath } from "./socket-path.ts";
 
 async function main(stop: AbortSignal) {
   const { path, encoding, words } = await readArguments(import.meta, {

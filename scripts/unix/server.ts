@@ -36,7 +36,7 @@ import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, queueOf, sendAll, survive } from "../../lib/tcp.ts";
 import { encode, ENCODINGS, texts } from "../../lib/text.ts";
-import { socketPath } from "../../lib/unix.ts";
+import { socketPath } from "./socket-path.ts";
 
 async function main(stop: AbortSignal) {
   const { path: name, encoding, reply } = await readArguments(import.meta, {

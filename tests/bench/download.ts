@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Program, type Runtime, RUNTIMES, script, start } from "../program.ts";
+import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
 const MIB = 1 << 20;

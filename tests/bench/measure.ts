@@ -1,6 +1,6 @@
 /** What the benchmarks share: time and peak memory of a program, and the median of several runs. */
 import { readFileSync } from "node:fs";
-import type { Program } from "../program.ts";
+import type { Program } from "../engine/program.ts";
 
 /** Seconds, and the peak memory in MB (VmHWM, man 5 proc) of a program that is waited for, with those it started. */
 export type Cost = { seconds: number; peak: number };

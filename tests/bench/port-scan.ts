@@ -3,8 +3,8 @@
  * five, time and peak memory. Then fifteen times more with 256 open files: of the 20 runs, each must find the
  * ports that are open, and no other. Linux, with nmap, in a private network.
  */
-import { privateNetwork } from "../network.ts";
-import { type Runtime, RUNTIMES, start } from "../program.ts";
+import { privateNetwork } from "../engine/network.ts";
+import { type Runtime, RUNTIMES, start } from "../engine/program.ts";
 import { type Cost, cost, medianOf } from "./measure.ts";
 
 const options = { limit: 120_000 };

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Runtime, RUNTIMES, script, start } from "../program.ts";
+import { type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 
 const limit = 120_000;
 const runtimes = Object.keys(RUNTIMES) as Runtime[];

@@ -8,9 +8,9 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { userName } from "../../lib/user.ts";
-import { type Program, type Runtime, RUNTIMES, script, start } from "../program.ts";
-import { freePort } from "../sockets.ts";
+import { userName } from "../../scripts/apps/sftp/user.ts";
+import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
+import { freePort } from "../engine/sockets.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
 const MIB = 1 << 20;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Flag, readArguments } from "../../lib/arguments.ts";
 import type { Failure } from "../../lib/failure.ts";
-import { ROOT, script } from "../program.ts";
+import { ROOT, script } from "../engine/program.ts";
 
 const LESSON = { filename: join(ROOT, "scripts/udp/send.ts") } as ImportMeta;
 

@@ -2,11 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { isExit, messages } from "../../lib/keyboard.ts";
-import { EVERYWHERE, ROOT, RUNTIMES, start } from "../program.ts";
+import { EVERYWHERE, ROOT, RUNTIMES, start } from "../engine/program.ts";
 
 describe.each(EVERYWHERE)("%s", (runtime) => {
   const keyboard = (encoding = "utf-8") =>
-    start([...RUNTIMES[runtime], join(ROOT, "tests", "fixtures", "keyboard.ts"), encoding]);
+    start([...RUNTIMES[runtime], join(ROOT, "tests", "engine", "fixtures", "keyboard.ts"), encoding]);
 
   const inputs: [name: string, input: string, output: string][] = [
     ["nothing", "", "end\n"],

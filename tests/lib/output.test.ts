@@ -1,11 +1,11 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
 import { visible } from "../../lib/output.ts";
-import { EVERYWHERE, RUNTIMES, start } from "../program.ts";
+import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
 
 for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
   test(`what many say at once is bounded where nobody reads, on ${runtime}`, async () => {
-    await using program = start([...RUNTIMES[runtime], "tests/fixtures/many-at-once.ts"]);
+    await using program = start([...RUNTIMES[runtime], "tests/engine/fixtures/many-at-once.ts"]);
     program.stopReading();
     await program.next("stderr"); // all is said
     program.startReading();

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { isIP } from "node:net";
-import { EVERYWHERE, type Runtime, script } from "../program.ts";
+import { EVERYWHERE, type Runtime, script } from "../engine/program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 

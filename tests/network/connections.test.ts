@@ -1,8 +1,8 @@
 /** 1.4 against `ss -Htuan`, in a network of its own, where nothing changes in between. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { CAN_BE_ALONE, startAlone } from "../alone.ts";
-import { EVERYWHERE, RUNTIMES, script, start } from "../program.ts";
+import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { EVERYWHERE, RUNTIMES, script, start } from "../engine/program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 

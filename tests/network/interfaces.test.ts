@@ -2,8 +2,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
-import { CAN_BE_ALONE, startAlone } from "../alone.ts";
-import { EVERYWHERE, RUNTIMES, script } from "../program.ts";
+import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { EVERYWHERE, RUNTIMES, script } from "../engine/program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 

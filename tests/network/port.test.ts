@@ -4,8 +4,8 @@ import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { CAN_BE_ALONE, startAlone } from "../alone.ts";
-import { EVERYWHERE, type Runtime, RUNTIMES, script } from "../program.ts";
+import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { EVERYWHERE, type Runtime, RUNTIMES, script } from "../engine/program.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 

@@ -1,4 +1,4 @@
-"""A client of lesson 4.4, written from the figures in lib/messenger.ts alone. Arguments: port, encoding, name.
+"""A client of lesson 4.4, written from the figures in messenger/protocol.ts alone. Arguments: port, encoding, name.
 
 It logs in and registers by UDP; answers each private message with its text in upper case; prints what it gets,
 and which of its messages are acknowledged; leaves after the message "bye".

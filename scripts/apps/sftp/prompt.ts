@@ -1,0 +1,127 @@
+/** The keyboard of a shell, which asks for one line after another: questions, passwords, commands. */
+import process from "node:process";
+import { createInterface, type Interface } from "node:readline";
+import { Writable } from "node:stream";
+import { heedKeys } from "../../../lib/keyboard.ts";
+
+/** What the Tab key offers for a line: words that begin like the end of it, and that end. */
+export type Completer = (line: string) => Promise<[words: string[], end: string]>;
+
+/**
+ * Asks for lines that are typed at a terminal or piped in. A prompt appears only on a terminal, and there a
+ * key is seen only while a question that may be seen waits for its answer. Whatever ends the program, the
+ * terminal is left as it was.
+ */
+export class Prompter {
+  readonly isTerminal = Boolean(process.stdin.isTTY);
+  /** Whether it waits for a line now. */
+  isAsking = false;
+  /** Where prompts go: stdout, but to the person where that is a file. */
+  readonly #screen = process.stdout.isTTY ? process.stdout : process.stderr;
+  readonly #input: Interface;
+  /** On a pipe, which is not read faster than lines are asked for. */
+  readonly #piped: AsyncIterator<string> | undefined;
+  /** On a terminal: lines that were typed ahead, and who waits for one. */
+  #ahead: string[] = [];
+  #answer: ((line: string | undefined) => void) | undefined;
+  #isSeen = false;
+  #isOpen = true;
+  #completer: Completer | undefined;
+  #tabs = 0;
+
+  /** @param stop closes the keyboard */
+  constructor(stop: AbortSignal) {
+    const output = new Writable({
+      write: (bytes, _, done) => {
+        if (this.#isSeen) this.#screen.write(bytes);
+        done();
+      },
+    });
+    Object.defineProperty(output, "columns", { get: () => this.#screen.columns });
+    this.#input = createInterface({
+      input: process.stdin,
+      output,
+      terminal: this.isTerminal,
+      completer: (line: string, done: (error: null, found: [string[], string]) => void) => {
+        const nothing: [string[], string] = [[], line];
+        const key = ++this.#tabs;
+        const isSame = () => key === this.#tabs && line === this.#input.line.slice(0, this.#input.cursor);
+        Promise.resolve(this.#completer?.(line)).then(
+          (found) => done(null, isSame() && found || nothing),
+          () => done(null, nothing),
+        );
+        this.#input.resume(); // readline would read no key meanwhile, not even Ctrl-C
+      },
+    });
+    const close = () => this.#input.close();
+    this.#input.on("close", () => {
+      stop.removeEventListener("abort", close);
+      if (this.isTerminal && this.isAsking) this.#screen.write("\n"); // the cursor stands behind the prompt
+      this.#isOpen = this.#isSeen = false;
+      this.#answer?.(undefined);
+    });
+    heedKeys(this.#input);
+    this.#input.on("history", (history: string[]) => {
+      if (!this.#completer) history.shift(); // the Up key brings back commands, never a password
+    });
+    if (!this.isTerminal) this.#piped = this.#input[Symbol.asyncIterator]();
+    else {
+      this.#input.on("line", (line) => {
+        this.#isSeen = false; // at once: the keys that follow may answer an unseen question
+        const answer = this.#answer;
+        this.#answer = undefined; // the next line may come in the same moment
+        if (answer) answer(line);
+        else this.#ahead.push(line);
+      });
+    }
+    stop.addEventListener("abort", close);
+    if (stop.aborted) close();
+  }
+
+  /**
+   * Asks for a line.
+   * @param completer makes the line a command: Tab completes it, and the Up key brings it back
+   * @returns undefined at the end of input (Ctrl-D, or the end of the pipe), and when `stop` has come
+   */
+  async ask(prompt: string, completer?: Completer): Promise<string | undefined> {
+    this.#completer = completer;
+    if (!this.isTerminal || !this.#isOpen) return await this.#next();
+    if (this.#ahead.length > 0) this.#screen.write(`${prompt}${this.#ahead[0]}\n`);
+    else {
+      this.#isSeen = true;
+      this.#input.setPrompt(prompt);
+      this.#input.prompt(true); // true: what was typed ahead keeps its cursor
+    }
+    return await this.#next();
+  }
+
+  /** Asks for a line that nobody may see. What was typed ahead is not the answer. */
+  async askUnseen(prompt: string): Promise<string | undefined> {
+    this.#completer = undefined;
+    if (!this.isTerminal || !this.#isOpen) return await this.#next();
+    this.#ahead = [];
+    for (const name of ["e", "u"]) this.#input.write(null as unknown as string, { ctrl: true, name });
+    this.#screen.write(prompt);
+    const line = await this.#next();
+    if (line !== undefined) this.#screen.write("\n");
+    return line;
+  }
+
+  async #next(): Promise<string | undefined> {
+    if (!this.#isOpen && this.isTerminal) return undefined;
+    this.isAsking = true;
+    try {
+      if (this.#piped) return (await this.#piped.next()).value;
+      if (this.#ahead.length > 0) return this.#ahead.shift();
+      return await new Promise((resolve) => (this.#answer = resolve));
+    } finally {
+      this.#answer = undefined;
+      this.isAsking = false;
+    }
+  }
+
+  /** Closes the keyboard; the terminal is as it was before. */
+  [Symbol.dispose](): void {
+    this.#input.close();
+  }
+}

@@ -1,0 +1,56 @@
+/** Groups: what the two ends of a multicast lesson have in common. */
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+import { Failure } from "../../lib/failure.ts";
+import { ENCODINGS } from "../../lib/text.ts";
+
+/** The flags of both ends. The group stands where other lessons have a host. */
+export const GROUP_FLAGS = {
+  group: { kind: "text", default: "239.255.0.1", help: "the address of the group" },
+  port: { kind: "port", default: 7790, help: "the same at both ends" },
+  interface: { kind: "text", help: "name or address of the network card; without it, loopback" },
+  encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+} as const;
+
+/**
+ * The family of a group: 224.0.0.0 to 239.255.255.255 (RFC 5771), or ff00::/8 (RFC 4291, section 2.7).
+ * @throws Failure EINVAL, exit code 2, for any other address
+ */
+export function groupFamily(group: string): 4 | 6 {
+  if (isIP(group) === 4 && /^2(2[4-9]|3\d)\./.test(group)) return 4;
+  if (isIP(group) === 6 && /^ff[\da-f]{2}:/i.test(group) && !group.includes("%")) return 6;
+  throw new Failure(`--group ${group}`, "not the address of a group", "EINVAL", {
+    exitCode: 2,
+    hint: "groups are 224.0.0.0 to 239.255.255.255, and the IPv6 addresses that begin with ff",
+  });
+}
+
+/**
+ * The network card of a group, as the system calls take it: for IPv4 an address of the card, for IPv6
+ * its name as the zone of an address, `::%eth0` (RFC 4007, section 11).
+ * @param wanted its name or one of its addresses; by default, the loopback card
+ * @throws Failure ENODEV, EADDRNOTAVAIL
+ */
+export function card(wanted: string | undefined, family: 4 | 6): string {
+  const addresses = Object.entries(networkInterfaces()).flatMap(([name, list]) =>
+    (list ?? []).map((address) => ({ ...address, name }))
+  );
+  const meant = addresses.filter(({ name, address, internal }) =>
+    wanted === undefined ? internal : wanted === name || wanted === address
+  );
+  const found = meant.find((address) => address.family === `IPv${family}`);
+  if (found) return family === 4 ? found.address : `::%${found.name}`;
+  const hint = `the cards with addresses are ${[...new Set(addresses.map(({ name }) => name))].join(", ")}`;
+  throw meant.length > 0
+    ? new Failure(meant[0].name, `a network card without an IPv${family} address`, "EADDRNOTAVAIL", { hint })
+    : new Failure(`--interface ${wanted}`, "no network card, or one without addresses", "ENODEV", { hint });
+}
+
+/**
+ * The address to bind for a group. An IPv6 group that goes no farther than its link (ff_1, ff_2) is another
+ * one on each card, so that the card belongs to its address.
+ * @param card what `card` gives
+ */
+export function bindable(group: string, card: string): string {
+  return /^ff.[12]:/i.test(group) ? card.replace("::", group) : group;
+}

@@ -1,0 +1,284 @@
+/** Lesson 4.4: the datagrams of the direct way, against bytes that Python's struct and hmac have made, and two ends of one. */
+import { describe, expect, test } from "bun:test";
+import {
+  decodePacket,
+  encodePacket,
+  type Packet,
+  wayOf,
+  Ways,
+} from "../../scripts/apps/messenger/hole-punching.ts";
+import {
+  Bucket,
+  checkName,
+  decodeRegistration,
+  decodeSeen,
+  encodeRegistration,
+  encodeSeen,
+  readEndpoint,
+  Shown,
+} from "../../scripts/apps/messenger/protocol.ts";
+import { EVERYTHING } from "../engine/program.ts";
+import { until } from "../engine/sockets.ts";
+
+const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index));
+
+/** `head = b"SbE\1" + struct.pack("!BBII", type, side, way, number) + payload`, and `hmac.new(key, head, "sha256").digest()[:16]` */
+const KNOWN: [hex: string, packet: Packet][] = [
+  [
+    "536245010300deadbeef0000000100000000b87cb58b341bd8b1b98aeb65d51c7659",
+    { type: "PROBE", side: 0, way: 0xdeadbeef, number: 1, payload: Buffer.alloc(4) },
+  ],
+  [
+    "536245010401000000010000000200000001336543724a66f19629b1e1ea5e3c9f09",
+    { type: "ANSWER", side: 1, way: 1, number: 2, payload: Buffer.from([0, 0, 0, 1]) },
+  ],
+  [
+    "536245010500deadbeef0000000700000003e4bda0e5a5bd23c76ca58cbaa9e032eb0ee9d9a6710c",
+    {
+      type: "MESSAGE",
+      side: 0,
+      way: 0xdeadbeef,
+      number: 7,
+      payload: Buffer.from([0, 0, 0, 3, 0xe4, 0xbd, 0xa0, 0xe5, 0xa5, 0xbd]),
+    },
+  ],
+  [
+    "536245010601ffffffffffffffff0000000341b08f27554162526870a00ecf707b9d",
+    { type: "ACK", side: 1, way: 0xffff_ffff, number: 0xffff_ffff, payload: Buffer.from([0, 0, 0, 3]) },
+  ],
+  [
+    "53624501070100000000000000090155d5380e0070b9189c2bc39c71091a6d",
+    { type: "BYE", side: 1, way: 0, number: 9, payload: Buffer.of(1) },
+  ],
+];
+
+describe("a packet has the bytes of the figure", () => {
+  for (const [hex, packet] of KNOWN) {
+    test(packet.type, () => {
+      expect(encodePacket(packet, KEY).toString("hex")).toBe(hex);
+      expect(decodePacket(Buffer.from(hex, "hex"), KEY)).toEqual(packet);
+      expect(wayOf(Buffer.from(hex, "hex"))).toBe(packet.way);
+    });
+  }
+});
+
+test("one wrong bit, another key, a byte less or more, and it is none", () => {
+  for (const [hex] of KNOWN) {
+    const good = Buffer.from(hex, "hex");
+    for (let bit = 0; bit < good.length * 8; bit++) {
+      const damaged = Buffer.from(good);
+      damaged[bit >> 3] ^= 1 << (bit & 7);
+      expect(decodePacket(damaged, KEY)).toBeUndefined();
+    }
+    expect(decodePacket(good, Buffer.alloc(32))).toBeUndefined();
+    for (let length = 0; length < good.length; length++) {
+      expect(decodePacket(good.subarray(0, length), KEY)).toBeUndefined();
+    }
+    expect(decodePacket(Buffer.concat([good, Buffer.alloc(1)]), KEY)).toBeUndefined();
+  }
+  // Rightly proved, but of an unknown type, and too long.
+  const unknown = Buffer.from("536245010801000000000000000901b23e3f790a0469a725c24e8e6ac0ca80", "hex");
+  expect(decodePacket(unknown, KEY)).toBeUndefined();
+  const [, packet] = KNOWN[2];
+  const long = (payload: number) => encodePacket({ ...packet, payload: Buffer.alloc(payload) }, KEY);
+  expect(decodePacket(long(1028), KEY)?.payload).toHaveLength(1028);
+  expect(decodePacket(long(1029), KEY)).toBeUndefined();
+  expect(long(1028).length + 8 + 40).toBeLessThanOrEqual(1280); // one packet of IPv6
+});
+
+type Datagram = { data: Buffer; from: number };
+
+/** Two clients and the network between them: `pass` sees each datagram, and says how often it arrives. */
+function pair(pass: (datagram: Datagram) => number = () => 1) {
+  const seen: Datagram[] = [];
+  const ends = [0, 1].map((index) => {
+    const log: string[] = [];
+    const ways: Ways = new Ways({
+      send(data) {
+        const datagram = { data, from: index };
+        seen.push(datagram);
+        for (let count = pass(datagram); count > 0; count--) {
+          setTimeout(() => ends[1 - index].ways.receive(data, { address: "192.0.2.1", port: 1 + index }), 0);
+        }
+        return Promise.resolve();
+      },
+      opened: (name) => void log.push(`opened ${name}`),
+      message(_name, _instance, id, bytes) {
+        log.push(`${id} ${bytes}`);
+        return Promise.resolve();
+      },
+      acknowledged: (_name, id) => void log.push(`has ${id}`),
+      ended: (name, hasLeft) => void log.push(`${hasLeft ? "left" : "lost"} ${name}`),
+    });
+    return { ways, log };
+  });
+  const look = () =>
+    ends.forEach(({ ways }, index) =>
+      ways.look("other", {
+        instance: "0".repeat(16),
+        way: 5,
+        side: index as 0 | 1,
+        key: KEY,
+        endpoints: [{ address: "192.0.2.1", port: 2 - index }],
+      })
+    );
+  return {
+    ...{ ends, seen, look },
+    async [Symbol.asyncDispose]() {
+      for (const { ways } of ends) await ways.close();
+    },
+  };
+}
+
+describe("two ends", () => {
+  test("find each other; each message once, in order, though a third is lost and a third comes twice", async () => {
+    let count = 0;
+    await using scene = pair(() => ++count % 3);
+    const [one, two] = scene.ends;
+    scene.look();
+    await until(() => Boolean(one.ways.to("other") && two.ways.to("other")), "the way");
+    for (let id = 1; id <= 5; id++) one.ways.to("other")?.send(id, Buffer.from(`text ${id}`));
+    await until(() => one.log.includes("has 5"), "the last acknowledgement");
+    const shown = two.log.filter((line) => / text /.test(line));
+    expect([...new Set(shown)]).toEqual([1, 2, 3, 4, 5].map((id) => `${id} text ${id}`));
+    expect(one.log).toEqual(["opened other", ...[1, 2, 3, 4, 5].map((id) => `has ${id}`)]);
+  });
+
+  test("what a third repeats, turns back, or makes up changes nothing", async () => {
+    await using scene = pair();
+    const [one, two] = scene.ends;
+    scene.look();
+    await until(() => Boolean(one.ways.to("other") && two.ways.to("other")), "the way");
+    one.ways.to("other")?.send(1, Buffer.from("once"));
+    await until(() => one.log.includes("has 1"), "the acknowledgement");
+    const before = scene.seen.length;
+    const third = { address: "198.51.100.7", port: 7 };
+    for (const { data, from } of scene.seen.slice()) {
+      await scene.ends[1 - from].ways.receive(data, third); // once more
+      await scene.ends[from].ways.receive(data, third); // back to its sender
+    }
+    for (const data of [Buffer.alloc(0), Buffer.alloc(3000), Buffer.from("SbE\x01"), Buffer.alloc(30, 1)]) {
+      await two.ways.receive(data, third);
+    }
+    await two.ways.receive(
+      encodePacket({ ...KNOWN[4][1], side: 0, way: 5, number: 99 }, Buffer.alloc(32)),
+      third,
+    );
+    const own = encodePacket(
+      { type: "PROBE", side: 0, way: 5, number: 10_000, payload: Buffer.alloc(4) },
+      KEY,
+    );
+    await one.ways.receive(own, third); // back to its sender, which has sent more than it has received
+    expect(scene.seen.length).toBe(before); // and nothing is answered
+    expect(two.log).toEqual(["opened other", "1 once"]);
+    expect(one.log).toEqual(["opened other", "has 1"]);
+  });
+
+  if (EVERYTHING) {
+    test(
+      "no way within 3 s: both know; the letters were few, and no longer than what they answer",
+      async () => {
+        await using scene = pair(() => 0);
+        const begin = performance.now();
+        scene.look();
+        await until(() => scene.ends.every(({ log }) => log.includes("lost other")), "both to give up");
+        expect(performance.now() - begin).toBeGreaterThan(2900);
+        expect(performance.now() - begin).toBeLessThan(4500);
+        expect(scene.seen.length).toBeLessThanOrEqual(2 * 17);
+        const lengths = Object.fromEntries(KNOWN.map(([hex, { type }]) => [type, hex.length]));
+        expect(lengths.ANSWER).toBeLessThanOrEqual(lengths.PROBE);
+        expect(lengths.ACK).toBeLessThanOrEqual(lengths.MESSAGE);
+      },
+    );
+  }
+
+  test("who leaves says so", async () => {
+    await using scene = pair();
+    scene.look();
+    await until(() => Boolean(scene.ends[1].ways.to("other")), "the way");
+    await scene.ends[0].ways.close();
+    await until(() => scene.ends[1].log.includes("left other"), "the goodbye");
+    expect(scene.ends[1].ways.to("other")).toBeUndefined();
+  });
+});
+
+test("a registration and its answer", () => {
+  const token = Buffer.alloc(16, 7);
+  for (const own of [{ address: "192.168.1.2", port: 50_001 }, { address: "2001:db8::1", port: 1 }]) {
+    const registration = { token, own, name: "张三" };
+    expect(decodeRegistration(encodeRegistration(registration))).toEqual(registration);
+    expect(decodeSeen(encodeSeen(token, own), token)).toEqual(own);
+    expect(decodeSeen(encodeSeen(token, own), Buffer.alloc(16))).toBeUndefined();
+  }
+  const good = encodeRegistration({ token, own: { address: "127.0.0.1", port: 1 }, name: "a" });
+  for (let length = 0; length < good.length; length++) {
+    expect(decodeRegistration(good.subarray(0, length))).toBeUndefined();
+  }
+  expect(decodeRegistration(Buffer.concat([good, Buffer.alloc(200)]))).toBeUndefined();
+});
+
+test("an endpoint from the network is read with care", () => {
+  expect(readEndpoint("127.0.0.1:50001")).toEqual({ address: "127.0.0.1", port: 50_001 });
+  expect(readEndpoint("[2001:db8::1]:1")).toEqual({ address: "2001:db8::1", port: 1 });
+  for (
+    const bad of [
+      "",
+      "a:1",
+      "1.2.3.4",
+      "1.2.3.4:0",
+      "1.2.3.4:65536",
+      "1.2.3:4",
+      "::1:1",
+      "[1.2.3.4]:1",
+      "x\n1.2.3.4:1",
+    ]
+  ) {
+    expect(readEndpoint(bad)).toBeUndefined();
+  }
+});
+
+test("names are composed, and what cannot be seen is no name", () => {
+  expect(checkName("e\u0301")).toBe("\u00e9");
+  for (const good of ["张三", "a", "x".repeat(32), "O'Neil-2", "😀"]) expect(checkName(good)).toBe(good);
+  for (
+    const bad of [
+      "",
+      " ",
+      "a b",
+      "x".repeat(33),
+      "a\u0000",
+      "a\u200d",
+      "\u202ea",
+      "\ufeff",
+      "\u3164",
+      "\u0301",
+      "\ud800",
+      "\ue000",
+    ]
+  ) {
+    expect(() => checkName(bad)).toThrow("a name ");
+  }
+});
+
+test("what was shown is remembered for a while", () => {
+  const shown = new Shown();
+  expect([shown.add("a", 1), shown.add("a", 1), shown.add("b", 1)]).toEqual([true, false, true]);
+  for (let id = 2; id <= 1000; id++) shown.add("a", id);
+  expect(shown.add("a", 1)).toBe(false);
+  shown.add("a", 1001);
+  expect(shown.add("a", 1)).toBe(true); // forgotten: memory is bounded
+  for (let sender = 0; sender < 200; sender++) shown.add(`${sender}`, 1);
+  expect(shown.add("b", 1)).toBe(true);
+});
+
+test("a bucket gives its tokens, and then no more than come back", async () => {
+  const bucket = new Bucket(5, 20);
+  const take = () => {
+    let count = 0;
+    while (bucket.take()) count++;
+    return count;
+  };
+  expect(take()).toBe(5);
+  await new Promise((resolve) => setTimeout(resolve, 110));
+  expect(take()).toBeGreaterThanOrEqual(2);
+});

@@ -1,0 +1,421 @@
+/** Lesson 4.3: the same answers as nmap, and what could make them false. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import process from "node:process";
+import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  type Result,
+  type Runtime,
+  RUNTIMES,
+  script,
+  start,
+} from "../engine/program.ts";
+import { HAS_IPV6, listen } from "../engine/sockets.ts";
+import { terminal } from "../engine/terminal.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts
+
+const SCAN = "scripts/apps/port-scan.ts";
+
+/** Scans from a host of a private network, where at most so many files may be open. */
+function scanFrom(host: Host, runtime: Runtime, words: string[], files = 1024): Program {
+  const limited = ["sh", "-c", `ulimit -n ${files}; exec "$@"`, "sh"];
+  return start([...host, ...limited, ...RUNTIMES[runtime], SCAN, ...words], { limit: 50_000 });
+}
+
+/** Runs a script of the shell on a host. */
+async function shell(host: Host, text: string): Promise<void> {
+  const { code, stderr } = await start([...host, "sh", "-ec", text]).result();
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+}
+
+/** Listens on ports of a host, on every address, and hangs up on who calls. */
+async function listenOn(host: Host, ports: number[]): Promise<Program> {
+  const code = `
+    const { createServer } = require("node:net");
+    let left = ${ports.length};
+    for (const port of ${JSON.stringify(ports)}) {
+      createServer((socket) => socket.on("error", () => {}).end())
+        .listen(port, () => { if (--left === 0) console.log("here") });
+    }`;
+  const program = start([...host, "bun", "-e", code]);
+  expect(await program.next()).toBe("here");
+  return program;
+}
+
+/** Listens on 100 ports, and sends away who calls. */
+const PYTHON = `
+from selectors import *
+from socket import *
+from struct import pack
+waiting = DefaultSelector()
+for _ in range(100):
+    server = socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(128)
+    waiting.register(server, EVENT_READ)
+print(",".join(str(key.fileobj.getsockname()[1]) for key in waiting.get_map().values()), flush=True)
+while True:
+    for key, _ in waiting.select():
+        caller, _ = key.fileobj.accept()
+        try:
+            GOODBYE
+        except OSError:
+            pass
+        caller.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))  # close is a reset
+        caller.close()
+`;
+
+type Port = { port: number; state: string; reason: string };
+
+/** What nmap finds, closed ports as well if they are few. */
+async function nmap(host: Host, words: string[]): Promise<Port[]> {
+  const command = [...host, "nmap", "-sT", "-n", "-Pn", "-oX", "-", ...words];
+  const { stdout } = await start(command, { limit: 50_000 }).result();
+  const rows = stdout.matchAll(/portid="(\d+)"><state state="(\w+)" reason="([\w-]+)"/g);
+  return Array.from(rows, ([, port, state, reason]) => ({ port: Number(port), state, reason }));
+}
+
+/** The ports that a scan with --json has found, as nmap tells them. */
+function portsOf({ stdout }: Result): Port[] {
+  return JSON.parse(stdout).ports.map(({ port, state, reason }: Port) => ({ port, state, reason }));
+}
+
+const summary = (asked: number, open: number, closed: number, filtered = 0) =>
+  `${asked} port${asked === 1 ? "" : "s"}: ${open} open, ${closed} closed, ${filtered} filtered`;
+
+for (const runtime of EVERYWHERE) {
+  test(`open and closed, for people and for programs, on ${runtime}`, async () => {
+    await using listener = await listen();
+    const words = ["localhost", `${listener.port},1,1-2`];
+    await using scan = script("apps/port-scan", words, { runtime });
+    expect(await scan.result()).toEqual({
+      code: 0,
+      stdout: `127.0.0.1:${listener.port}  open  -\n${summary(3, 1, 2)}\n`,
+      stderr: "",
+    });
+    await using json = script("apps/port-scan", [...words, "--json"], { runtime });
+    const { code, stdout, stderr } = await json.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(JSON.parse(stdout)).toEqual({
+      host: "localhost",
+      address: "127.0.0.1",
+      asked: 3,
+      scanned: 3,
+      counts: { open: 1, closed: 2, filtered: 0 },
+      ports: [{ port: listener.port, state: "open", reason: "syn-ack", service: null }],
+    });
+  });
+
+  test.skipIf(!HAS_IPV6)(`IPv6, and nothing open, on ${runtime} (needs IPv6)`, async () => {
+    await using listener = await listen(0, "::1");
+    await using scan = script("apps/port-scan", ["::1", `${listener.port}`], { runtime });
+    expect(await scan.result()).toEqual({
+      code: 0,
+      stdout: `[::1]:${listener.port}  open  -\n${summary(1, 1, 0)}\n`,
+      stderr: "",
+    });
+    await using nothing = script("apps/port-scan", ["::1", "1"], { runtime });
+    expect(await nothing.result()).toEqual({ code: 0, stdout: `${summary(1, 0, 1)}\n`, stderr: "" });
+  });
+
+  test(`banners: of one who talks, one who is silent, one who never ends, on ${runtime}`, async () => {
+    await using talker = await listen();
+    await using silent = await listen();
+    await using endless = await listen();
+    const ports = [talker.port, silent.port, endless.port];
+    const words = ["127.0.0.1", ports.join(), "--banner", "--json", "--timeout", "500"];
+    await using scan = script("apps/port-scan", words, { runtime });
+    const caller = await talker.accept();
+    await caller.send(Buffer.from([0xe4, 0xbd])); // the first bytes of 你
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    await caller.send(Buffer.from([0xa0, 0x0d, 0x0a]));
+    const drip = await endless.accept();
+    const dripping = setInterval(() => drip.send("a").catch(() => {}), 50);
+    try {
+      const asked = await silent.accept();
+      await asked.expect("HEAD / HTTP/1.0\r\n\r\n");
+      const { code, stdout, stderr } = await scan.result();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const banners = JSON.parse(stdout).ports.map(({ port, banner }: { port: number; banner: string }) => [
+        port,
+        banner,
+      ]);
+      expect(Object.fromEntries(banners)).toEqual({
+        [talker.port]: "你",
+        [silent.port]: "",
+        [endless.port]: expect.stringMatching(/^a{1,20}$/),
+      });
+    } finally {
+      clearInterval(dripping);
+    }
+  });
+
+  test(`the banner of a web server, on ${runtime}`, async () => {
+    using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello") });
+    const words = ["127.0.0.1", `${server.port}`, "--banner", "--timeout", "500"];
+    await using scan = script("apps/port-scan", words, { runtime });
+    const { code, stdout } = await scan.result();
+    expect(code).toBe(0);
+    expect(stdout).toStartWith(`127.0.0.1:${server.port}  open  -  HTTP/1.1 200 OK\\r\\n`);
+    expect(stdout.split("\n").length).toBe(3);
+  });
+
+  for (const [how, goodbye] of [["a reset", ""], ["a close and a reset", "caller.shutdown(SHUT_WR)"]]) {
+    test.skipIf(!Bun.which("python3"))(
+      `a port that answers with ${how} is open, on ${runtime} (needs python3)`,
+      async () => {
+        // Python, because it is faster than the scan: the call is over before the scan looks.
+        await using server = start(["python3", "-c", PYTHON.replace("GOODBYE", goodbye || "pass")]);
+        const list = await server.next() ?? "";
+        await using scan = script("apps/port-scan", ["127.0.0.1", `${list},1`], { runtime });
+        const { code, stdout, stderr } = await scan.result();
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        expect(stdout).toEndWith(`\n${summary(101, 100, 1)}\n`);
+      },
+    );
+  }
+
+  test(`Ctrl-C prints what is known so far, on ${runtime}`, async () => {
+    await using one = await listen();
+    await using other = await listen();
+    const [first, second] = [one, other].sort((a, b) => a.port - b.port);
+    const list = `1,${first.port},${second.port}`;
+    const words = ["127.0.0.1", list, "--banner", "--timeout", "60000", "--concurrency", "1"];
+    await using scan = script("apps/port-scan", words, { runtime });
+    await (await first.accept()).send("hello\n");
+    await second.accept(); // it waits for a word
+    scan.signal("SIGINT");
+    const { code, stdout, stderr } = await scan.result();
+    expect({ code, stderr }).toEqual({ code: 130, stderr: "" });
+    expect(stdout).toStartWith(`127.0.0.1:${first.port}  open  -  hello\n`);
+    expect(stdout).toMatch(/\n(2 of 3 ports: 1|3 ports: 2) open, 1 closed, 0 filtered\n$/);
+  });
+}
+
+test("a hostile banner drives no terminal, and a program gets it as it is", async () => {
+  const hostile = "\x1b[2J\x1b]0;title\x07\u009b2J\u202egnp.exe\u2028\x7f\r\n";
+  for (const format of [[], ["--json"]]) {
+    await using listener = await listen();
+    const words = ["127.0.0.1", `${listener.port}`, "--banner", ...format];
+    await using scan = script("apps/port-scan", words);
+    const line = await listener.accept();
+    await line.send(Buffer.concat([Buffer.from([0xff]), Buffer.from(hostile)]));
+    const { code, stdout, stderr } = await scan.result();
+    expect(code).toBe(0);
+    expect(stderr).toBe(
+      `error: 127.0.0.1:${listener.port}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n`,
+    );
+    expect(stdout.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/u);
+    if (format.length > 0) expect(JSON.parse(stdout).ports[0].banner).toBe(`\uFFFD${hostile.trimEnd()}`);
+    else expect(stdout).toContain("\uFFFD\\x1b[2J\\x1b]0;title\\x07\\x9b2J\\u202egnp.exe\\u2028\\x7f\n");
+  }
+});
+
+test("a banner of a megabyte is cut, between two characters, and its end is not waited for", async () => {
+  await using listener = await listen();
+  const words = ["127.0.0.1", `${listener.port}`, "--banner", "--timeout", "60000"];
+  await using scan = script("apps/port-scan", words);
+  const line = await listener.accept();
+  line.send("你".repeat(400_000)).catch(() => {}); // not all of it is taken
+  expect(await scan.result()).toEqual({
+    code: 0,
+    stdout: `127.0.0.1:${listener.port}  open  -  ${"你".repeat(85)}\n${summary(1, 1, 0)}\n`, // of 3 bytes each
+    stderr: "",
+  });
+});
+
+test("a wrong list of ports", async () => {
+  for (
+    const list of ["0", "65536", "5-1", "a", "1,,2", "1-", "-5", "", "1-2-3", "0x50", "1 2", "99999999999"]
+  ) {
+    await using scan = script("apps/port-scan", ["127.0.0.1", "--", list]);
+    expect(await scan.result()).toEqual({
+      code: 2,
+      stdout: "",
+      stderr: `error: ${list}: no list of ports from 1 to 65535 (EINVAL)\n` +
+        "hint: a list is 80, or 1-1024, or 1-1024,8080, or all\n",
+    });
+  }
+  for (const [words, error] of [[[], "HOST: is needed"], [["a", "1", "2"], "2: a word too many"]] as const) {
+    await using scan = script("apps/port-scan", [...words]);
+    const { code, stdout, stderr } = await scan.result();
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toStartWith(`error: ${error} (EINVAL)\n`);
+  }
+});
+
+test("a proxy is not asked", async () => {
+  await using proxy = await listen();
+  const url = `http://127.0.0.1:${proxy.port}`;
+  const env = { http_proxy: url, HTTP_PROXY: url, no_proxy: "example.com", NO_PROXY: "example.com" };
+  await using scan = script("apps/port-scan", ["127.0.0.1", "1", "--timeout", "500"], { env });
+  expect(await scan.result()).toEqual({ code: 0, stdout: `${summary(1, 0, 1)}\n`, stderr: "" });
+});
+
+test("an unknown host", async () => {
+  await using scan = script("apps/port-scan", ["no.such.invalid"]);
+  const { code, stdout, stderr } = await scan.result();
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toStartWith("error: look up no.such.invalid: ");
+});
+
+test.skipIf(process.platform === "win32")(
+  "a person sees how far it is, and then only the answer (needs a pseudo-terminal)",
+  async () => {
+    await using person = terminal(["bun", SCAN, "127.0.0.1", "1"]);
+    expect(await person.ended()).toBe(0);
+    expect(person.written).toContain("100%");
+    expect(person.screen.trimEnd()).toBe(summary(1, 0, 1));
+  },
+);
+
+/** How a test that needs a private network, and more, is told. */
+const has = (...programs: string[]) => hasNamespaces && programs.every((name) => Bun.which(name));
+
+for (const runtime of EVERYWHERE) {
+  if (EVERYTHING) {
+    test.skipIf(!has("nmap"))(
+      `as nmap: none is missed, none invented, with 256 open files, on ${runtime} (needs unshare, nmap)`,
+      async () => {
+        await using network = await privateNetwork(1);
+        const [host] = network.hosts;
+        // Some where the system takes the ports of callers from (man 7 ip, ip_local_port_range).
+        const ports = [1, 22, 80, 1024, 8080, 32768, 40000, 40001, 45555, 50001, 60999, 65535];
+        await using _ = await listenOn(host, ports);
+        const list = "1-65535";
+        const words = ["127.0.0.1", list, "--json", "--concurrency", "1000"];
+        await using scan = scanFrom(host, runtime, words, 256);
+        const result = await scan.result();
+        expect(result.stderr).toMatch(/^hint: \d+ calls at once, not 1000: at most 256 files may be open\n$/);
+        const open = ports.map((port) => ({ port, state: "open", reason: "syn-ack" }));
+        expect(await nmap(host, ["-p", list, "127.0.0.1"])).toEqual(open);
+        expect(portsOf(result)).toEqual(open);
+        const { asked, counts, ports: [, second] } = JSON.parse(result.stdout);
+        expect(second).toEqual({ port: 22, state: "open", reason: "syn-ack", service: "ssh" });
+        expect(counts).toEqual({ open: 12, closed: asked - 12, filtered: 0 });
+      },
+    );
+  }
+
+  test.skipIf(!has())(`more calls than open files, on ${runtime} (needs unshare)`, async () => {
+    await using network = await privateNetwork(1);
+    const [host] = network.hosts;
+    await using _ = await listenOn(host, Array.from({ length: 500 }, (_, index) => 20_000 + index));
+    await using scan = scanFrom(host, runtime, ["127.0.0.1", "20000-20999", "--concurrency", "1000"], 100);
+    expect((await scan.result()).stdout).toEndWith(`${summary(1000, 500, 500)}\n`);
+  });
+
+  test.skipIf(!has())(`a call that meets itself is no open port, on ${runtime} (needs unshare)`, async () => {
+    await using network = await privateNetwork(1);
+    const [host] = network.hosts;
+    await shell(host, "echo 50000 50000 >/proc/sys/net/ipv4/ip_local_port_range");
+    // The only port that the system can give to a caller is the one that is called.
+    await using scan = scanFrom(host, runtime, ["127.0.0.1", "50000"]);
+    expect(await scan.result()).toEqual({ code: 0, stdout: `${summary(1, 0, 1)}\n`, stderr: "" });
+  });
+
+  if (EVERYTHING) {
+    test.skipIf(!has("nft"))(
+      `a call that got lost is repeated, and many silent ports are counted, on ${runtime} (needs unshare, nft)`,
+      async () => {
+        await using network = await privateNetwork(1);
+        const [host] = network.hosts;
+        await using _ = await listenOn(host, [1000, 1001]);
+        await shell(
+          host,
+          `nft -f - <<END
+         table inet firewall {
+           chain input {
+             type filter hook input priority 0
+             tcp dport 1000 quota until 100 bytes drop
+             tcp dport 1001 quota until 100 bytes drop
+             tcp dport 2000-2299 drop
+           }
+         }
+END`, // the first SYN has 60 bytes, the second one comes through
+        );
+        const words = ["127.0.0.1", "--timeout", "300"]; // before the system repeats the SYN itself
+        await using once = scanFrom(host, runtime, [...words, "1000", "--retries", "0"]);
+        expect(await once.result()).toEqual({
+          code: 0,
+          stdout: `127.0.0.1:1000  filtered  -  no-response\n${summary(1, 0, 0, 1)}\n`,
+          stderr: "hint: the machine is off, or a firewall drops what comes\n",
+        });
+        await using scan = scanFrom(host, runtime, [...words, "1001,1999-2299"], 256);
+        expect(await scan.result()).toEqual({
+          code: 0,
+          stdout: `127.0.0.1:1001  open  -\n${summary(302, 1, 1, 300)}, which --json lists\n`,
+          stderr: "",
+        });
+      },
+    );
+  }
+
+  test.skipIf(!has())(`no way to the machine, on ${runtime} (needs unshare)`, async () => {
+    await using network = await privateNetwork(1);
+    const [host] = network.hosts;
+    for (const [address, shown] of [["203.0.113.5", "203.0.113.5"], ["2001:db8::1", "[2001:db8::1]"]]) {
+      await using scan = scanFrom(host, runtime, [address, "1-100"]);
+      expect(await scan.result()).toEqual({
+        code: 1,
+        stdout: `${summary(100, 0, 0, 100)}, which --json lists\n`,
+        stderr: `hint: ${address} is a public address: scan only machines of your own\n` +
+          `error: ${shown}: cannot be reached (ENETUNREACH)\n`,
+      });
+    }
+  });
+}
+
+if (EVERYTHING) {
+  test.skipIf(!has("nft", "nmap"))(
+    "open, closed, dropped and rejected, as nmap tells them (needs unshare, nft, nmap)",
+    async () => {
+      await using network = await privateNetwork(2);
+      const [caller, host] = network.hosts;
+      await using _ = await listenOn(host, [1000, 1001, 1004]);
+      await shell(
+        host,
+        `nft -f - <<END
+         table inet firewall {
+           chain input {
+             type filter hook input priority 0
+             tcp dport 1001 drop
+             tcp dport 1002 reject
+             tcp dport 1003 reject with tcp reset
+             tcp dport 1004 reject with icmpx type admin-prohibited
+             tcp dport 1005 reject with icmpx type host-unreachable
+             tcp dport 1006 reject with icmpx type no-route
+           }
+         }
+END
+       echo 0 >/proc/sys/net/ipv4/icmp_ratelimit; echo 0 >/proc/sys/net/ipv6/icmp/ratelimit`,
+      );
+      // From a host as near as this, a rejection may come while the system is still busy with the call, and is
+      // dropped; then it is the next SYN that is rejected, a second later.
+      const theirs = (...words: string[]) =>
+        nmap(caller, ["--min-rtt-timeout", "2000ms", "--max-retries", "1", "-p999-1006", ...words]);
+      const ours = async (runtime: Runtime, address: string) => {
+        await using scan = scanFrom(caller, runtime, [address, "999-1006", "--json", "--timeout", "2500"]);
+        return await scan.result();
+      };
+      await Promise.all([["10.9.0.2"], ["fd09::2", "-6"]].map(async ([address, ...options]) => {
+        const [expected, ...results] = await Promise.all([
+          theirs(...options, address),
+          ...EVERYWHERE.map((runtime) => ours(runtime, address)),
+        ]);
+        expect(expected.map(({ state }) => state).join(" ")).toBe(
+          "closed open filtered closed closed filtered filtered filtered",
+        );
+        const ports = expected.filter(({ state }) => state !== "closed");
+        for (const [index, result] of results.entries()) {
+          const seen = { runtime: EVERYWHERE[index], stderr: result.stderr, ports: portsOf(result) };
+          expect(seen).toEqual({ runtime: EVERYWHERE[index], stderr: "", ports });
+          expect(JSON.parse(result.stdout).counts).toEqual({ open: 1, closed: 3, filtered: 4 });
+        }
+      }));
+    },
+  );
+}

@@ -1,0 +1,52 @@
+/** `make check`: what must hold before anything is run. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { $ } from "zx";
+import { READMES, render } from "./index.ts";
+import { lessons } from "../engine/lessons.ts";
+import { ROOT } from "../engine/program.ts";
+
+const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
+const quiet = $({ cwd: ROOT, quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
+
+/** What is checked; a check that finds something gives it as text. */
+const CHECKS: Record<string, () => string | Promise<string>> = {
+  "every lesson has a head that can be parsed": () => (lessons().length > 0 ? "" : "no lessons"),
+  "the READMEs show the heads as they are": () =>
+    READMES.filter((readme) => render(readme) !== read(readme.file))
+      .map(({ file }) => `${file} is stale: make index`).join("\n"),
+  "the Chinese README has the commands of the English one": () => {
+    const [english, chinese] = READMES.map(({ file }) => commands(read(file)));
+    return english === chinese ? "" : `README.md:\n${english}\n\nREADME.zh-CN.md:\n${chinese}`;
+  },
+  "the types fit": async () => (await quiet`tsc`).stdout,
+  "the code is formatted": async () => {
+    const { exitCode, stderr } = await quiet`deno fmt --check`;
+    return exitCode === 0 ? "" : `make fmt mends it\n${stderr}`;
+  },
+  "the linter finds nothing": async () => {
+    const { exitCode, stderr } = await quiet`deno lint`;
+    return exitCode === 0 ? "" : stderr;
+  },
+};
+
+/** The commands of a README: its code blocks and its table of calls, without what is said about them. */
+function commands(readme: string): string {
+  const blocks = [...readme.matchAll(/^```(\w+)\n([^]*?)^```/gm)].map(([, kind, text]) =>
+    kind === "sh" ? text.replace(/ +#.*$/gm, "") : text
+  );
+  const code = [...readme.matchAll(/`(?:make|bun|python3|pip|\$|export) [^`]*`/g)].map(([text]) => text);
+  return [...blocks, ...code].join("\n");
+}
+
+let failed = 0;
+for (const [name, check] of Object.entries(CHECKS)) {
+  const found = await Promise.try(check).catch((error) => `${error.message}`);
+  console.log(`${found ? "FAIL" : "ok  "} ${name}`);
+  if (!found) continue;
+  failed++;
+  console.log(found.replace(/^/gm, "       "));
+}
+console.log(`\n${Object.keys(CHECKS).length - failed} passed, ${failed} failed, 0 skipped`);
+if (failed > 0) process.exitCode = 1;

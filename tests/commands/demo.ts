@@ -1,0 +1,51 @@
+/** `make demo`: a dialog over TCP, and a real file downloaded; both ends side by side. */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { pipeline } from "node:stream/promises";
+import { chalk } from "zx";
+import { parseSections } from "../engine/head.ts";
+import { columns } from "../engine/columns.ts";
+import { copyOfProject, Mismatch, play } from "../engine/engine.ts";
+import { find } from "../engine/lessons.ts";
+
+const folder = await copyOfProject();
+try {
+  console.log(chalk.bold("\nA dialog over TCP: one call, many questions and answers\n"));
+  const [dialog] = find("tcp/many-requests-server");
+  await play(dialog.head, { folder, pace: 500, onEvent: columns(["the server", "the client"]) });
+
+  const original = join(folder, "node_modules", "bun", "bin", "bun.exe");
+  const { size } = await stat(original);
+  console.log(chalk.bold(`\nA real file of ${(size / 1e6).toFixed(0)} MB over TCP: Bun's own executable\n`));
+  const sections = parseSections([
+    "terminal 1",
+    "  $ bun scripts/apps/download-basic-server.ts --root node_modules/bun",
+    "  listening on 127.0.0.1:11500",
+    "  127.0.0.1:50001 > bin/bun.exe",
+    `  sent ${size} bytes to 127.0.0.1:50001`,
+    "  ^C",
+    "terminal 2",
+    "  $ bun scripts/apps/download-basic-client.ts bin/bun.exe",
+    `  saved ${size} bytes as copy-bun.exe`,
+  ]);
+  await play({ sections }, { folder, onEvent: columns(["the server", "the client"]) });
+  const sums = [await sha256(original), await sha256(join(folder, "copy-bun.exe"))];
+  console.log(`\nSHA-256 of the original  ${sums[0]}\nSHA-256 of the copy      ${sums[1]}`);
+  if (sums[0] !== sums[1]) throw new Mismatch("the copy is not the original");
+  console.log(chalk.green("They are equal.") + " Next: make lessons, and README.md\n");
+} catch (error) {
+  if (!(error instanceof Mismatch)) throw error;
+  console.error(`\n${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function sha256(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
+  return hash.digest("hex");
+}

@@ -1,0 +1,118 @@
+/** Names from the network: where they are saved, and what is refused. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { saveInside } from "../../lib/files.ts";
+
+let folder: string;
+beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "saving-"))));
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Saves "new" under a name; gives the code of the error, if there is one. */
+async function save(name: string, into = folder): Promise<string | undefined> {
+  try {
+    await using saving = await saveInside(into, name);
+    await saving.write(Buffer.from("ne"));
+    await saving.write(Buffer.from("w"));
+    await saving.finish();
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+describe("a plain name is saved", () => {
+  const names = [
+    "a.txt",
+    ".hidden",
+    "...a",
+    "照片.png",
+    "a b",
+    "CONSOLE",
+    "com10",
+    "n".repeat(255),
+    "-rf",
+    "a%2Fb",
+  ];
+  for (const name of names) {
+    test(name.slice(0, 20), async () => {
+      expect(await save(name)).toBeUndefined();
+      expect(await readdir(folder)).toEqual([name]);
+      expect(await readFile(join(folder, name), "utf8")).toBe("new");
+    });
+  }
+});
+
+describe("a hostile name is refused, and leaves nothing", () => {
+  const names: [string, string][] = [
+    ["", "EINVAL"],
+    [".", "EINVAL"],
+    ["..", "EINVAL"],
+    ["../a", "EINVAL"],
+    ["a/b", "EINVAL"],
+    ["a\\b", "EINVAL"],
+    ["..\\a", "EINVAL"],
+    ["/etc/a", "EINVAL"],
+    ["C:a", "EINVAL"],
+    ["a:b", "EINVAL"],
+    ["a\0b", "EINVAL"],
+    ["a\nb", "EINVAL"],
+    ["\x1b[2J", "EINVAL"],
+    ["a\x7f", "EINVAL"],
+    ["a\u202egnp.exe", "EINVAL"],
+    ["a\ud800", "EINVAL"],
+    ["a.", "EINVAL"],
+    ["a ", "EINVAL"],
+    ["NUL", "EINVAL"],
+    ["con.txt", "EINVAL"],
+    ["com1", "EINVAL"],
+    ["LPT9.tar.gz", "EINVAL"],
+    ["aux .txt", "EINVAL"],
+    ["n".repeat(256), "ENAMETOOLONG"],
+    ["汉".repeat(86), "ENAMETOOLONG"], // 258 bytes
+  ];
+  for (const [name, code] of names) {
+    test(JSON.stringify(name.slice(0, 20)), async () => {
+      expect(await save(name)).toBe(code);
+      expect(await readdir(folder)).toEqual([]);
+    });
+  }
+});
+
+test("what exists is not overwritten: a file, a folder, a link to nowhere", async () => {
+  await writeFile(join(folder, "file"), "old");
+  await symlink(join(folder, "nowhere"), join(folder, "link"));
+  expect(await save("file")).toBe("EEXIST");
+  expect(await save("link")).toBe("EEXIST");
+  expect((await readdir(folder)).sort()).toEqual(["file", "link"]);
+  expect(await readFile(join(folder, "file"), "utf8")).toBe("old");
+});
+
+test("a file that appears under the name meanwhile is not overwritten", async () => {
+  {
+    await using saving = await saveInside(folder, "a");
+    await saving.write(Buffer.from("new"));
+    await writeFile(join(folder, "a"), "old");
+    expect((await saving.finish().catch((error) => error)).message)
+      .toBe("a: exists already, and is not overwritten (EEXIST)");
+  }
+  expect(await readdir(folder)).toEqual(["a"]);
+  expect(await readFile(join(folder, "a"), "utf8")).toBe("old");
+});
+
+test("until it is finished it is a .part; without a finish nothing is left", async () => {
+  {
+    await using saving = await saveInside(folder, "a");
+    await saving.write(Buffer.from("new"));
+    expect(await readdir(folder)).toEqual([expect.stringMatching(/^incoming-[0-9a-f]{8}\.part$/)]);
+  }
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test("an output folder that does not exist, or is none, is said", async () => {
+  expect(await save("a", join(folder, "none"))).toBe("ENOENT");
+  await writeFile(join(folder, "file"), "");
+  expect(await save("a", join(folder, "file"))).toBe("ENOTDIR");
+  const error = await saveInside(join(folder, "none"), "a").catch((error) => error);
+  expect(error.message).toBe(`${join(folder, "none")}: no such file or folder (ENOENT)`);
+});

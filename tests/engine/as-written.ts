@@ -1,0 +1,13 @@
+/**
+ * Plays every head as it is written, the very ports of the page, one after the other. It needs a network
+ * of its own, where nobody else has them:
+ *
+ *     unshare -Urn sh -c 'ip link set lo up; exec bun tests/engine/as-written.ts'
+ */
+import { play } from "./engine.ts";
+import { lessons } from "./lessons.ts";
+
+for (const { path, head } of lessons()) {
+  await play(head, { asWritten: true });
+  console.log(path);
+}

@@ -1,0 +1,318 @@
+/**
+ * The engine: plays the terminals of a head, and compares every line.
+ *
+ * Sections are played from top to bottom. One that starts a server goes on beside those below it, from
+ * its ready line on; any other is played to its end first. A `^C` in the section that started the
+ * server is pressed when all the others have come to their end.
+ */
+import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Head, Section } from "./head.ts";
+import { visible } from "../../lib/output.ts";
+import { matches, PORT, type Values } from "./normalise.ts";
+import { Late, type Program, READY, ROOT, type Runtime, RUNTIMES, start, type Stream } from "./program.ts";
+import { freePort } from "./sockets.ts";
+
+/** What a run shows, as it happens. */
+export type Event = {
+  terminal: number;
+  kind: "command" | "typed" | "exit" | Stream;
+  text: string;
+};
+
+export type Options = {
+  /** What runs the programs that serve, and what runs the others. */
+  server?: Runtime;
+  client?: Runtime;
+  /** How long to wait for a line or an end, in milliseconds. */
+  limit?: number;
+  /** Ports as the head has them, not of the system's choice: needs a network of its own. */
+  asWritten?: boolean;
+  /** How long a person takes to type a line, in milliseconds. */
+  pace?: number;
+  onEvent?: (event: Event) => void;
+  /** Where to play; by default, in a copy of the project that is removed at the end. */
+  folder?: string;
+};
+
+/** A port on which nobody listens, and that no system gives away. */
+const NOBODY = "1";
+
+/** The first of the ports that a system gives to whoever asks for any (RFC 6335): in a head they always vary. */
+const DYNAMIC = 49152;
+
+/** Why a program is not what its head says. */
+export class Mismatch extends Error {}
+
+/** What all terminals of a run share. */
+type Stage = {
+  options: Options;
+  folder: string;
+  values: Values;
+  /** Whether a program of this head serves at a port: an AF_UNIX socket has a path. */
+  hasPort: boolean;
+  /** The port of the last ready line. */
+  port: string;
+  /** The ports, as the head shows them, of the programs that serve now. */
+  serving: Set<string>;
+  log: string[];
+  /** Nothing more is started. */
+  isOver: boolean;
+};
+
+/**
+ * Plays a head.
+ * @throws Mismatch with what was expected, what was seen, and all that was printed until then
+ */
+export async function play(head: Pick<Head, "sections">, options: Options = {}): Promise<void> {
+  const acts = head.sections.map((section, index) => new Act(section, head.sections.slice(index + 1)));
+  const folder = options.folder ?? await copyOfProject();
+  const steps = head.sections.flatMap((section) => section.steps);
+  const hasPort = steps.some((step) => step.kind === "see" && /:\d+$/.test(READY.exec(step.text)?.[0] ?? ""));
+  const stage: Stage = {
+    options,
+    folder,
+    values: new Map(),
+    hasPort,
+    port: NOBODY,
+    serving: new Set(),
+    log: [],
+    isOver: false,
+  };
+  const terminals = new Map<number, Terminal>();
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {});
+  try {
+    for (const act of acts) {
+      const number = act.section.terminal;
+      const terminal = terminals.get(number) ?? new Terminal(number, stage);
+      terminals.set(number, terminal);
+      await Promise.race([terminal.free, failed.promise]);
+      terminal.free = act.play(terminal, acts.filter((other) => other !== act));
+      terminal.free.catch(failed.reject);
+      await Promise.race([act.ready.promise, terminal.free, failed.promise]);
+    }
+    await Promise.race([Promise.all(Array.from(terminals.values(), ({ free }) => free)), failed.promise]);
+  } catch (error) {
+    if (!(error instanceof Mismatch)) throw error;
+    throw new Mismatch(`${error.message}\n\nUntil then:\n${stage.log.join("\n")}`);
+  } finally {
+    stage.isOver = true;
+    for (const terminal of terminals.values()) await terminal.clear();
+    if (!options.folder) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** A section while it is played. */
+class Act {
+  readonly section: Section;
+  /** Whether it starts a program that serves. */
+  readonly serves: boolean;
+  readonly #isLast: boolean;
+  readonly ready = Promise.withResolvers<void>();
+  /** It has come to its end, or to its ^C. */
+  readonly quiet = Promise.withResolvers<void>();
+
+  constructor(section: Section, later: Section[]) {
+    this.section = section;
+    this.serves = section.steps.some((step) => step.kind === "see" && READY.test(step.text));
+    this.#isLast = !later.some(({ terminal }) => terminal === section.terminal);
+    const interrupts = section.steps.some((step) => step.kind === "key" && step.key === "^C");
+    if (this.serves && interrupts && !this.#isLast) {
+      throw new Error(`terminal ${section.terminal} goes on after ^C: give that ^C a section of its own`);
+    }
+  }
+
+  async play(terminal: Terminal, others: Act[]): Promise<void> {
+    for (const [index, step] of this.section.steps.entries()) {
+      if (step.kind === "run") {
+        const next = this.section.steps[index + 1];
+        await terminal.run(step.command, next?.kind === "see" ? READY.exec(next.text)?.[1] : undefined);
+      } else if (step.kind === "type") {
+        await terminal.type(step.text);
+      } else if (step.kind === "exit") {
+        terminal.expectedCode = step.code;
+      } else if (step.kind === "see") {
+        await terminal.see(step.text);
+        if (READY.test(step.text)) this.ready.resolve();
+      } else if (step.key === "^D") {
+        terminal.endOfInput();
+      } else {
+        this.quiet.resolve();
+        if (this.serves) await Promise.all(others.map(({ quiet }) => quiet.promise));
+        terminal.interrupt();
+      }
+    }
+    if (this.#isLast) await terminal.finish();
+    this.quiet.resolve();
+  }
+}
+
+/** A terminal: one program at a time. */
+class Terminal {
+  readonly #number: number;
+  readonly #stage: Stage;
+  #program: Program | undefined;
+  #command = "";
+  /** The port of its ready line, as the head shows it. */
+  #serves: string | undefined;
+  /** When its last section has come to its end. */
+  free: Promise<void> = Promise.resolve();
+  expectedCode = 0;
+
+  constructor(number: number, stage: Stage) {
+    this.#number = number;
+    this.#stage = stage;
+  }
+
+  async run(command: string, serves: string | undefined): Promise<void> {
+    await this.finish();
+    this.#serves = serves;
+    const words = await this.#words(command, serves);
+    if (this.#stage.isOver) return;
+    this.#command = command;
+    this.#say("command", words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" "));
+    const { folder, options } = this.#stage;
+    this.#program = start(words, {
+      cwd: folder,
+      limit: options.limit,
+      onLine: (kind, line) => this.#say(kind, line),
+    });
+  }
+
+  async type(text: string): Promise<void> {
+    const { pace } = this.#stage.options;
+    if (pace) await new Promise((resolve) => setTimeout(resolve, pace));
+    this.#mustRun(`"${text}" was typed`);
+    this.#say("typed", `> ${text}`);
+    this.#program?.type(`${text}\n`);
+  }
+
+  endOfInput(): void {
+    this.#mustRun("^D");
+    this.#say("typed", "^D");
+    this.#program?.endOfInput();
+  }
+
+  interrupt(): void {
+    this.#mustRun("^C");
+    this.#say("typed", "^C");
+    this.#program?.signal("SIGINT");
+  }
+
+  /** Waits for the next line, and compares it. Errors and hints come on stderr, all else on stdout. */
+  async see(expected: string): Promise<void> {
+    const stream = /^(error|hint): /.test(expected) ? "stderr" : "stdout";
+    const seen = await this.#inTime(
+      (program) => program.next(stream),
+      `this line on ${stream}:\n  ${expected}`,
+    );
+    if (seen === undefined) {
+      const code = await this.#inTime((program) => program.ended(), "its end");
+      this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
+    }
+    const { values, serving, options } = this.#stage;
+    const ready = READY.exec(expected);
+    if (ready && options.asWritten && Number(ready[1]) < DYNAMIC) values.set(ready[1], ready[1]);
+    else if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
+    if (!matches(expected, seen, values)) {
+      this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
+    }
+    if (!ready) return;
+    this.#stage.port = values.get(ready[1]) ?? ready[1];
+    serving.add(ready[1]);
+  }
+
+  /** Waits for the end of the program: no orphan, no line more, its exit code. */
+  async finish(): Promise<void> {
+    const program = this.#program;
+    if (!program) return;
+    const code = await this.#inTime(() => program.ended(), "its end");
+    const orphans = await program.orphans();
+    if (orphans.length > 0) {
+      this.#fail(`left a process behind:\n${orphans.map(({ command }) => `  ${command}`).join("\n")}`);
+    }
+    for (const stream of ["stdout", "stderr"] as const) {
+      const extra = await this.#inTime(() => program.next(stream), `the end of its ${stream}`);
+      if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${visible(extra)}`);
+      const rest = program.unfinished(stream);
+      if (rest) this.#fail(`printed a last line without its end on ${stream}:\n  ${visible(rest)}`);
+    }
+    if (code !== this.expectedCode) this.#fail(`ended with exit code ${code}, not ${this.expectedCode}`);
+    if (code !== 0) this.#say("exit", `[exit ${code}]`);
+    this.#program = undefined;
+    this.expectedCode = 0;
+    if (this.#serves) this.#stage.serving.delete(this.#serves);
+  }
+
+  /** Ends whatever still runs. */
+  async clear(): Promise<void> {
+    await this.#program?.[Symbol.asyncDispose]();
+  }
+
+  /**
+   * The words of a command, with its runtime, and with free ports in place of those of the head. A
+   * server gets port 0, or the port of the one that already serves and shows the same (receivers of a
+   * broadcast share one); whoever calls it, the port of the last ready line; and before there is one, a
+   * port on which nobody listens.
+   */
+  async #words(command: string, serves: string | undefined): Promise<string[]> {
+    const { options, values, port, hasPort, serving } = this.#stage;
+    const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
+    const isScript = words[0] === "bun";
+    if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? "bun"]);
+    if (options.asWritten) return words;
+    for (const [index, word] of words.entries()) {
+      const own = words[index - 1] === "--local-port" ? [[word]] : [];
+      for (const [shown] of [...word.matchAll(PORT), ...own]) {
+        if (!values.has(shown)) values.set(shown, `${await freePort()}`); // of a program that is started later
+      }
+      words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
+    }
+    if (!isScript || !hasPort) return words;
+    const at = words.indexOf("--port");
+    if (at < 0 && !serves && words.includes(port)) return words; // a port that is a word, not a flag
+    const own = (serves && serving.has(serves) && values.get(serves)) || "0";
+    if (at < 0) return [...words, "--port", serves ? own : port];
+    if (serves) words[at + 1] = own;
+    return words;
+  }
+
+  #mustRun(what: string): void {
+    const code = this.#program?.code;
+    if (code !== undefined) this.#fail(`ended with exit code ${code} before ${what}`);
+  }
+
+  async #inTime<T>(wait: (program: Program) => Promise<T>, what: string): Promise<T> {
+    if (!this.#program) throw new Error(`terminal ${this.#number} has no program that could print ${what}`);
+    try {
+      return await wait(this.#program);
+    } catch (error) {
+      if (!(error instanceof Late)) throw error;
+      const rest = this.#program.unfinished("stdout") + this.#program.unfinished("stderr");
+      const but = rest && `\nbut saw, without a line end:\n  ${visible(rest)}`;
+      this.#fail(`${error.message.replace(/ for .*/s, "")} for ${what}${but}`);
+    }
+  }
+
+  #fail(why: string): never {
+    throw new Mismatch(`terminal ${this.#number}: $ ${this.#command}\n${why}`);
+  }
+
+  #say(kind: Event["kind"], text: string): void {
+    const mark = kind === "stderr" ? " stderr" : "";
+    this.#stage.log.push(`  ${this.#number}${mark} | ${kind === "command" ? "$ " : ""}${visible(text)}`);
+    this.#stage.options.onEvent?.({ terminal: this.#number, kind, text });
+  }
+}
+
+/** A folder with all that a learner has, so that what lessons write stays there. */
+export async function copyOfProject(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+  for (const name of ["scripts", "lib", "package.json", "deno.json", "LICENSE"]) {
+    await cp(join(ROOT, name), join(folder, name), { recursive: true });
+  }
+  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"), "junction");
+  return folder;
+}

@@ -1,0 +1,299 @@
+/** A program that a test has started: its lines as they come, its end, and its whole process group. */
+import { readdirSync, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { StringDecoder } from "node:string_decoder";
+import { fileURLToPath } from "node:url";
+import { $, type ProcessPromise } from "zx";
+
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+/** How a script is started on each runtime. */
+export const RUNTIMES = { bun: ["bun"], node: ["node"], deno: ["deno", "run", "-A"] };
+export type Runtime = keyof typeof RUNTIMES;
+
+/** Whether what takes long is tested too: `make test EVERYTHING=1`, as `make ci` does. */
+export const EVERYTHING = Boolean(process.env.EVERYTHING);
+
+/** Where a test of what goes wrong is run: on Bun, or, with EVERYTHING, on all three. */
+export const EVERYWHERE: Runtime[] = EVERYTHING ? ["bun", "node", "deno"] : ["bun"];
+
+export type Stream = "stdout" | "stderr";
+
+/** In the environment of a program and of all that it starts, so that no orphan escapes. */
+const MARK = "SOCKETS_PROGRAM";
+
+/** The port in a ready line, or the path of an AF_UNIX socket. */
+export const READY = /^listening on (?:.*:)?(.+)$/;
+
+export type Options = {
+  /** Default: the top of the project. */
+  cwd?: string;
+  env?: Record<string, string>;
+  /** How long to wait for a line or an end, in milliseconds. */
+  limit?: number;
+  onLine?: (stream: Stream, line: string) => void;
+};
+
+/** Something did not come in time. */
+export class Late extends Error {}
+
+/**
+ * Starts a program, without a shell. Use it as `await using program = start([...])`: whatever happens,
+ * it and all that it started end with the test.
+ */
+export function start(words: string[], options: Options = {}): Program {
+  return new Program(words, options);
+}
+
+/** Starts a script of the project: `script("udp/send", ["你好"], { runtime: "deno" })`. */
+export function script(
+  name: string,
+  words: string[] = [],
+  options: Options & { runtime?: Runtime } = {},
+): Program {
+  return start(
+    [...RUNTIMES[options.runtime ?? "bun"], join(ROOT, "scripts", `${name}.ts`), ...words],
+    options,
+  );
+}
+
+/** What a program printed, and how it ended. */
+export type Result = { code: number; stdout: string; stderr: string };
+
+export class Program {
+  readonly #process: ProcessPromise;
+  readonly #lines = { stdout: new Lines(), stderr: new Lines() };
+  readonly #limit: number;
+  readonly #mark = crypto.randomUUID();
+  /** All lines so far. */
+  readonly seen: Record<Stream, string[]> = { stdout: [], stderr: [] };
+  /** The exit code; 128 + the number of the signal that ended it. */
+  readonly exit: Promise<number>;
+  /** The same, once it has ended. */
+  code: number | undefined;
+
+  constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, onLine }: Options) {
+    this.#limit = limit;
+    const path = [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
+    const shell = $({
+      cwd,
+      env: {
+        ...process.env,
+        PATH: path,
+        NO_COLOR: "1",
+        DENO_NO_UPDATE_CHECK: "1",
+        ...env,
+        [MARK]: this.#mark, // inherited: whoever has it was started by this program
+      },
+      stdio: ["pipe", "pipe", "pipe"],
+      // Not bash: with a socket as its input, as here, it takes itself for a remote shell and reads ~/.bashrc.
+      shell: "sh",
+      quote: (word) => `'${word.replaceAll("'", "'\\''")}'`,
+      prefix: process.platform === "win32" ? "" : "exec ", // no shell between us and the program
+      detached: process.platform !== "win32", // a group of its own, for signals
+      nothrow: true,
+      quiet: true,
+    });
+    this.#process = shell`${words}`;
+    this.#process.stdin.on("error", () => {}); // it may end before it has read all that was typed
+    for (const stream of ["stdout", "stderr"] as const) {
+      const lines = this.#lines[stream];
+      const show = (line: string) => {
+        this.seen[stream].push(line);
+        onLine?.(stream, line);
+      };
+      this.#process[stream].on("data", (bytes) => lines.add(bytes).forEach(show));
+      this.#process[stream].on("close", () => lines.end().forEach(show));
+    }
+    const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
+    this.exit = new Promise((resolve) => {
+      this.#process.child?.once("exit", (code, signal) => {
+        this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
+        resolve(this.code);
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** Types text; `\n` ends a line. */
+  type(text: string): void {
+    this.#process.stdin.write(text);
+  }
+
+  /** Ctrl-D. */
+  endOfInput(): void {
+    this.#process.stdin.end();
+  }
+
+  /** From now on nobody reads what it prints on stdout: the pipe fills up. */
+  stopReading(): void {
+    this.#process.stdout.pause();
+  }
+
+  /** Reads on. */
+  startReading(): void {
+    this.#process.stdout.resume();
+  }
+
+  /** Sends a signal to the program and to all that it started. Ctrl-C is SIGINT. */
+  signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(process.platform === "win32" ? this.pid : -this.pid, signal);
+    } catch {
+      // it has ended already
+    }
+  }
+
+  /**
+   * The next line, or undefined when the stream has ended.
+   * @throws Late
+   */
+  next(stream: Stream = "stdout"): Promise<string | undefined> {
+    return this.#inTime(this.#lines[stream].next(), `a line on ${stream}`);
+  }
+
+  /**
+   * Waits for the ready line, and gives the port in it.
+   * @throws Error when the program ends or says something else first
+   */
+  async port(): Promise<number> {
+    const line = await this.next();
+    const found = READY.exec(line ?? "");
+    if (!Number(found?.[1])) throw new Error(`no ready line, but: ${line}\n${this.seen.stderr.join("\n")}`);
+    return Number(found?.[1]);
+  }
+
+  /** Waits for the exit code. @throws Late */
+  ended(): Promise<number> {
+    return this.#inTime(this.exit, "its end");
+  }
+
+  /** Waits for the end, and gives all that was printed. @throws Late */
+  async result(): Promise<Result> {
+    const code = await this.ended();
+    for (const stream of ["stdout", "stderr"] as const) while (await this.next(stream) !== undefined);
+    const text = (stream: Stream) =>
+      this.seen[stream].map((line) => `${line}\n`).join("").slice(
+        0,
+        this.unfinished(stream) ? -1 : undefined,
+      );
+    return { code, stdout: text("stdout"), stderr: text("stderr") };
+  }
+
+  /** What was printed behind the last line end. */
+  unfinished(stream: Stream = "stdout"): string {
+    return this.#lines[stream].rest;
+  }
+
+  /**
+   * The processes that it started and that are still there, now that itself has ended. Those that have ended
+   * and wait to be collected do not count. Not known on Windows.
+   */
+  async orphans(): Promise<{ pid: number; command: string }[]> {
+    const all = process.platform === "linux" ? processes() : await processesByPs();
+    return all
+      .filter(({ group, environment }) => group === this.pid || environment.includes(`${MARK}=${this.#mark}`))
+      .map(({ pid, command }) => ({ pid, command }));
+  }
+
+  /** Ends it, and all that it started. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal("SIGKILL");
+    await this.exit;
+    for (let left = await this.orphans(); left.length > 0; left = await this.orphans()) {
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // it has ended meanwhile
+        }
+      }
+    }
+  }
+
+  async #inTime<T>(promise: Promise<T>, what: string): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const seen = [...this.seen.stdout, ...this.seen.stderr].map((line) => `\n  ${line}`).join("");
+        reject(new Late(`waited ${this.#limit} ms for ${what}; seen:${seen || " nothing"}`));
+      }, this.#limit);
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Lines as they come, and their end. */
+class Lines {
+  readonly #decoder = new StringDecoder("utf8");
+  #lines: string[] = [];
+  #ended = false;
+  #wake = () => {};
+  /** What stands behind the last line end. */
+  rest = "";
+
+  /** Gives the lines that are new. */
+  add(bytes: Buffer): string[] {
+    const lines = (this.rest + this.#decoder.write(bytes)).split("\n");
+    this.rest = lines.pop() ?? "";
+    this.#lines.push(...lines);
+    this.#wake();
+    return lines;
+  }
+
+  /** Gives the last line, where its end is missing. */
+  end(): string[] {
+    this.rest += this.#decoder.end();
+    if (this.rest) this.#lines.push(this.rest);
+    this.#ended = true;
+    this.#wake();
+    return this.rest ? [this.rest] : [];
+  }
+
+  async next(): Promise<string | undefined> {
+    while (this.#lines.length === 0 && !this.#ended) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return this.#lines.shift();
+  }
+}
+
+type Process = { pid: number; group: number; command: string; environment: string };
+
+/** The processes that run, from /proc (proc(5)): a test looks a thousand times, and `ps` would take a tenth of its time. */
+function processes(): Process[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "utf8");
+      // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
+      const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
+      if (state === "Z") return [];
+      const command = read("cmdline").replaceAll("\0", " ").trimEnd();
+      return [{ pid: Number(pid), group: Number(group), command, environment: read("environ") }];
+    } catch {
+      return []; // it has ended meanwhile, or is another user's
+    }
+  });
+}
+
+/** The same where there is no /proc, as on macOS. */
+async function processesByPs(): Promise<Process[]> {
+  if (process.platform === "win32") return [];
+  const { stdout } = await $({ quiet: true })`ps axeww -o pid=,pgid=,stat=,args=`; // args, then the environment
+  return [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)]
+    .filter(([, , , state]) => !state.startsWith("Z"))
+    .map(([, pid, group, , args]) => ({
+      pid: Number(pid),
+      group: Number(group),
+      command: args.replace(/ \w+=.*/, ""),
+      environment: args,
+    }));
+}

@@ -1,0 +1,249 @@
+/** Sockets of the test's own: the other end of a lesson, which sees bytes. */
+import { createSocket, type RemoteInfo, type Socket as Datagrams } from "node:dgram";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { networkInterfaces } from "node:os";
+import { endpoint } from "../../lib/endpoint.ts";
+import { Late } from "./program.ts";
+
+/** How long a test waits for anything, in milliseconds. */
+const LIMIT = 10_000;
+
+/** Whether this machine has ::1. */
+export const HAS_IPV6 = Object.values(networkInterfaces()).flat().some((card) => card?.address === "::1");
+
+/** Waits, but not for ever. @throws Late */
+export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Late(`waited ${LIMIT} ms for ${what}`)), LIMIT);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Waits until `done` is true, which nothing tells. @throws Late */
+export async function until(done: () => boolean, what: string): Promise<void> {
+  const end = Date.now() + LIMIT;
+  while (!done()) {
+    if (Date.now() > end) throw new Late(`waited ${LIMIT} ms for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Waits until a number has not changed for a quarter of a second. @returns it */
+export async function settled(value: () => number): Promise<number> {
+  while (true) {
+    const before = value();
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    if (value() === before) return before;
+  }
+}
+
+/** One end of a TCP connection. It reads all the time. */
+export class Line {
+  readonly socket: Socket;
+  /** This end, as the other side shows it. */
+  readonly name: string;
+  #received: Buffer = Buffer.alloc(0);
+  #end: "end" | Error | undefined;
+  #wake = () => {};
+
+  constructor(socket: Socket) {
+    this.socket = socket;
+    this.name = endpoint(`${socket.localAddress}`, socket.localPort); // a socket that is closed no longer knows
+    socket.setNoDelay(true); // each write is a segment of its own
+    socket.on("data", (chunk) => {
+      this.#received = Buffer.concat([this.#received, Buffer.from(chunk)]);
+      this.#wake();
+    });
+    const ended = (how: "end" | Error) => {
+      this.#end ??= how;
+      this.#wake();
+    };
+    socket.on("end", () => ended("end"));
+    socket.on("error", ended);
+    socket.on("close", () => ended(new Error("closed")));
+  }
+
+  /**
+   * Reads until `text` has come, and takes it away.
+   * @throws Error when the connection ends before, or something else comes
+   */
+  async expect(text: string | Uint8Array): Promise<void> {
+    const bytes = typeof text === "string" ? Buffer.from(text) : text;
+    while (this.#received.length < bytes.length && !this.#end) await this.#more(`${text}`);
+    const found = this.#received.subarray(0, bytes.length);
+    this.#received = this.#received.subarray(bytes.length);
+    if (!found.equals(bytes)) throw new Error(`expected ${text}, but received: ${found} ${this.#end ?? ""}`);
+  }
+
+  /** Reads until the other side hangs up, and gives what came. @throws the error of a reset */
+  async rest(): Promise<Buffer> {
+    while (!this.#end) await this.#more("the hang-up");
+    if (this.#end !== "end") throw this.#end;
+    return this.#received;
+  }
+
+  #more(what: string): Promise<void> {
+    return inTime(new Promise<void>((resolve) => (this.#wake = resolve)), what);
+  }
+
+  send(data: string | Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) =>
+      this.socket.write(data, (error) => (error ? reject(error) : resolve()))
+    );
+  }
+
+  /** Hangs up for this direction; the other one may go on. */
+  hangUp(): void {
+    this.socket.end();
+  }
+
+  /** Breaks off: the other side gets a RST. */
+  reset(): void {
+    this.socket.resetAndDestroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.socket.destroy();
+  }
+}
+
+/** Calls a server. Use it as `using line = await call(port)`. */
+export async function call(port: number, host = "127.0.0.1"): Promise<Line> {
+  const socket = connect({ port, host, allowHalfOpen: true });
+  await inTime(once(socket, "connect"), `a connection to port ${port}`);
+  return new Line(socket);
+}
+
+/** A listening socket. Use it as `await using listener = await listen()`. */
+export class Listener {
+  readonly #server: Server;
+  readonly #waiting: Line[] = [];
+  readonly #all: Line[] = [];
+  #wake = () => {};
+
+  constructor(server: Server) {
+    this.#server = server;
+    server.on("connection", (socket) => {
+      const line = new Line(socket);
+      this.#all.push(line);
+      this.#waiting.push(line);
+      this.#wake();
+    });
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The next caller. */
+  async accept(): Promise<Line> {
+    while (this.#waiting.length === 0) {
+      await inTime(new Promise<void>((resolve) => (this.#wake = resolve)), "a caller");
+    }
+    return this.#waiting.shift() as Line;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { socket } of this.#all) socket.destroy();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+}
+
+/** Listens. @throws EADDRINUSE, when the port does not get free */
+export function listen(port = 0, host = "127.0.0.1"): Promise<Listener> {
+  return insist(async () => {
+    const server = createServer({ allowHalfOpen: true });
+    const listener = new Listener(server);
+    server.listen({ port, host });
+    await inTime(once(server, "listening"), "its own port");
+    return listener;
+  });
+}
+
+/**
+ * Opens a port, again and again for up to 5 s while it is taken. A port that a program has just left may
+ * be given to a caller of another test at once; one that it did not leave stays taken for much longer.
+ */
+async function insist<T>(open: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + 5000;;) {
+    try {
+      return await open();
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EADDRINUSE" || Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** A bound UDP socket. Use it as `await using letters = await letterbox()`. */
+export class Letterbox {
+  readonly #socket: Datagrams;
+  readonly #waiting: [Buffer, RemoteInfo][] = [];
+  #wake = () => {};
+
+  constructor(socket: Datagrams) {
+    this.#socket = socket;
+    socket.on("error", () => {}); // on Bun: a program that was written to has ended meanwhile
+    socket.on("message", (data, sender) => {
+      this.#waiting.push([data, sender]);
+      this.#wake();
+    });
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  /** This end, as the other side shows it. */
+  get name(): string {
+    return endpoint(this.#socket.address().address, this.port);
+  }
+
+  /** The next datagram, and its sender. */
+  async next(): Promise<[data: Buffer, sender: RemoteInfo]> {
+    while (this.#waiting.length === 0) {
+      await inTime(new Promise<void>((resolve) => (this.#wake = resolve)), "a datagram");
+    }
+    return this.#waiting.shift() as [Buffer, RemoteInfo];
+  }
+
+  /** The next datagram as text. */
+  async text(): Promise<string> {
+    return `${(await this.next())[0]}`;
+  }
+
+  send(data: string | Uint8Array, port: number, host = this.#socket.address().address): Promise<void> {
+    return new Promise((resolve, reject) =>
+      this.#socket.send(data, port, host, (error) => (error ? reject(error) : resolve()))
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.close();
+    await once(this.#socket, "close");
+  }
+}
+
+/** Binds a UDP socket. @throws EADDRINUSE, when the port does not get free */
+export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
+  return insist(async () => {
+    const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+    const letters = new Letterbox(socket);
+    socket.bind(port, host);
+    await inTime(once(socket, "listening"), "its own port");
+    return letters;
+  });
+}
+
+/** A port that is free now, for a program whose port must be known before it is started. */
+export async function freePort(kind: "tcp" | "udp" = "tcp"): Promise<number> {
+  await using free = await (kind === "tcp" ? listen() : letterbox());
+  return free.port;
+}

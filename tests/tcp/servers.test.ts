@@ -1,0 +1,276 @@
+/** Lesson 3.8: five servers that must do the same, and the client that measures them. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import process from "node:process";
+import { buffer } from "node:stream/consumers";
+import { EVERYTHING, EVERYWHERE, type Program, type Runtime, script } from "../engine/program.ts";
+import { call, type Line, listen, settled, until } from "../engine/sockets.ts";
+
+setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+
+const IS_LINUX = process.platform === "linux";
+const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";
+const SERVERS = ["sequential", "event-loop", "worker-threads", "processes"];
+const CELLS: { name: string; runtime: Runtime }[] = [
+  ...SERVERS.flatMap((name) => EVERYWHERE.map((runtime) => ({ name, runtime }))),
+  { name: "bun-listen", runtime: "bun" },
+];
+
+function serve(name: string, runtime: Runtime, words: string[] = []): Program {
+  return script(`tcp/servers/${name}`, ["--port", "0", ...words], { runtime });
+}
+
+/** Asks for the echo of one word. */
+async function echo(line: Line, word: string): Promise<void> {
+  await line.send(word);
+  await line.expect(word);
+}
+
+for (const { name, runtime } of CELLS) {
+  describe(`${name} on ${runtime}`, () => {
+    test("echoes to many clients, and stops", async () => {
+      await using server = serve(name, runtime);
+      const port = await server.port();
+      const words = ["--port", String(port), "--clients", "20", "--requests", "30"];
+      await using client = script("tcp/load", words);
+      const { code, stdout, stderr } = await client.result();
+      expect(stderr).toBe("");
+      expect(stdout).toStartWith(
+        `20 clients to 127.0.0.1:${port}, 30 requests each, 32 bytes a request\n600 replies`,
+      );
+      expect(stdout).toEndWith("\n0 errors\n");
+      expect(code).toBe(0);
+      server.signal("SIGINT");
+      const seen = await server.result();
+      expect(seen.code).toBe(0);
+      expect(seen.stderr).toBe("");
+      expect(seen.stdout.match(/ connected/g)).toHaveLength(20);
+      expect(group(server.pid)).toEqual([]);
+    });
+
+    test("survives a reset, and half a hang-up", async () => {
+      await using server = serve(name, runtime);
+      const port = await server.port();
+      using rude = await call(port);
+      await echo(rude, "rude");
+      rude.reset();
+      expect(await server.next("stderr")).toBe(
+        `error: ${rude.name}: connection reset by peer (ECONNRESET)`,
+      );
+      using polite = await call(port);
+      await polite.send("polite");
+      polite.hangUp();
+      expect(String(await polite.rest())).toBe("polite");
+      server.signal("SIGTERM");
+      expect(await server.ended()).toBe(0);
+    });
+
+    test(
+      name === "sequential" ? "lets the others wait" : "lets nobody wait for a silent caller",
+      async () => {
+        await using server = serve(name, runtime);
+        const port = await server.port();
+        using first = await call(port);
+        await echo(first, "first");
+        using second = await call(port);
+        await second.send("second");
+        if (name === "sequential") {
+          expect(await server.next()).toBe(`${first.name} connected`);
+          expect(await server.next()).toBe(`${second.name} waits`);
+          await echo(first, "still first");
+          first.hangUp();
+          await first.rest();
+        }
+        await second.expect("second");
+      },
+    );
+  });
+}
+
+for (const name of EVERYTHING ? [...SERVERS, "bun-listen"] : ["event-loop"]) {
+  test.skipIf(!IS_LINUX)(
+    `${name} reads no more while its answers are not read, and loses no byte${NEEDS_LINUX}`,
+    async () => {
+      await using server = serve(name, "bun");
+      const greedy = connect({ host: "127.0.0.1", port: await server.port(), allowHalfOpen: true }).pause();
+      greedy.on("error", () => {}); // the last line below tells
+      const flood = Buffer.alloc(160 << 20, "0123456789abcdef!");
+      let taken = 0;
+      (async () => {
+        for (; taken < flood.length; taken += 1 << 16) {
+          const piece = flood.subarray(taken, taken + (1 << 16));
+          await new Promise((resolve) => greedy.write(piece, resolve));
+        }
+        greedy.end();
+      })();
+      expect(await settled(() => taken)).toBeLessThan(80 << 20); // what the system's buffers may hold (tcp_rmem, tcp_wmem), both ways
+      for (const pid of group(server.pid)) expect(peakMemory(pid)).toBeLessThan(200);
+      expect(flood.equals(await buffer(greedy))).toBe(true);
+    },
+  );
+}
+
+describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
+  for (const runtime of EVERYWHERE) {
+    test(`all end with the parent on ${runtime}, even when it is killed`, async () => {
+      await using server = serve("processes", runtime, ["--workers", "3"]);
+      await server.port();
+      expect(group(server.pid)).toHaveLength(4);
+      process.kill(server.pid, "SIGKILL");
+      await server.ended();
+      await until(() => group(server.pid).length === 0, "the end of the others");
+    });
+
+    test(`one that dies is replaced on ${runtime}; SIGTERM to the parent alone ends all`, async () => {
+      await using server = serve("processes", runtime, ["--workers", "2"]);
+      const port = await server.port();
+      using first = await call(port);
+      await echo(first, "one");
+      const pid = Number(/^process (\d+): /.exec(await server.next() ?? "")?.[1]);
+      process.kill(pid, "SIGKILL");
+      expect(await server.next("stderr")).toBe(`error: process ${pid}: died with its callers (SIGKILL)`);
+      await until(() => group(server.pid).length === 3, "another process");
+      for (let calls = 0; calls < 4; calls++) { // whoever answers
+        using line = await call(port);
+        await echo(line, "again");
+      }
+      process.kill(server.pid, "SIGTERM");
+      expect(await server.ended()).toBe(0);
+      expect(group(server.pid)).toEqual([]);
+    });
+  }
+
+  test("a server without a process is none", async () => {
+    await using server = serve("processes", "bun", ["--workers", "1"]);
+    await server.port();
+    for (const pid of group(server.pid)) if (pid !== server.pid) process.kill(pid, "SIGKILL");
+    const { code, stderr } = await server.result();
+    expect(stderr).toMatch(
+      /^error: process \d+: died .*\nerror: the server: no process is left \(ECHILD\)\n$/,
+    );
+    expect(code).toBe(1);
+  });
+});
+
+for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "bun")) {
+  test(`bun-listen tells ${runtime} that only Bun has it`, async () => {
+    await using server = serve("bun-listen", runtime);
+    const { code, stdout, stderr } = await server.result();
+    expect(stderr).toBe("error: Bun.listen: only Bun has it (ENOSYS)\n");
+    expect(stdout).toBe("");
+    expect(code).toBe(1);
+  });
+}
+
+describe("load", () => {
+  /** Loads a server of ours, which answers as `serve` says. */
+  async function load(serve: (line: Line, data: Buffer) => void, words: string[], runtime: Runtime) {
+    await using server = await listen();
+    await using client = script("tcp/load", ["--port", `${server.port}`, ...words], { runtime });
+    const result = client.result();
+    for (let at = 0; at < Number(words[1]); at++) {
+      const line = await server.accept();
+      line.socket.on("data", (data: Buffer) => serve(line, data));
+    }
+    return await result;
+  }
+
+  for (const runtime of EVERYWHERE) {
+    test(`percentiles on ${runtime} are those of a server that lets one in twenty wait`, async () => {
+      let requests = 0;
+      const slow = (line: Line, data: Buffer) =>
+        setTimeout(() => line.send(data), ++requests % 20 === 0 ? 500 : 0);
+      const words = ["--clients", "1", "--requests", "40", "--size", "1000"];
+      const { code, stdout, stderr } = await load(slow, words, runtime);
+      expect(stderr).toBe("");
+      const shape = /^latency: p50 (.*) ms, p90 (.*) ms, p99 (.*) ms, max (.*) ms$/m;
+      const [p50, p90, p99, max] = (shape.exec(stdout) ?? []).slice(1).map(Number);
+      expect(p50).toBeLessThan(490);
+      expect(p90).toBeLessThan(490); // also where a busy machine lets one or two more wait
+      expect(p99).toBeGreaterThan(490);
+      expect(max).toBeGreaterThanOrEqual(p99);
+      const [, replies, ms, rate] = (/^(\d+) replies in (.*) ms: (\d+) requests\/s$/m.exec(stdout) ?? []).map(
+        Number,
+      );
+      expect(replies).toBe(40);
+      expect(ms).toBeGreaterThan(990);
+      expect(rate).toBe(Math.round(replies / ms * 1000));
+      expect(code).toBe(0);
+    });
+
+    const wrong: [what: string, serve: (line: Line, data: Buffer) => void, error: string][] = [
+      [
+        "one wrong bit",
+        (line, data) => line.send(data.with(7, data[7] ^ 1)),
+        "the reply is not the echo (EBADMSG)",
+      ],
+      ["a byte too many", (line, data) => line.send(`${data}x`), "the reply is not the echo (EBADMSG)"],
+      [
+        "a start of the echo",
+        (line, data) => line.socket.end(data.subarray(0, 5)),
+        "hung up without a reply (ENODATA)",
+      ],
+      ["silence", () => {}, "no reply within 150 ms (ETIMEDOUT)"],
+      ["a reset", (line) => line.reset(), "connection reset by peer (ECONNRESET)"],
+    ];
+    for (const [what, serve, error] of wrong) {
+      test(`${what} is an error on ${runtime}`, async () => {
+        const words = ["--clients", "3", "--requests", "5", "--size", "16", "--timeout", "150"];
+        const { code, stdout, stderr } = await load(serve, words, runtime);
+        expect(stderr).toBe(`error: 3 of 3 clients: ${error}\n`);
+        expect(stdout).toEndWith("\n3 errors\n");
+        expect(code).toBe(1);
+      });
+    }
+  }
+
+  test("a server that takes nothing is an error", async () => {
+    const words = ["--clients", "1", "--size", "20000000", "--timeout", "300"];
+    const { code, stderr } = await load((line) => line.socket.pause(), words, "bun");
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: "error: 1 of 1 clients: no reply within 300 ms (ETIMEDOUT)\n",
+    });
+  });
+
+  test("nobody there is an error", async () => {
+    await using client = script("tcp/load", ["--port", "1", "--clients", "2"]);
+    expect(await client.result()).toEqual({
+      code: 1,
+      stdout: expect.stringMatching(/\n0 replies in .* ms: 0 requests\/s\n2 errors\n$/),
+      stderr:
+        "error: 2 of 2 clients: connection refused (ECONNREFUSED)\nhint: nobody listens there; start the server first\n",
+    });
+  });
+
+  test("Ctrl-C shows the figures so far", async () => {
+    await using server = serve("event-loop", "bun");
+    const words = ["--port", `${await server.port()}`, "--requests", "10000000", "--clients", "2"];
+    await using client = script("tcp/load", words);
+    await client.next();
+    await server.next();
+    await Bun.sleep(100);
+    client.signal("SIGINT");
+    const { code, stdout, stderr } = await client.result();
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(
+      /\n\d+ replies in .* ms: \d+ requests\/s\nlatency: .*\nfirst reply: .*\n0 errors\n$/,
+    );
+    expect(code).toBe(130);
+  });
+});
+
+/** The processes of a group, without those that have ended and wait to be collected. */
+function group(leader: number): number[] {
+  const { stdout } = Bun.spawnSync(["ps", "-eo", "pid=,pgid=,stat="]);
+  const rows = stdout.toString().trim().split("\n").map((row) => row.trim().split(/\s+/));
+  return rows.filter(([, pgid, state]) => Number(pgid) === leader && state[0] !== "Z").map(([pid]) =>
+    Number(pid)
+  );
+}
+
+/** Peak memory in MB (VmHWM, man 5 proc). */
+function peakMemory(pid: number): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}

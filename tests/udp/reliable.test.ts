@@ -1,0 +1,779 @@
+/** Lesson 2.6: a file crosses a bad network whole, or both ends say why not. */
+import { describe, expect, test } from "bun:test";
+import { createHash, randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import {
+  decodeCounts,
+  decodePacket,
+  decodeReason,
+  encodeFile,
+  encodePacket,
+  type Packet,
+} from "../../scripts/udp/reliable-packet.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  ROOT,
+  type Runtime,
+  script,
+  start,
+} from "../engine/program.ts";
+
+const RUNTIMES: Runtime[] = ["bun", "node", "deno"];
+
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
+
+/** A folder with an empty `out` in it, removed at the end. */
+async function folder() {
+  const path = await mkdtemp(join(tmpdir(), "reliable-"));
+  const out = join(path, "out");
+  await mkdir(out);
+  return {
+    out,
+    async file(name: string, bytes: Uint8Array | string) {
+      await writeFile(join(path, name), bytes);
+      return join(path, name);
+    },
+    saved: (name: string) => readFile(join(out, name)),
+    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+  };
+}
+
+const receive = (out: string, words: string[] = [], runtime: Runtime = "bun") =>
+  script("udp/reliable-receive", ["--out", out, "--port", "0", ...words], { runtime });
+
+const link = (to: number, words: string[] = [], runtime: Runtime = "bun") =>
+  script("udp/lossy-link", ["--to", `127.0.0.1:${to}`, "--port", "0", ...words], { runtime });
+
+const send = (port: number, path: string, words: string[] = [], runtime: Runtime = "bun") =>
+  script("udp/reliable-send", [path, "--port", `${port}`, ...words], { runtime, limit: 60_000 });
+
+/** The figure of a row that a sender or a link has printed. */
+function figure(printed: string, row: string): number {
+  const found = new RegExp(`^ +([\\d.]+) .*${row}`, "m").exec(printed);
+  if (!found) throw new Error(`no row "${row}" in:\n${printed}`);
+  return Number(found[1]);
+}
+
+/** Ends a server with Ctrl-C, and gives what it said after the ready line. */
+async function stopped(server: Program) {
+  server.signal("SIGINT");
+  const { code, stdout, stderr } = await server.result();
+  return { code, stdout: stdout.replace(/^.*\n/, ""), stderr };
+}
+
+/** A socket that speaks packet by packet, as a stranger may. */
+async function peer(port: number) {
+  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  const letters: Buffer[] = [];
+  let wake = () => {};
+  socket.on("message", (data) => {
+    letters.push(data);
+    wake();
+  });
+  const raw = (bytes: Uint8Array) => socket.send(bytes, port, "127.0.0.1");
+  return {
+    raw,
+    say: (packet: Packet) => raw(encodePacket(packet)),
+    /** The next packet that comes; it fails with the test's time limit. */
+    async hear() {
+      while (letters.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      return decodePacket(letters.shift() as Buffer);
+    },
+    /** Asks, five times a second, until a packet of this type comes. */
+    async ask(packet: Packet, type: Packet["type"]) {
+      const again = setInterval(raw, 200, encodePacket(packet));
+      try {
+        raw(encodePacket(packet));
+        for (let heard = await this.hear();; heard = await this.hear()) {
+          if (heard?.type === type) return heard;
+        }
+      } finally {
+        clearInterval(again);
+      }
+    },
+    [Symbol.dispose]: () => socket.close(),
+  };
+}
+
+describe("a file crosses whole", () => {
+  const bad = ["--loss", "30", "--duplicate", "10", "--reorder", "20", "--corrupt", "1"];
+  for (const [index, runtime] of EVERYWHERE.entries()) {
+    const others = [RUNTIMES[(index + 1) % 3], RUNTIMES[(index + 2) % 3]];
+    test(`30 % loss, 10 % duplicates, 20 % reordered, 1 % damaged: ${runtime} to ${others[0]}`, async () => {
+      await using here = await folder();
+      const size = EVERYTHING ? 10_000_000 : 1_000_000;
+      const bytes = randomBytes(size);
+      const path = await here.file("a.bin", bytes);
+      await using receiver = receive(here.out, [], others[0]);
+      const to = await receiver.port();
+      await using between = link(to, bad, others[1]);
+      await using sender = send(await between.port(), path, [], runtime);
+      const { code, stdout, stderr } = await sender.result();
+      expect(stderr).toBe("");
+      expect(code).toBe(0);
+      expect(await readdir(here.out)).toEqual(["a.bin"]);
+      expect((await here.saved("a.bin")).equals(bytes)).toBe(true);
+      expect(figure(stdout, "packets: SYN")).toBe(Math.ceil(size / 1200) + 2);
+      for (const row of ["after a timeout", "sent again early", "damaged", "came twice", "came early"]) {
+        expect(figure(stdout, row)).toBeGreaterThan(0);
+      }
+      const passed = await stopped(between);
+      const came = figure(passed.stdout, "came, in both");
+      const rate = (row: string) => figure(passed.stdout, row) / came;
+      expect(rate("got lost")).toBeCloseTo(0.3, 1);
+      expect(rate("went on twice")).toBeCloseTo(0.07, 1); // of what is not lost
+      expect(rate("were held back")).toBeCloseTo(0.14, 1);
+      expect((await stopped(receiver)).stderr).toBe("");
+    }, 30_000);
+  }
+
+  for (const size of [0, 1, 1200, 1201, 64 * 1200, 64 * 1200 + 1]) {
+    test(`of ${size} bytes`, async () => {
+      await using here = await folder();
+      const bytes = randomBytes(size);
+      await using receiver = receive(here.out);
+      const to = await receiver.port();
+      const path = await here.file("照片 1.png", bytes);
+      const { code, stdout, stderr } = await send(to, path).result();
+      expect(stderr).toBe("");
+      expect(stdout).toContain(`sent 照片 1.png, ${size} bytes, from 127.0.0.1:`);
+      expect(figure(stdout, "packets: SYN")).toBe(Math.ceil(size / 1200) + 2);
+      expect(code).toBe(0);
+      expect((await here.saved("照片 1.png")).equals(bytes)).toBe(true);
+      const said = await stopped(receiver);
+      expect(said.stdout).toMatch(
+        /^(127.0.0.1:\d+) > 照片 1.png, \d+ bytes\nsaved 照片 1.png, \d+ bytes, from \1\n$/,
+      );
+      expect(said.code).toBe(0);
+    });
+  }
+
+  test("from a sender in Python, which has only the figure to go by (needs python3)", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    await using sender = start(["python3", "-c", PYTHON, `${await receiver.port()}`]);
+    expect(await sender.result()).toEqual({ code: 0, stdout: "ACK 1\nACK 2\nACK 3\nSAVED 4\n", stderr: "" });
+    expect((await here.saved("py.bin")).equals(Buffer.alloc(2000, "py"))).toBe(true);
+  });
+
+  test("over IPv6", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out, ["--host", "::1"]);
+    const to = await receiver.port();
+    await using between = script("udp/lossy-link", ["--host", "::1", "--port", "0", "--to", `[::1]:${to}`]);
+    const path = await here.file("a", "six");
+    const { code, stdout } = await send(await between.port(), path, ["--host", "::1"]).result();
+    expect(stdout).toMatch(/^sent a, 3 bytes, from \[::1?\]:\d+ to \[::1\]:\d+\n/);
+    expect(code).toBe(0);
+    expect(`${await here.saved("a")}`).toBe("six");
+  });
+
+  test("two at once, and one more after them", async () => {
+    await using here = await folder();
+    const files = ["a", "b", "c"].map((name) => ({ name, bytes: randomBytes(100_000) }));
+    await using receiver = receive(here.out);
+    await using between = link(await receiver.port(), ["--loss", "10"]);
+    const port = await between.port();
+    const go = async ({ name, bytes }: { name: string; bytes: Buffer }) => {
+      await using sender = send(port, await here.file(name, bytes));
+      expect((await sender.result()).code).toBe(0);
+      expect((await here.saved(name)).equals(bytes)).toBe(true);
+    };
+    await Promise.all([go(files[0]), go(files[1])]);
+    await go(files[2]);
+  });
+});
+
+describe("each mechanism answers to what the link does", () => {
+  for (
+    const [words, row] of [
+      [["--loss", "20"], "sent again early"],
+      [["--duplicate", "20"], "came twice"],
+      [["--reorder", "20"], "came early"],
+      [["--corrupt", "20"], "damaged"],
+    ] as const
+  ) {
+    test(words.join(" "), async () => {
+      await using here = await folder();
+      const bytes = randomBytes(600_000); // 500 packets: on a busy machine timeouts come before early repeats, but not always
+      await using receiver = receive(here.out);
+      await using between = link(await receiver.port(), [...words]);
+      await using sender = send(await between.port(), await here.file("a", bytes));
+      const { code, stdout } = await sender.result();
+      expect(code).toBe(0);
+      expect(figure(stdout, row)).toBeGreaterThan(5);
+      expect((await here.saved("a")).equals(bytes)).toBe(true);
+    });
+  }
+
+  test("a window of 1 waits for each answer; a window of 64 does not", async () => {
+    await using here = await folder();
+    const [goodput, atOnce]: number[][] = [[], []];
+    for (const window of ["1", "64"]) {
+      await using receiver = receive(here.out, ["--window", window]);
+      await using between = link(await receiver.port(), ["--delay", "5"]);
+      await using sender = send(await between.port(), await here.file(window, randomBytes(60_000)));
+      const { code, stdout } = await sender.result();
+      expect(code).toBe(0);
+      atOnce.push(figure(stdout, "at once"));
+      goodput.push(figure(stdout, "goodput"));
+    }
+    console.log(`goodput at a delay of 5 ms: window 1 ${goodput[0]} kB/s, window 64 ${goodput[1]} kB/s`);
+    expect(goodput[0]).toBeLessThanOrEqual(120); // 1,200 bytes in 10 ms or more
+    expect(goodput[1]).toBeGreaterThan(goodput[0]); // five times as much and more, where the machine has time for it
+    expect(atOnce[0]).toBe(1);
+    expect(atOnce[1]).toBeWithin(10, 65);
+  });
+});
+
+/** A transfer that is under way and slow: one packet at a time, each 20 ms under way. */
+async function slowly(
+  here: Awaited<ReturnType<typeof folder>>,
+  { receiving = [], sending = [], runtime = "bun" }: {
+    receiving?: string[];
+    sending?: string[];
+    runtime?: Runtime;
+  } = {},
+) {
+  const path = await here.file("big", randomBytes(1_000_000));
+  const receiver = receive(here.out, ["--window", "1", ...receiving], runtime);
+  const port = await receiver.port();
+  const between = link(port, ["--delay", "10"]);
+  const sender = send(await between.port(), path, sending, runtime);
+  const begun = await receiver.next();
+  expect(begun).toMatch(/^127.0.0.1:\d+ > big, 1000000 bytes$/);
+  const from = /^\S+/.exec(begun ?? "")?.[0];
+  const [part] = await readdir(here.out);
+  expect(part).toEndWith(".part");
+  while ((await stat(join(here.out, part))).size < 2400) { // SYN is answered, data comes in
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const all = [receiver, between, sender];
+  return {
+    receiver,
+    sender,
+    port,
+    path,
+    from,
+    linkPort: Number(/\d+$/.exec(between.seen.stdout[0])),
+    async [Symbol.asyncDispose]() {
+      for (const program of all) await program[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe("one end goes away in the middle", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`Ctrl-C at the sender on ${runtime}: the receiver says so, keeps nothing, and serves the next`, async () => {
+      await using here = await folder();
+      await using slow = await slowly(here, { runtime });
+      slow.sender.signal("SIGINT");
+      expect(await slow.sender.result()).toEqual({ code: 130, stdout: "", stderr: "" });
+      expect(await slow.receiver.next("stderr")).toBe(
+        `error: ${slow.from} > big: the sender gave up (ECANCELED)`,
+      );
+      expect(await readdir(here.out)).toEqual([]);
+      expect((await send(slow.port, await here.file("small", "next")).result()).code).toBe(0);
+      expect(`${await here.saved("small")}`).toBe("next");
+    });
+
+    test(`Ctrl-C at the receiver on ${runtime}: the sender says so, and nothing is left`, async () => {
+      await using here = await folder();
+      await using slow = await slowly(here, { runtime });
+      expect(await stopped(slow.receiver)).toMatchObject({ code: 0, stderr: "" });
+      expect(await readdir(here.out)).toEqual([]);
+      expect(await slow.sender.result()).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: `error: 127.0.0.1:${slow.linkPort}: the receiver was stopped (ECONNRESET)\n`,
+      });
+    });
+  }
+
+  test("the sender is killed: the receiver gives up, keeps nothing, and serves it when it comes again", async () => {
+    await using here = await folder();
+    await using slow = await slowly(here, { receiving: ["--timeout", "1000"] });
+    slow.sender.signal("SIGKILL");
+    await slow.sender.ended();
+    const again = send(slow.port, slow.path); // at once, before the receiver has noticed
+    expect((await again.result()).code).toBe(0);
+    expect(await slow.receiver.next("stderr")).toBe(
+      `error: ${slow.from} > big: silent for 1000 ms (ETIMEDOUT)`,
+    );
+    expect(await readdir(here.out)).toEqual(["big"]);
+    expect((await here.saved("big")).equals(await readFile(slow.path))).toBe(true);
+  });
+
+  test("the receiver is killed: the sender gives up", async () => {
+    await using here = await folder();
+    await using slow = await slowly(here, { sending: ["--timeout", "1500"] });
+    slow.receiver.signal("SIGKILL");
+    const { code, stderr } = await slow.sender.result();
+    expect(stderr).toStartWith(
+      `error: 127.0.0.1:${slow.linkPort}: nothing heard for 1500 ms (ETIMEDOUT)\nhint: `,
+    );
+    expect(code).toBe(1);
+    expect(await readdir(here.out)).not.toContain("big");
+  });
+
+  test("the receiver is killed and started anew: it knows nothing of the file, and says so", async () => {
+    await using here = await folder();
+    await using slow = await slowly(here);
+    slow.receiver.signal("SIGKILL");
+    await slow.receiver.ended();
+    await using anew = receive(here.out, ["--port", `${slow.port}`]);
+    await anew.port();
+    const { code, stderr } = await slow.sender.result();
+    expect(stderr).toBe(`error: 127.0.0.1:${slow.linkPort}: knows nothing of this transfer (ECONNRESET)\n`);
+    expect(code).toBe(1);
+    expect(await readdir(here.out)).not.toContain("big");
+    expect((await send(slow.port, slow.path).result()).code).toBe(0);
+  });
+
+  test("nobody is there: the sender gives up", async () => {
+    await using here = await folder();
+    const socket = createSocket("udp4").bind(0, "127.0.0.1"); // hears, and says nothing
+    await once(socket, "listening");
+    await using sender = send(socket.address().port, await here.file("a", "a"), ["--timeout", "300"]);
+    const { code, stderr } = await sender.result();
+    expect(stderr).toMatch(
+      /^error: 127.0.0.1:\d+: nothing heard for 300 ms \(ETIMEDOUT\)\nhint: is the receiver/,
+    );
+    expect(code).toBe(1);
+    socket.close();
+  });
+
+  test("the file becomes shorter: both ends say so", async () => {
+    await using here = await folder();
+    await using slow = await slowly(here);
+    await truncate(slow.path, 10);
+    expect(await slow.sender.result()).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: ${slow.path}: became shorter while it was sent (EIO)\n`,
+    });
+    expect(await slow.receiver.next("stderr")).toBe(
+      `error: ${slow.from} > big: the sender gave up (ECANCELED)`,
+    );
+    expect(await readdir(here.out)).toEqual([]);
+  }, 10_000);
+});
+
+describe("hostile datagrams change nothing", () => {
+  test("10,000 random ones, wrong checksums, foreign numbers, a second sender", async () => {
+    await using here = await folder();
+    const bytes = randomBytes(2400);
+    await using receiver = receive(here.out);
+    const port = await receiver.port();
+    using sender = await peer(port);
+    using stranger = await peer(port);
+    const mine = { connection: 42 };
+    const data = (number: number, payload: Uint8Array) =>
+      ({ ...mine, type: "DATA", number, payload }) as const;
+
+    await sender.ask(
+      { ...mine, type: "SYN", number: 0, payload: encodeFile({ name: "a", size: 2400 }) },
+      "ACK",
+    );
+    await sender.ask(data(1, bytes.subarray(0, 1200)), "ACK");
+    for (let i = 0; i < 10_000; i++) {
+      stranger.raw(randomBytes(Math.floor(Math.random() * 1500)));
+      if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await sender.ask(data(1, bytes.subarray(0, 1200)), "ACK"); // it has dealt with all of them
+
+    const wrong = encodePacket(data(2, bytes.subarray(0, 1200)));
+    wrong[3] ^= 1;
+    sender.raw(wrong);
+    for (const number of [66, 67, 1000, 2 ** 31, 2 ** 32 - 1, 1, 0]) { // 2 to 65 is the window
+      sender.say(data(number, randomBytes(1200)));
+    }
+    sender.say({ ...mine, type: "ACK", number: 2 });
+    sender.say({ ...mine, type: "SAVED", number: 2 });
+    // Somebody else, with the number of this connection:
+    stranger.say(data(2, randomBytes(1200)));
+    stranger.say({ ...mine, type: "FIN", number: 2, payload: randomBytes(32) });
+    stranger.say({ ...mine, type: "RST", number: 0 });
+    // The very same sender, with another connection:
+    sender.say({ connection: 43, type: "RST", number: 0 });
+    // A second sender, of the same name:
+    const { code } = await send(port, await here.file("a", "other")).result();
+    expect(code).toBe(0);
+    expect(await readdir(here.out)).toContain("a");
+    await rm(join(here.out, "a"));
+
+    await sender.ask(data(2, bytes.subarray(1200)), "ACK");
+    const digest = sha256(bytes);
+    const saved = await sender.ask({ ...mine, type: "FIN", number: 3, payload: digest }, "SAVED");
+    expect(decodeCounts(saved.payload)).toMatchObject({ damaged: 1, early: 0 });
+    expect((await here.saved("a")).equals(bytes)).toBe(true);
+    expect(await readdir(here.out)).toEqual(["a"]);
+    expect(await stopped(receiver)).toMatchObject({ code: 0, stderr: "" });
+  }, 15_000);
+
+  test("the last word is repeated when it was lost, and a late SYN begins nothing", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    using sender = await peer(await receiver.port());
+    const syn: Packet = {
+      connection: 1,
+      type: "SYN",
+      number: 0,
+      payload: encodeFile({ name: "a", size: 0 }),
+    };
+    const payload = sha256(Buffer.alloc(0));
+    await sender.ask(syn, "ACK");
+    for (let i = 0; i < 3; i++) await sender.ask({ connection: 1, type: "FIN", number: 1, payload }, "SAVED");
+    await sender.ask(syn, "SAVED");
+    expect(await readdir(here.out)).toEqual(["a"]);
+    expect(await stopped(receiver)).toMatchObject({
+      stdout: expect.stringMatching(/^\S+ > a, 0 bytes\nsaved a, 0 bytes, from \S+\n$/),
+      stderr: "",
+    });
+  });
+
+  for (const runtime of RUNTIMES) {
+    test(`what comes early and belongs after the end is dropped, on ${runtime}`, async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out, [], runtime);
+      using sender = await peer(await receiver.port());
+      for (const [connection, type] of (["DATA", "FIN"] as const).entries()) {
+        const payload = encodeFile({ name: type, size: 0 });
+        await sender.ask({ connection, type: "SYN", number: 0, payload }, "ACK");
+        await sender.ask({ connection, type, number: 2 }, "ACK");
+        const digest = sha256(Buffer.alloc(0));
+        await sender.ask({ connection, type: "FIN", number: 1, payload: digest }, "SAVED");
+      }
+      expect((await readdir(here.out)).sort()).toEqual(["DATA", "FIN"]);
+      expect(await stopped(receiver)).toMatchObject({ code: 0, stderr: "" });
+    });
+  }
+
+  const lies: [what: string, packets: Omit<Packet, "connection">[], why: string][] = [
+    ["more bytes than announced", [{ type: "DATA", number: 1, payload: Buffer.alloc(11) }], "EPROTO"],
+    [
+      "an end before the last byte",
+      [{ type: "FIN", number: 1, payload: sha256(Buffer.alloc(0)) }],
+      "EBADMSG",
+    ],
+    ["another digest", [
+      { type: "FIN", number: 2, payload: sha256(Buffer.alloc(9)) },
+      { type: "DATA", number: 1, payload: Buffer.alloc(10) },
+    ], "EBADMSG"],
+    ["an end that is no FIN", [
+      { type: "DATA", number: 1, payload: Buffer.alloc(10) },
+      { type: "SYN", number: 2, payload: sha256(Buffer.alloc(10)) },
+    ], "EBADMSG"],
+  ];
+  for (const [what, packets, code] of lies) {
+    test(`${what} is refused, and leaves nothing`, async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out);
+      using sender = await peer(await receiver.port());
+      const payload = encodeFile({ name: "a", size: 10 });
+      await sender.ask({ connection: 1, type: "SYN", number: 0, payload }, "ACK");
+      for (const packet of packets.slice(0, -1)) await sender.ask({ connection: 1, ...packet }, "ACK");
+      await sender.ask({ connection: 1, ...packets[packets.length - 1] }, "RST");
+      expect(await receiver.next("stderr")).toEndWith(`(${code})`);
+      expect(await readdir(here.out)).toEqual([]);
+    });
+  }
+
+  const names: [name: string | Buffer, code: string][] = [
+    ["../evil", "EINVAL"],
+    ["/tmp/evil", "EINVAL"],
+    ["..", "EINVAL"],
+    ["C:evil", "EINVAL"],
+    ["nul", "EINVAL"],
+    ["a\x1b[2Jb", "EINVAL"],
+    ["", "EINVAL"],
+    ["n".repeat(300), "ENAMETOOLONG"],
+    [Buffer.from([0xff, 0xfe]), "EILSEQ"],
+  ];
+  test("a name that leads elsewhere is refused, shown safely, and leaves nothing", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    using sender = await peer(await receiver.port());
+    for (const [connection, [name, code]] of names.entries()) {
+      const payload = Buffer.concat([Buffer.alloc(8), Buffer.from(name)]);
+      sender.say({ connection, type: "SYN", number: 0, payload });
+      const answer = await sender.hear();
+      expect([name, answer?.type, decodeReason(answer?.payload ?? Buffer.alloc(0)).code]).toEqual([
+        name,
+        "RST",
+        code,
+      ]);
+      const said = await receiver.next("stderr");
+      expect(said).toEndWith(`(${code})`);
+      expect(said).not.toContain("\x1b");
+    }
+    expect(await readdir(here.out)).toEqual([]);
+    expect(await readdir(join(here.out, ".."))).toEqual(["out"]);
+  });
+
+  test("the ninth file at once is turned away", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    const port = await receiver.port();
+    using sender = await peer(port);
+    for (let i = 0; i < 8; i++) {
+      const payload = encodeFile({ name: `${i}`, size: 1 });
+      await sender.ask({ connection: i, type: "SYN", number: 0, payload }, "ACK");
+    }
+    const { code, stderr } = await send(port, await here.file("a", "a")).result();
+    expect(stderr).toBe(`error: 127.0.0.1:${port}: busy with other files (EBUSY)\n`);
+    expect(code).toBe(1);
+    sender.say({ connection: 3, type: "RST", number: 0 });
+    await receiver.next("stderr");
+    expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
+  });
+
+  test("a sender hears its receiver only, and believes no nonsense", async () => {
+    await using here = await folder();
+    const [socket, stranger] = [createSocket("udp4").bind(0, "127.0.0.1"), createSocket("udp4")];
+    await once(socket, "listening");
+    let most = 0;
+    let end: NodeJS.Timeout | undefined;
+    socket.on("message", (data, { port }) => {
+      const packet = decodePacket(data);
+      if (!packet) return;
+      const { connection, type, number } = packet;
+      const say = (answer: Packet, from = socket) => from.send(encodePacket(answer), port, "127.0.0.1");
+      most = Math.max(most, number);
+      if (number === 0) {
+        socket.send(randomBytes(100), port, "127.0.0.1");
+        say({ connection, type: "RST", number: 0 }, stranger); // from another endpoint
+        say({ connection: (connection ^ 1) >>> 0, type: "RST", number: 0 }); // of another connection
+        say({ connection, type: "ACK", number: 2 ** 32 - 1, window: 65_535 }); // of what was never sent
+        say({ connection, type: "SAVED", number: 1 }); // too early
+        say({ connection, type: "ACK", number: 1, window: 65_535 });
+      } else if (number >= 256 && type === "DATA") {
+        const payload = Buffer.from("ETEST \x1b[2Jenough");
+        end ??= setTimeout(say, 50, { connection, type: "RST", number: 0, payload });
+      }
+    });
+    await using sender = send(socket.address().port, await here.file("a", randomBytes(400_000)));
+    const { code, stdout, stderr } = await sender.result();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: 127.0.0.1:\d+: \\x1b\[2Jenough \(ETEST\)\n$/);
+    expect(most).toBe(256); // a window of 65,535 is no order to send so many
+    socket.close();
+    stranger.close();
+  });
+});
+
+describe("what is wrong with the files or the folder is said at both ends", () => {
+  test("a folder that is none", async () => {
+    await using here = await folder();
+    const none = join(here.out, "none");
+    expect(await receive(none).result()).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: ${none}: no such file or folder (ENOENT)\n`,
+    });
+    const file = await here.file("a", "a");
+    expect(await receive(file).result()).toMatchObject({
+      code: 1,
+      stderr: `error: ${file}: not a folder (ENOTDIR)\n`,
+    });
+  });
+
+  test("a folder that goes away", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    const port = await receiver.port();
+    await rm(here.out, { recursive: true });
+    const { code, stderr } = await send(port, await here.file("a", "a")).result();
+    expect(stderr).toBe(`error: 127.0.0.1:${port}: no such file or folder (ENOENT)\n`);
+    expect(code).toBe(1);
+    expect(await receiver.next("stderr")).toMatch(
+      /^error: 127.0.0.1:\d+ > .*out: no such file or folder \(ENOENT\)$/,
+    );
+    await mkdir(here.out);
+    expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
+  });
+
+  test.skipIf(process.getuid?.() === 0)(
+    "a folder that cannot be written (needs a user who is not root)",
+    async () => {
+      await using here = await folder();
+      await chmod(here.out, 0o500);
+      expect((await receive(here.out).result()).stderr).toBe(
+        `error: ${here.out}: permission denied (EACCES)\n`,
+      );
+    },
+  );
+
+  test("no file, a folder, a file that is not there", async () => {
+    await using here = await folder();
+    const gone = join(here.out, "gone");
+    expect(await send(1, gone).result()).toMatchObject({
+      code: 1,
+      stderr: `error: ${gone}: no such file or folder (ENOENT)\n`,
+    });
+    expect(await send(1, here.out).result()).toMatchObject({
+      code: 1,
+      stderr: `error: ${here.out}: is a folder (EISDIR)\n`,
+    });
+    const usage = await script("udp/reliable-send").result();
+    expect(usage.code).toBe(2);
+    expect(usage.stderr).toStartWith("error: FILE: is needed (EINVAL)\n");
+  });
+
+  const canMount = Bun.spawnSync(["unshare", "-Urm", "true"]).exitCode === 0;
+  for (const runtime of ["bun", "node"] as const) {
+    test.skipIf(!canMount)(`a full disk, ${runtime} (needs unshare -Urm)`, async () => {
+      await using here = await folder();
+      const mount = 'mount -t tmpfs -o size=256k none "$0" && exec "$@"';
+      const main = join(ROOT, "scripts/udp/reliable-receive.ts");
+      const words = [main, "--out", here.out, "--port", "0"];
+      await using receiver = start(["unshare", "-Urm", "sh", "-c", mount, here.out, runtime, ...words]);
+      const port = await receiver.port();
+      const inside = `/proc/${receiver.pid}/root${here.out}`;
+      expect((await send(port, await here.file("small", randomBytes(1000))).result()).code).toBe(0);
+      const { code, stderr } = await send(port, await here.file("large", randomBytes(1_000_000))).result();
+      expect(stderr).toBe(`error: 127.0.0.1:${port}: no space left on device (ENOSPC)\n`);
+      expect(code).toBe(1);
+      expect(await receiver.next("stderr")).toMatch(
+        /^error: 127.0.0.1:\d+ > .*out: no space left on device \(ENOSPC\)$/,
+      );
+      expect(await readdir(inside)).toEqual(["small"]);
+      expect((await send(port, await here.file("next", randomBytes(200_000))).result()).code).toBe(0);
+      expect((await readdir(inside)).sort()).toEqual(["next", "small"]);
+    });
+  }
+});
+
+describe("the link", () => {
+  /** Sends 100 numbered datagrams through a link, and gives what arrives, in order. */
+  async function pass(words: string[], runtime: Runtime = "bun"): Promise<string[]> {
+    const sink = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(sink, "listening");
+    const arrived: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    sink.on("message", (data) => {
+      if (data.length === 3) ended.resolve(); // "end", perhaps damaged
+      else arrived.push(data.toString("latin1"));
+    });
+    await using between = link(sink.address().port, words, runtime);
+    const port = await between.port();
+    const source = createSocket("udp4");
+    for (let i = 0; i < 100; i++) source.send(`datagram ${i}`, port, "127.0.0.1");
+    const end = setInterval(() => source.send("end", port, "127.0.0.1"), 20); // it gets lost too
+    await ended.promise;
+    clearInterval(end);
+    sink.close();
+    source.close();
+    return arrived;
+  }
+  const rates = ["--loss", "30", "--duplicate", "20", "--reorder", "20", "--corrupt", "10"];
+
+  test("the same seed means the same fate, on every runtime; another seed another", async () => {
+    const fates = await Promise.all(RUNTIMES.map((runtime) => pass([...rates, "--seed", "7"], runtime)));
+    expect(fates[0].length).toBeGreaterThan(50);
+    expect(fates[1].toSorted()).toEqual(fates[0].toSorted());
+    expect(fates[2].toSorted()).toEqual(fates[0].toSorted());
+    expect((await pass([...rates, "--seed", "8"])).toSorted()).not.toEqual(fates[0].toSorted());
+  });
+
+  test("each rate does its own", async () => {
+    const sent = Array.from({ length: 100 }, (_, i) => `datagram ${i}`);
+    for (const runtime of RUNTIMES) expect(await pass([], runtime)).toEqual(sent);
+    const lost = await pass(["--loss", "40"]);
+    expect(lost.length).toBeLessThan(80);
+    expect(lost).toEqual(sent.filter((one) => lost.includes(one)));
+    const twice = await pass(["--duplicate", "100"]);
+    expect(twice).toEqual(sent.flatMap((one) => [one, one]));
+    const reordered = await pass(["--reorder", "30"]);
+    expect(reordered).not.toEqual(sent);
+    expect(reordered.toSorted()).toEqual(sent.toSorted());
+    const damaged = await pass(["--corrupt", "100"]);
+    expect(damaged).toHaveLength(100);
+    for (const [i, one] of damaged.entries()) {
+      const wrong = Buffer.from(one, "latin1").map((byte, at) => byte ^ sent[i].charCodeAt(at));
+      const bits = [...wrong].reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
+      expect(bits).toBe(1);
+    }
+  });
+
+  test("a delay delays, both ways", async () => {
+    const socket = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    socket.on("message", (data, { port, address }) => socket.send(data, port, address));
+    await using between = link(socket.address().port, ["--delay", "100"]);
+    using caller = await peer(await between.port());
+    const started = performance.now();
+    caller.raw(encodePacket({ type: "ACK", connection: 1, number: 1 }));
+    expect((await caller.hear())?.type).toBe("ACK");
+    expect(performance.now() - started).toBeGreaterThan(195);
+    socket.close();
+  });
+
+  test("the 65th sender takes the place of the first", async () => {
+    const sink = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(sink, "listening");
+    await using between = link(sink.address().port);
+    const port = await between.port();
+    const first = await peer(port);
+    const others = await Promise.all(Array.from({ length: 64 }, () => peer(port)));
+    for (const sender of [first, ...others, first]) {
+      sender.raw(Buffer.from("x"));
+      expect(await between.next()).toContain(" goes out as ");
+    }
+    others[63].raw(Buffer.from("x")); // still known: nothing new to say
+    expect((await stopped(between)).stdout.match(/goes out/g)).toHaveLength(66);
+    for (const sender of [first, ...others]) sender[Symbol.dispose]();
+    sink.close();
+  });
+
+  test("4096 are under way at most", async () => {
+    const sink = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(sink, "listening");
+    await using between = link(sink.address().port, ["--duplicate", "100", "--delay", "10000"]);
+    using source = await peer(await between.port());
+    for (let i = 0; i < 6000; i++) { // more than enough, because some get lost on the way to the link
+      source.raw(Buffer.from("x"));
+      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const { stdout } = await stopped(between);
+    const came = figure(stdout, "came, in both");
+    expect(came).toBeGreaterThan(2048);
+    expect(figure(stdout, "got lost")).toBe(2 * came - 4096);
+    sink.close();
+  });
+
+  test("wrong flags", async () => {
+    for (const words of [["--loss", "101"], ["--to", "7791"], ["--to", "127.0.0.1:0"], ["--seed", "-1"]]) {
+      const { code, stderr } = await script("udp/lossy-link", words).result();
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/^error: --.* \(EINVAL\)\nhint: /);
+    }
+  });
+});
+
+const PYTHON = `
+import hashlib, socket, struct, sys, zlib
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+def ask(type, number, payload):
+    body = struct.pack("!IIHHI", 0x01020304, number, type, 0, 77) + payload
+    s.sendto(struct.pack("!I", zlib.crc32(body)) + body, ("127.0.0.1", int(sys.argv[1])))
+    answer = s.recv(65535)
+    checksum, connection, number, type, window, timestamp = struct.unpack("!IIIHHI", answer[:20])
+    assert checksum == zlib.crc32(answer[4:]) and connection == 0x01020304
+    assert type == 5 or (window == 64 and timestamp == 77)
+    print({4: "ACK", 5: "SAVED", 6: "RST"}[type], number)
+data = b"py" * 1000
+ask(1, 0, struct.pack("!Q", 2000) + b"py.bin")
+ask(2, 1, data[:1200])
+ask(2, 2, data[1200:])
+ask(3, 3, hashlib.sha256(data).digest())
+`;
