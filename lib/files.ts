@@ -1,61 +1,17 @@
-/** Files that the network asks for or brings: a name from a peer never leads out of the folder it belongs to. */
+/** Files to send, and files that the network brings: a name from a peer never leads out of its folder. */
 import { constants } from "node:fs";
-import {
-  type FileHandle,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  unlink,
-} from "node:fs/promises";
-import { isAbsolute, join, relative, sep, win32 } from "node:path";
+import { type FileHandle, link, lstat, open, realpath, rename, rm, unlink } from "node:fs/promises";
+import { join } from "node:path";
 import { failAs, Failure } from "./failure.ts";
-
-/** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
-const LONGEST_PATH = 4096;
 
 /** The longest name of one file, in bytes (NAME_MAX, limits.h). */
 const LONGEST_NAME = 255;
-
-/**
- * Finds what a name means below `root`. It may lead through folders, but not out of `root`: not by `..`,
- * as an absolute path, or through a symbolic link.
- * @returns the real path
- * @throws Failure EACCES, ENOENT, ENAMETOOLONG
- */
-async function pathInside(root: string, name: string): Promise<string> {
-  if (Buffer.byteLength(name) > LONGEST_PATH) {
-    throw new Failure(name, "name too long", "ENAMETOOLONG");
-  }
-  const outside = new Failure(name, "not inside the served folder", "EACCES");
-  if (name.includes("\0")) throw outside;
-  if (isAbsolute(name) || win32.isAbsolute(name) || name.split(/[/\\]/).includes("..")) throw outside;
-  const folder = await realpath(root);
-  const path = await realpath(join(folder, name)).catch((error) => {
-    throw new Failure(name, error.code === "ENAMETOOLONG" ? "name too long" : "no such file", error.code);
-  });
-  const way = relative(folder, path);
-  if (way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way)) throw outside;
-  return path;
-}
 
 /** The real path of a folder. @throws Failure ENOENT, ENOTDIR, and the errors of realpath(3) */
 export async function folderOf(path: string): Promise<string> {
   const real = await realpath(path).catch(failAs(path));
   if ((await lstat(real)).isDirectory()) return real;
   throw new Failure(path, "not a folder", "ENOTDIR");
-}
-
-/**
- * Opens a regular file below `root` for reading, where `pathInside` finds it.
- * @throws Failure EACCES, EISDIR, ENOENT, ENAMETOOLONG; the errors of open(2)
- */
-export async function openInside(root: string, name: string): Promise<FileHandle> {
-  return openFile(await pathInside(root, name), name);
 }
 
 /**
@@ -72,34 +28,6 @@ export async function openFile(path: string, name = path): Promise<FileHandle> {
   throw stat.isDirectory()
     ? new Failure(name, "is a folder", "EISDIR")
     : new Failure(name, "is not a file", "EACCES");
-}
-
-/**
- * Lists what is at `path` below `root`: a file itself, or what a folder holds, by name; folders end in `/`.
- * With `recursive`, all the files below it instead. What leads out of `root`, and what is neither file nor
- * folder, is left out; symbolic links to folders are not followed.
- * @throws Failure EACCES, ENOENT; the errors of readdir(3)
- */
-export async function* listInside(
-  root: string,
-  path: string,
-  recursive: boolean,
-): AsyncGenerator<{ name: string; size: number }> {
-  const top = await pathInside(root, path);
-  const name = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".").join("/");
-  const stat = await lstat(top);
-  if (stat.isFile()) yield { name, size: stat.size };
-  if (!stat.isDirectory()) return;
-  for (const child of (await readdir(top)).sort()) {
-    const childName = name ? `${name}/${child}` : child;
-    const found = await pathInside(root, childName).then(async (real) => ({
-      isLink: (await lstat(join(top, child))).isSymbolicLink(),
-      stat: await lstat(real),
-    })).catch(() => undefined);
-    if (found?.stat.isFile()) yield { name: childName, size: found.stat.size };
-    else if (found?.stat.isDirectory() && !recursive) yield { name: `${childName}/`, size: 0 };
-    else if (found?.stat.isDirectory() && !found.isLink) yield* listInside(root, childName, true);
-  }
 }
 
 /** Why a name is refused: on one system or another it is not the name of a file in this very folder. */
@@ -119,27 +47,6 @@ const REFUSED: [shape: RegExp, why: string][] = [
 export function checkName(name: string): void {
   for (const [shape, why] of REFUSED) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
   if (Buffer.byteLength(name) > LONGEST_NAME) throw new Failure(name, "name too long", "ENAMETOOLONG");
-}
-
-/**
- * Makes the folders that lead to a path from the network, below `folder`, and follows no symbolic link.
- * @param path with `/`; its last part is the name of the file
- * @returns the path of the file on this machine
- * @throws Failure as `checkName`, for each part; ENOTDIR where something else is in the way
- */
-export async function makeWay(folder: string, path: string): Promise<string> {
-  if (Buffer.byteLength(path) > LONGEST_PATH) throw new Failure(path, "name too long", "ENAMETOOLONG");
-  const parts = path.split("/");
-  for (const part of parts) checkName(part);
-  let way = folder;
-  for (const part of parts.slice(0, -1)) {
-    way = join(way, part);
-    await mkdir(way).catch((error) => {
-      if (error.code !== "EEXIST") throw error;
-    });
-    if (!(await lstat(way)).isDirectory()) throw new Failure(way, "is in the way of a folder", "ENOTDIR");
-  }
-  return join(way, parts[parts.length - 1]);
 }
 
 /**
@@ -212,9 +119,4 @@ export async function renameToFree(from: string, to: string): Promise<void> {
     return await rename(from, to);
   }
   await unlink(from);
-}
-
-/** rwxr-x---: the rights in a mode (chmod(2)), as `ls -l` shows them. */
-export function rights(mode: number): string {
-  return Array.from("rwxrwxrwx", (right, bit) => (mode & (0o400 >> bit) ? right : "-")).join("");
 }

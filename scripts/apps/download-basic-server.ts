@@ -27,7 +27,8 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { folderOf, openInside } from "../../lib/files.ts";
+import { folderOf } from "../../lib/files.ts";
+import { openInside } from "./served-folder.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";

@@ -48,10 +48,11 @@ import {
   throwError,
   VERSION,
   whole,
-} from "./download-protocol.ts";
+} from "./download/protocol.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
-import { makeWay, taken } from "../../lib/files.ts";
+import { taken } from "../../lib/files.ts";
+import { makeWay } from "./download/way.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { Progress } from "./progress.ts";
 import { run } from "../../lib/run.ts";

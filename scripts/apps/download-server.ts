@@ -18,7 +18,7 @@
  *
  * Python     struct.pack("!IB", length, kind)    ->  header.writeUInt32BE(length), header.writeUInt8(kind)
  *            hashlib.sha256()                    ->  createHash("sha256")
- * Watch out  A stream has no messages: download-protocol.ts cuts it into frames, and shows their bytes.
+ * Watch out  A stream has no messages: download/protocol.ts cuts it into frames, and shows their bytes.
  *            Callers are served side by side; one that is silent for a minute is hung up on.
  * Try        --list. Ctrl-C the client in the middle of a large file, and run it again.
  */
@@ -37,9 +37,10 @@ import {
   sendPiece,
   VERSION,
   whole,
-} from "./download-protocol.ts";
+} from "./download/protocol.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { folderOf, listInside, openInside } from "../../lib/files.ts";
+import { folderOf } from "../../lib/files.ts";
+import { listInside, openInside } from "./served-folder.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { hangUp, limitIdle, peerName, survive } from "../../lib/tcp.ts";

@@ -37,7 +37,7 @@ function fetch(port: number, out: string, words: string[], runtime: Runtime = "b
   });
 }
 
-/** The frame of the figure in download-protocol.ts, written by hand. */
+/** The frame of the figure in download/protocol.ts, written by hand. */
 function frame(kind: number, payload: Uint8Array | string, length = 1 + Buffer.byteLength(payload)): Buffer {
   const bytes = Buffer.from(payload);
   return Buffer.concat([

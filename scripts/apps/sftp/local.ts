@@ -14,7 +14,8 @@ import {
 import { join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "../../../lib/failure.ts";
-import { checkName, openFile, rights } from "../../../lib/files.ts";
+import { checkName, openFile } from "../../../lib/files.ts";
+import { rights } from "./rights.ts";
 
 /** What is at a path. Its mode is that of stat(2), as far as it is known; its time counts seconds from 1970. */
 export type Facts = {

@@ -32,7 +32,7 @@
  */
 import type { Stats } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
-import { rights } from "../../../lib/files.ts";
+import { rights } from "./rights.ts";
 
 /** The longest packet, in bytes after its length: that of OpenSSH. */
 const LONGEST = 262_144;

@@ -23,9 +23,9 @@
 import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { Failure } from "../../lib/failure.ts";
-import { LIMIT, Unframer } from "../../lib/framing.ts";
-import { sendAll } from "../../lib/tcp.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { LIMIT, Unframer } from "../../../lib/framing.ts";
+import { sendAll } from "../../../lib/tcp.ts";
 
 export const VERSION = 1;
 

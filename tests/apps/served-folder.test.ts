@@ -1,0 +1,146 @@
+/** The folder that a server serves: no name from a caller leads out of it. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { $ } from "zx";
+import { openInside } from "../../scripts/apps/served-folder.ts";
+
+let top: string;
+let root: string;
+beforeAll(async () => {
+  top = await realpath(await mkdtemp(join(tmpdir(), "files-")));
+  root = join(top, "root");
+  await mkdir(join(root, "sub", "deep"), { recursive: true });
+  await mkdir(join(top, "root-beside"));
+  await writeFile(join(top, "secret"), "secret");
+  await writeFile(join(top, "root-beside", "secret"), "secret");
+  for (const name of ["a.txt", "..b", "c..", "照片.png", "a b", "sub/deep/d.txt", "%2e%2e", "-rf", "con"]) {
+    await writeFile(join(root, name), "inside");
+  }
+  const links = {
+    "to-file": "a.txt",
+    "to-folder": "sub",
+    "to-itself": join(root, "a.txt"), // absolute, and inside
+    "to-secret": "../secret",
+    "to-etc": "/etc/passwd",
+    "to-top": "..",
+    "to-beside": "../root-beside",
+    "broken": "nothing",
+    "circle": "circle",
+    "sub/up": "../a.txt", // up, and still inside
+    "sub/up-and-out": "../../secret",
+  };
+  for (const [name, target] of Object.entries(links)) await symlink(target, join(root, name));
+  await $`mkfifo ${join(root, "pipe")}`;
+  await symlink(root, join(top, "root-link"));
+});
+afterAll(() => rm(top, { recursive: true }));
+
+/** The folder that a server serves: no name from a caller leads out of it. */
+async function ask(name: string, from = root): Promise<string> {
+  try {
+    await using file = await openInside(from, name);
+    return await file.readFile("utf8");
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
+}
+
+describe("a file inside is opened", () => {
+  const names = [
+    "a.txt",
+    "./a.txt",
+    "sub/deep/d.txt",
+    "sub//deep/./d.txt",
+    "..b",
+    "c..",
+    "照片.png",
+    "a b",
+    "%2e%2e",
+    "-rf",
+    "to-file",
+    "to-folder/deep/d.txt",
+    "to-itself",
+    "sub/up",
+  ];
+  test.each(names)("%s", async (name) => expect(await ask(name)).toBe("inside"));
+
+  test("below a root that is a symbolic link itself, or ends in /", async () => {
+    expect(await ask("a.txt", join(top, "root-link"))).toBe("inside");
+    expect(await ask("a.txt", `${root}/`)).toBe("inside");
+    expect(await ask("a.txt", join(root, "to-folder", ".."))).toBe("inside");
+  });
+
+  test("below a root that is /", async () => {
+    expect(await ask(join(root, "a.txt").slice(1), "/")).toBe("inside");
+  });
+});
+
+describe("a hostile name is refused", () => {
+  const names: [name: string, code: string][] = [
+    ["../secret", "EACCES"],
+    ["sub/../../secret", "EACCES"],
+    ["sub/../a.txt", "EACCES"], // inside, but nobody needs it
+    ["..", "EACCES"],
+    ["./..", "EACCES"],
+    ["../root-beside/secret", "EACCES"],
+    ["../root/a.txt", "EACCES"],
+    ["/etc/passwd", "EACCES"],
+    ["//etc/passwd", "EACCES"],
+    ["..\\secret", "EACCES"],
+    ["sub\\..\\..\\secret", "EACCES"],
+    ["\\etc\\passwd", "EACCES"],
+    ["C:\\secret", "EACCES"],
+    ["c:/secret", "EACCES"],
+    ["\\\\server\\share", "EACCES"],
+    ["a.txt\0", "EACCES"],
+    ["a.txt\0.png", "EACCES"],
+    ["\0", "EACCES"],
+    ["to-secret", "EACCES"],
+    ["to-etc", "EACCES"],
+    ["to-top/secret", "EACCES"],
+    ["to-top/root/a.txt", "inside"], // out, and in again: the way does not matter, the file does
+    ["to-beside/secret", "EACCES"], // its path begins as the root's does
+    ["sub/up-and-out", "EACCES"],
+    ["nothing", "ENOENT"],
+    ["sub/nothing", "ENOENT"],
+    ["broken", "ENOENT"],
+    ["%2e%2e/secret", "ENOTDIR"],
+    ["a.txt/", "ENOTDIR"],
+    ["a.txt/x", "ENOTDIR"],
+    ["circle", "ELOOP"],
+    ["sub", "EISDIR"],
+    [".", "EISDIR"],
+    ["to-folder", "EISDIR"],
+    ["pipe", "EACCES"], // and nobody waits for its writer
+    ["n".repeat(256), "ENAMETOOLONG"],
+    ["n".repeat(4097), "ENAMETOOLONG"],
+    ["名".repeat(1366), "ENAMETOOLONG"], // 4098 bytes
+    ["x".repeat(1_000_000), "ENAMETOOLONG"],
+    ["a.txt\n", "ENOENT"],
+    ["\x1b[2J", "ENOENT"],
+    ["\uD83D", "ENOENT"],
+  ];
+  for (const [name, code] of names) {
+    test(JSON.stringify(name).slice(0, 30), async () => expect(await ask(name)).toBe(code));
+  }
+
+  test.skipIf(process.platform === "win32")("a Unix socket", async () => {
+    const server = createServer().listen(join(root, "socket"));
+    await once(server, "listening");
+    expect(await ask("socket")).toBeOneOf(["ENXIO", "EACCES"]);
+    server.close();
+  });
+
+  test("an empty name", async () => expect(await ask("")).toMatch(/^E/));
+
+  test("the error shows the name that was asked for, not where it leads", async () => {
+    const error = await openInside(root, "to-secret").catch((error) => error);
+    expect(error.message).toBe("to-secret: not inside the served folder (EACCES)");
+    const long = await openInside(root, "n".repeat(5000)).catch((error) => error);
+    expect(long.message).toBe(`${"n".repeat(100)}...: name too long (ENAMETOOLONG)`);
+  });
+});
