@@ -43,12 +43,13 @@ import { hint, print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { Decoder } from "../../lib/text.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
+import { readEndpoint } from "./endpoint-flag.ts";
 
 async function main(stop: AbortSignal) {
-  const { host, family, port, encoding, to, localPort, mode } = await readArguments(import.meta, {
+  const { host, family, port, encoding, localPort, mode, ...flags } = await readArguments(import.meta, {
     port: 7788,
     flags: {
-      to: { kind: "endpoint", help: "HOST:PORT of the other" },
+      to: { kind: "text", help: "HOST:PORT of the other" },
       localPort: { kind: "port", help: "the same as --port" },
       mode: {
         kind: "choice",
@@ -58,6 +59,7 @@ async function main(stop: AbortSignal) {
       },
     },
   });
+  const to = flags.to === undefined ? undefined : await readEndpoint("--to", flags.to);
   if (!to && mode !== "simplex") {
     throw new Failure("--to", "is needed; without it, --mode simplex only receives", "EINVAL", {
       exitCode: 2,

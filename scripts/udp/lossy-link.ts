@@ -40,6 +40,7 @@ import { explain } from "../../lib/failure.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
+import { readEndpoint } from "./endpoint-flag.ts";
 
 /** How many senders are served; for one more, the oldest is forgotten. */
 const MOST_SENDERS = 64;
@@ -56,7 +57,7 @@ async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
     port: 7792,
     flags: {
-      to: { kind: "endpoint", default: "127.0.0.1:7791", help: "where the letters go on to" },
+      to: { kind: "text", default: "127.0.0.1:7791", help: "HOST:PORT where the datagrams go on to" },
       loss: { ...percent, help: "percent that get lost" },
       duplicate: { ...percent, help: "percent that arrive twice" },
       reorder: { ...percent, help: "percent that the next one overtakes" },
@@ -65,7 +66,8 @@ async function main(stop: AbortSignal) {
       seed: { kind: "number", min: 0, max: 0xffff_ffff, default: 1, help: "the same seed, the same fate" },
     },
   });
-  const { host, family, port, to } = options;
+  const { host, family, port } = options;
+  const to = await readEndpoint("--to", options.to);
   const counts = { came: 0, lost: 0, twice: 0, heldBack: 0, damaged: 0 };
   let underWay = 0;
 
