@@ -1,36 +1,36 @@
-/** The command line of a lesson: its flags, its words, and --help from its head. */
+/** The command line of a lesson: its flags, its words, its host, and --help from its head. */
+import { lookup } from "node:dns/promises";
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
 import { relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { Failure } from "./failure.ts";
-import { resolve } from "./host.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
-/** A flag of one lesson. A `number` is whole, from `min` to `max`; an `endpoint` is HOST:PORT. */
+/** A flag of one lesson. A `number` is whole, from `min` to `max`. */
 export type Flag =
   | { kind: "switch"; help: string }
   | { kind: "text"; help: string; default?: string; required?: true }
   | { kind: "choice"; help: string; default: string; choices: readonly string[] }
   | { kind: "port"; help: string; default?: number }
-  | { kind: "endpoint"; help: string; default?: string; required?: true }
   | { kind: "number"; help: string; default: number; min: number; max: number };
 
 type Flags = Record<string, Flag>;
-
-/** Another program's address and port. */
-export type Endpoint = { host: string; family: 4 | 6; port: number };
+type Lesson = { port?: number; words?: string; flags?: Flags };
 
 type Value<F extends Flag> = F extends { kind: "switch" } ? boolean
   : F extends { choices: readonly (infer C)[] } ? C
-  : F extends { kind: "text" } ? Given<F, string>
-  : F extends { kind: "endpoint" } ? Given<F, Endpoint>
   : F extends { default: number } ? number
-  : number | undefined;
+  : F extends { kind: "port" } ? number | undefined
+  : F extends { default: string } | { required: true } ? string
+  : string | undefined;
 
-type Given<F extends Flag, T> = F extends { default: string } | { required: true } ? T : T | undefined;
-
-type Values<F extends Flags> = { words: string[] } & { [K in keyof F]: Value<F[K]> };
+type Values<L extends Lesson> =
+  & { words: string[] }
+  & (L extends { port: number } ? Network : unknown)
+  & (L extends { flags: infer F extends Flags } ? { [K in keyof F]: Value<F[K]> } : unknown);
 
 /** What every lesson that opens a socket has: --host as an address and its family, --port, --encoding. */
 export type Network = { host: string; family: 4 | 6; port: number; encoding: Encoding };
@@ -38,26 +38,18 @@ export type Network = { host: string; family: 4 | 6; port: number; encoding: Enc
 /**
  * Reads the command line. `--help` prints the head of the lesson and its flags, and ends the program.
  * @param meta `import.meta` of the lesson
- * @param lesson `port`: the default port of a lesson that opens a socket, which then has --host, --port
- *   and --encoding too; `words`: what comes beside the flags, as a usage shows it: `NAME` (one),
- *   `[NAME]` (one or none), `NAME...`, `[NAME...]` (any number), `HOST [PORTS]` (one or two); `flags`:
- *   its own, by camelCase name
+ * @param lesson `port`: the default port of a lesson with --host, --port and --encoding; `words`: what comes beside
+ *   the flags, as `NAME`, `[NAME]` (one or none), `[NAME...]` (any number); `flags`: its own, by camelCase name
  * @throws Failure with exit code 2 for what is wrong with the command, 1 for an unknown host
  */
-export function readArguments<const F extends Flags = Record<never, Flag>>(
-  meta: ImportMeta,
-  lesson: { port: number; words?: string; flags?: F },
-): Promise<Network & Values<F>>;
-export function readArguments<const F extends Flags = Record<never, Flag>>(
-  meta: ImportMeta,
-  lesson: { words?: string; flags?: F },
-): Promise<Values<F>>;
-export async function readArguments(
-  meta: ImportMeta,
-  lesson: { port?: number; words?: string; flags?: Flags },
-) {
+export async function readArguments<const L extends Lesson>(meta: ImportMeta, lesson: L): Promise<Values<L>> {
+  const { port, words: usage = "" } = lesson;
   const flags: Flags = {
-    ...(lesson.port === undefined ? {} : networkFlags(lesson.port)),
+    ...(port === undefined ? {} : {
+      host: { kind: "text", default: "127.0.0.1", help: "name or address; 0.0.0.0 means all" },
+      port: { kind: "port", default: port, help: "a server: 0 for any free one" },
+      encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+    }),
     ...lesson.flags,
     help: { kind: "switch", help: "show this page" },
   };
@@ -67,37 +59,29 @@ export async function readArguments(
 
   const { values, words } = split(flags, wrong);
   if (values.help) {
-    console.log(help(command, meta.filename, flags, lesson.words));
+    const head = headText(readFileSync(meta.filename, "utf8")) ?? "";
+    console.log(
+      [`usage: ${command} [FLAGS] ${usage}`.trimEnd(), "", head, "", "Flags", ...rows(flags)].join("\n"),
+    );
     process.exit(0);
   }
   for (const [name, flag] of Object.entries(flags)) {
     if ("required" in flag && values[name] === undefined) throw wrong(dashed(name), "is needed");
   }
-  checkWords(words, lesson.words, wrong);
-  const endpoints: Record<string, Endpoint> = {};
-  for (const [name, flag] of Object.entries(flags)) {
-    if (flag.kind !== "endpoint" || values[name] === undefined) continue;
-    endpoints[name] = await readEndpoint(dashed(name), String(values[name]), wrong);
+  const names = usage.split(" ").filter(Boolean);
+  if (words.length > names.length && !usage.includes("...")) {
+    throw wrong(words[names.length], "unexpected argument");
   }
-  if (lesson.port === undefined) return { ...values, ...endpoints, words };
-  const { address, family } = await resolve(values.host as string);
-  return { ...values, ...endpoints, host: address, family, words };
+  const missing = names.slice(words.length).find((name) => !name.startsWith("["));
+  if (missing) throw wrong(missing, "is needed");
+  const { address, family } = port === undefined ? {} : await resolve(values.host as string);
+  return { ...values, words, ...(port === undefined ? {} : { host: address, family }) } as unknown as Values<
+    L
+  >;
 }
 
-const networkFlags = (port: number): Flags => ({
-  host: {
-    kind: "text",
-    default: "127.0.0.1",
-    help: "name or address; a server: 0.0.0.0 or :: for every address it has",
-  },
-  port: { kind: "port", default: port, help: "a server: 0 for any free one" },
-  encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
-});
-
-type Wrong = (what: string, why: string) => Failure;
-
 /** Cuts the command line into flags and words, with the defaults filled in. */
-function split(flags: Flags, wrong: Wrong) {
+function split(flags: Flags, wrong: (what: string, why: string) => Failure) {
   const values: Record<string, string | number | boolean | undefined> = {};
   const words: string[] = [];
   const options: Record<string, { type: "boolean" | "string" }> = {};
@@ -109,68 +93,38 @@ function split(flags: Flags, wrong: Wrong) {
   for (const token of tokens) {
     if (token.kind === "positional") words.push(token.value);
     if (token.kind !== "option") continue;
+    const { rawName, value } = token;
     const name = token.name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
     const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
-    if (!flag || token.rawName !== dashed(name)) throw wrong(token.rawName, "unknown flag");
+    if (!flag || rawName !== dashed(name)) throw wrong(rawName, "unknown flag");
     if (flag.kind === "switch") {
-      if (token.value !== undefined) throw wrong(`${token.rawName}=${token.value}`, "takes no value");
+      if (value !== undefined) throw wrong(`${rawName}=${value}`, "takes no value");
       values[name] = true;
-    } else {
-      const isNextFlag = !token.inlineValue && token.value?.startsWith("--");
-      if (token.value === undefined || isNextFlag) throw wrong(token.rawName, "needs a value");
-      values[name] = value(flag, token.rawName, token.value, wrong);
+      continue;
+    }
+    if (!value || (!token.inlineValue && value.startsWith("--"))) throw wrong(rawName, "needs a value");
+    values[name] = flag.kind === "port" || flag.kind === "number" ? Number(value) : value;
+    if (flag.kind === "choice" && !flag.choices.includes(value)) {
+      throw wrong(`${rawName} ${value}`, `it is ${flag.choices.join(" or ")}`);
+    }
+    if (flag.kind !== "port" && flag.kind !== "number") continue;
+    const { min, max } = flag.kind === "port" ? { min: 0, max: 65535 } : flag;
+    if (!/^\d+$/.test(value) || Number(value) < min || Number(value) > max) {
+      const what = flag.kind === "port" ? "a port" : "it";
+      throw wrong(`${rawName} ${value}`, `${what} is a whole number from ${min} to ${max}`);
     }
   }
   return { values, words };
 }
 
-function value(flag: Flag, name: string, text: string, wrong: Wrong): string | number {
-  if (flag.kind === "text" || flag.kind === "endpoint") {
-    if (text === "") throw wrong(name, "needs a value");
-    return text;
-  }
-  if (flag.kind === "choice") {
-    if (!flag.choices.includes(text)) throw wrong(`${name} ${text}`, `it is ${flag.choices.join(" or ")}`);
-    return text;
-  }
-  const { min, max } = flag.kind === "number" ? flag : { min: 0, max: 65535 };
-  const what = flag.kind === "port" ? "a port" : "it";
-  if (!/^\d+$/.test(text) || Number(text) < min || Number(text) > max) {
-    throw wrong(`${name} ${text}`, `${what} is a whole number from ${min} to ${max}`);
-  }
-  return Number(text);
-}
-
-/** Reads 127.0.0.1:7788, [::1]:7788 or localhost:7788. */
-async function readEndpoint(name: string, text: string, wrong: Wrong): Promise<Endpoint> {
-  const [, host, port] = /^(\[[^\]]+\]|[^:[\]]+):(\d+)$/.exec(text) ?? [];
-  if (host === undefined || Number(port) < 1 || Number(port) > 65535) {
-    throw wrong(`${name} ${text}`, "it is HOST:PORT, such as 127.0.0.1:7788 or [::1]:7788");
-  }
-  const { address, family } = await resolve(host.replace(/[[\]]/g, ""));
-  return { host: address, family, port: Number(port) };
-}
-
-function checkWords(words: string[], usage = "", wrong: Wrong): void {
-  const names = usage.split(" ").filter(Boolean);
-  const most = usage.includes("...") ? Infinity : names.length;
-  if (words.length > most) throw wrong(words[most], "a word too many");
-  const missing = names.slice(words.length).find((name) => !/^\[.*\]$/.test(name));
-  if (missing !== undefined) throw wrong(missing, "is needed");
-}
-
-function help(command: string, file: string, flags: Flags, words = ""): string {
-  const rows = Object.entries(flags).map(([name, flag]) => {
+/** The flags as --help shows them. */
+function rows(flags: Flags): string[] {
+  return Object.entries(flags).map(([name, flag]) => {
+    const kind = flag.kind === "choice" ? flag.choices.join("|") : flag.kind.toUpperCase();
+    const usage = flag.kind === "switch" ? dashed(name) : `${dashed(name)} ${kind}`;
     const fallback = "default" in flag && flag.default !== undefined ? ` (default ${flag.default})` : "";
-    const kind = flag.kind === "switch"
-      ? ""
-      : flag.kind === "choice"
-      ? flag.choices.join("|")
-      : flag.kind.toUpperCase();
-    return `  ${`${dashed(name)} ${kind}`.padEnd(22)} ${flag.help}${fallback}`;
+    return `  ${usage.padEnd(22)} ${flag.help}${fallback}`;
   });
-  const head = headText(readFileSync(file, "utf8")) ?? "";
-  return [`usage: ${command} [FLAGS] ${words}`.trimEnd(), "", head, "", "Flags", ...rows].join("\n");
 }
 
 /** The comment at the top of a script, without its stars; undefined where there is none. */
@@ -182,4 +136,30 @@ export function headText(source: string): string | undefined {
 /** localPort -> --local-port */
 function dashed(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/**
+ * Turns a name or an address into an address, written as the system writes it (RFC 5952). A name that has both kinds
+ * gives the IPv4 one, so that the two ends of a lesson, given the same name, meet.
+ * @throws Failure EINVAL, ENODEV, ENOTFOUND, EAI_AGAIN
+ */
+export async function resolve(host: string): Promise<{ address: string; family: 4 | 6 }> {
+  if (host === "") throw new Failure("the host", "has no name", "EINVAL", { exitCode: 2 }); // lookup gives null
+  const [, zone] = host.split("%");
+  if (isIP(host) === 4) return { address: host, family: 4 };
+  if (isIP(host) === 6) {
+    if (zone !== undefined && !/^\d+$/.test(zone) && !Object.hasOwn(networkInterfaces(), zone)) {
+      throw new Failure(host, `this machine has no interface ${zone}`, "ENODEV");
+    }
+    const isPlain = !/[%.]/.test(host);
+    return { address: isPlain ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host, family: 6 };
+  }
+  try {
+    return await lookup(host, { order: "ipv4first" }) as { address: string; family: 4 | 6 };
+  } catch (error) {
+    const hint = "an address such as 127.0.0.1 needs no look-up";
+    throw (error as { code?: string }).code === "EAI_AGAIN"
+      ? new Failure(`look up ${host}`, "no name server answers", "EAI_AGAIN", { hint })
+      : new Failure(`look up ${host}`, "unknown host", "ENOTFOUND", { hint: `check the spelling; ${hint}` });
+  }
 }

@@ -1,16 +1,10 @@
-/**
- * What goes wrong, in words: every error that a user or a peer can cause becomes
- *
- *     error: WHAT: WHY (CODE)
- *     hint: what to do about it
- */
+/** Errors in words: each that a user or a peer can cause becomes `error: WHAT: WHY (CODE)` and perhaps a hint. */
 import { isIP } from "node:net";
+import { getSystemErrorMap } from "node:util";
 import { endpoint } from "./endpoint.ts";
 
 /** How much of a name, and of words, from the network an error shows, in characters. */
-const LONGEST_WHAT = 100;
-const LONGEST_WHY = 220;
-
+const LONGEST_WHAT = 100, LONGEST_WHY = 220;
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}...` : text);
 
 /** An error with its own words. `exitCode` is 1 (the work failed) or 2 (the command was wrong). */
@@ -22,41 +16,30 @@ export class Failure extends Error {
   readonly exitCode: number;
 
   constructor(what: string, why: string, code: string, more: { hint?: string; exitCode?: number } = {}) {
-    const [shortWhat, shortWhy] = [cut(what, LONGEST_WHAT), cut(why, LONGEST_WHY)];
-    super(`${shortWhat}: ${shortWhy} (${code})`);
-    this.what = shortWhat;
-    this.why = shortWhy;
+    [what, why] = [cut(what, LONGEST_WHAT), cut(why, LONGEST_WHY)];
+    super(`${what}: ${why} (${code})`);
+    this.what = what;
+    this.why = why;
     this.code = code;
     this.hint = more.hint;
     this.exitCode = more.exitCode ?? 1;
   }
 }
 
-/** The codes of errno(3) and of the runtimes that a lesson can meet, in words. */
+/** The codes that a lesson can meet, where the system's own words (errno(3)) are missing or say too little. */
 const WHY: Record<string, string> = {
-  EACCES: "permission denied",
-  EADDRINUSE: "address already in use",
   EADDRNOTAVAIL: "not an address of this machine",
   EAFNOSUPPORT: "this machine has no such kind of address",
-  EAI_AGAIN: "no name server answers",
   ECANCELED: "connection closed",
   ECONNABORTED: "connection aborted",
-  ECONNREFUSED: "connection refused",
-  ECONNRESET: "connection reset by peer",
   EHOSTUNREACH: "no route to host",
   EISDIR: "is a folder",
   ELOOP: "too many symbolic links",
-  EMFILE: "too many open files",
-  EMSGSIZE: "message too long",
-  ENAMETOOLONG: "name too long",
   ENETUNREACH: "network unreachable",
   ENOENT: "no such file or folder",
-  ENOSPC: "no space left on device",
   ENOTDIR: "not a folder",
-  ENOTFOUND: "unknown host",
-  EPERM: "operation not permitted",
   EPIPE: "connection closed by peer",
-  EROFS: "read-only file system",
+  ERR_SOCKET_BAD_PORT: "port 0 is no program's port",
   ERR_SOCKET_CLOSED: "connection closed",
   ERR_STREAM_DESTROYED: "connection closed",
   ERR_STREAM_PREMATURE_CLOSE: "connection closed",
@@ -69,12 +52,10 @@ const HINTS: Record<string, string> = {
   EADDRNOTAVAIL: "a program can only bind an address of its own machine; 0.0.0.0 is all of them",
   ECONNREFUSED: "nobody listens there; start the server first",
   EMSGSIZE: "a datagram carries at most 65507 bytes over IPv4 (65535 less the IP and UDP headers)",
-  ENOTFOUND: "check the spelling; an address such as 127.0.0.1 needs no look-up",
 };
 
-/** What was being done, from the system call that failed. */
-const CALLS: Record<string, string> = {
-  bind: "bind",
+/** Names of system calls as verbs; the other calls are verbs themselves. */
+const VERBS = {
   connect: "connect to",
   listen: "listen on",
   read: "receive from",
@@ -82,38 +63,33 @@ const CALLS: Record<string, string> = {
   write: "send to",
 };
 
-/** The fields that the runtimes give to the error of a system call. */
-type SystemError = Error & {
-  code: string;
-  syscall?: string;
-  address?: string;
-  port?: number;
-  path?: string;
-};
+type SystemError = NodeJS.ErrnoException & { address?: string; port?: number };
 
 /**
- * Puts an error of a system call into words. A mistake of the program itself (a TypeError, say) is
- * no failure: it gives undefined, and its stack should be seen.
- * @param what what was being done or with whom, where the error does not know it itself
+ * Puts an error of a system call into words; undefined for a mistake of the program itself (a TypeError, say),
+ * whose stack should be seen.
+ * @param what the peer or the object of the call, where the error does not name it
  */
 export function explain(thrown: unknown, what?: string): Failure | undefined {
   const error = original(thrown);
   if (error instanceof Failure) return error;
-  if (!(error instanceof Error) || typeof (error as SystemError).code !== "string") return undefined;
+  if (!(error instanceof Error)) return undefined;
   let { code, syscall = "", address, port, path } = error as SystemError;
-  if (WHY[code] === undefined && !syscall) return undefined;
-  // Deno says EINVAL for an address that this machine does not have.
-  if (code === "EINVAL" && (syscall === "listen" || syscall === "bind")) code = "EADDRNOTAVAIL";
+  if (typeof code !== "string") return undefined;
+  const binds = syscall === "listen" || syscall === "bind";
+  if (code === "EINVAL" && binds) code = "EADDRNOTAVAIL"; // Deno, for an address that this machine does not have
+  const why = WHY[code] ?? new Map(getSystemErrorMap().values()).get(code);
+  if (why === undefined && !syscall) return undefined;
   if (address !== undefined && isIP(address) === 0) path = address.replace("\0", "@"); // AF_UNIX
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
-  const call = CALLS[syscall] ?? syscall;
+  const call = VERBS[syscall as keyof typeof VERBS] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
   let hint = HINTS[code];
   if (code === "EADDRINUSE" && path) hint = "another program listens there; choose another place with --path";
-  if (code === "EACCES" && !path && (syscall === "listen" || syscall === "bind")) {
-    hint = "ports below 1024 are kept for the administrator; choose a higher one with --port";
+  if (code === "EACCES" && !path && binds) {
+    hint = "ports below 1024 are reserved for the administrator; choose a higher one with --port";
   }
-  return new Failure(what ?? (known || "the connection"), WHY[code] ?? error.message, code, { hint });
+  return new Failure(what ?? (known || "the connection"), why ?? error.message, code, { hint });
 }
 
 /** For `catch` of a promise: throws what `explain` makes of the error, or the error itself. */
@@ -121,14 +97,11 @@ export const failAs = (what: string) => (error: unknown): never => {
   throw explain(error, what) ?? error;
 };
 
-/** What a call says of a socket that Ctrl-C has closed: it can come between two lines of a lesson. */
-const CLOSED = ["ERR_SOCKET_DGRAM_NOT_RUNNING", "ERR_SERVER_NOT_RUNNING"];
-
-/** Whether an error only says that Ctrl-C or SIGTERM has stopped the program. */
+/** Whether an error only says that Ctrl-C or SIGTERM has stopped the program, perhaps between two of its lines. */
 export function isStop(thrown: unknown): boolean {
-  const error = original(thrown);
-  if (!(error instanceof Error)) return false;
-  return error.name === "AbortError" || CLOSED.includes(`${(error as NodeJS.ErrnoException).code}`);
+  const { name, code } = Object(original(thrown)) as NodeJS.ErrnoException;
+  return name === "AbortError" || code === "ERR_SOCKET_DGRAM_NOT_RUNNING" ||
+    code === "ERR_SERVER_NOT_RUNNING";
 }
 
 /** The error that came first, where closing something (`await using`) has failed because of it. */

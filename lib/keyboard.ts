@@ -2,20 +2,21 @@
 import process from "node:process";
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline";
 import { report, typedLine } from "./output.ts";
-import { encode, type Encoding } from "./text.ts";
+import { decode, encode, type Encoding } from "./text.ts";
 
 /** A typed line, and its bytes in the encoding of the lesson. */
-export type Line = { text: string; bytes: Buffer };
+export type Typed = { text: string; bytes: Buffer };
 
 /**
- * Reads typed lines until the end of input (Ctrl-D, or the end of the pipe) or until `stop`. At a
- * terminal it prompts with `> `, and what is printed meanwhile goes above the line that is being typed. A
- * line with a character that the encoding lacks is reported and left out; the program then ends with
- * exit code 1.
+ * Reads typed lines until the end of input (Ctrl-D, or the end of the pipe) or until `stop`. At a terminal it
+ * prompts with `> `, and what is printed meanwhile goes above the line that is being typed. A line that is not valid
+ * UTF-8, or has a character that the encoding lacks, is reported and left out; the program then ends with 1.
  */
-export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGenerator<Line> {
+export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGenerator<Typed> {
   if (stop.aborted) return;
   const terminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
+  // On a pipe one character for each byte: readline would take U+2028 for a line end, and hide invalid bytes.
+  if (!terminal) process.stdin.setEncoding("latin1");
   const input = createInterface({ input: process.stdin, output: process.stdout, terminal, prompt: "> " });
   let open = true;
   let prompted = false;
@@ -45,9 +46,14 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
   stop.addEventListener("abort", close);
   try {
     prompt();
-    for await (const text of input) {
-      const line = await tryEncode(text, encoding);
-      if (line) yield line;
+    for await (const line of input) {
+      try {
+        const text = terminal ? line : decode(Buffer.from(line, "latin1"), "utf-8", "the typed line");
+        yield { text, bytes: encode(text, encoding) };
+      } catch (error) {
+        process.exitCode = 1;
+        await report(error);
+      }
       prompt();
     }
   } finally {
@@ -65,23 +71,9 @@ export async function* messages(
   words: string[],
   encoding: Encoding,
   stop: AbortSignal,
-): AsyncGenerator<Line> {
+): AsyncGenerator<Typed> {
   if (words.length === 0) yield* keyboard(encoding, stop);
   else yield* words.map((text) => ({ text, bytes: encode(text, encoding) }));
-}
-
-async function tryEncode(text: string, encoding: Encoding): Promise<Line | undefined> {
-  try {
-    return { text, bytes: encode(text, encoding) };
-  } catch (error) {
-    process.exitCode = 1;
-    await report(error);
-  }
-}
-
-/** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */
-export function isExit(text: string): boolean {
-  return text === "exit" || text === "exit()";
 }
 
 /** Lets Ctrl-C and Ctrl-Z do at a prompt what they do elsewhere: in raw mode the terminal sends no signals. */
@@ -89,3 +81,6 @@ export function heedKeys(input: Interface): void {
   input.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
 }
+
+// Old name, until its last user has moved.
+export { isExit } from "./text.ts";

@@ -1,22 +1,19 @@
-/** What a lesson says: data and events on stdout, errors on stderr. */
+/** What a lesson prints: data and events on stdout, errors on stderr. */
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { endpoint, isEveryAddress } from "./endpoint.ts";
 import { explain, isStop, original } from "./failure.ts";
 
 /**
- * Prints a text and a line end on stdout, as Python's `print(text, end="\n")` does. Resolves when the
- * text has been handed on, so that a program which awaits it never keeps more than one line in memory,
- * however slowly its output is read. Where 2,000 texts wait already, because many callers come and go while
- * nobody reads, it is left out.
+ * Prints a text and a line end on stdout, as Python's `print(text, end="\n")` does. Resolves when the text has been
+ * handed on. Beyond 2,000 waiting texts, or 16 million waiting characters, it is left out: nobody reads the output.
  */
 export function print(text: string, end = "\n"): Promise<void> {
   return write(process.stdout, text + end);
 }
 
 /**
- * Prints the ready line, `listening on HOST:PORT`: from now on the program can be reached. Where that
- * holds for the whole network (0.0.0.0, ::) a hint says so.
+ * Prints the ready line, `listening on HOST:PORT`: from now on the program can be reached.
  * @param address what `address()` of a listening server or a bound socket gives
  */
 export async function ready(address: AddressInfo | string | null): Promise<void> {
@@ -28,9 +25,9 @@ export async function ready(address: AddressInfo | string | null): Promise<void>
 }
 
 /**
- * Tells an error on stderr as `error: WHAT: WHY (CODE)`, with a `hint:` line where one helps. The
- * stack is shown only for a mistake of the program itself. That Ctrl-C ended something is no error.
- * @param what with whom or on what it happened, where the error does not know it itself
+ * Prints an error on stderr: `error: WHAT: WHY (CODE)` and perhaps a hint; only a mistake of the program itself
+ * shows its stack. An end by Ctrl-C is no error.
+ * @param what the peer or the object of the failed call, where the error does not name it
  */
 export async function report(thrown: unknown, what?: string): Promise<void> {
   const error = original(thrown);
@@ -41,15 +38,14 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
   if (failure.hint) await hint(failure.hint);
 }
 
-/** Gives advice on stderr. */
+/** Prints advice on stderr. */
 export function hint(text: string): Promise<void> {
   return write(process.stderr, `hint: ${visible(text)}\n`);
 }
 
 /**
- * Makes the control characters of a text visible (`\n`, `\x1b`), so that a peer cannot drive the
- * terminal it is shown on: C0 and C1 controls (ECMA-48), the line and paragraph separators, and the
- * controls that turn the direction of writing (Unicode TR 9).
+ * Makes control characters visible (`\n`, `\x1b`), so that a peer's text cannot drive the terminal: C0 and C1
+ * (ECMA-48), the line and paragraph separators, and the controls of the writing direction (Unicode TR 9).
  */
 export function visible(text: string): string {
   return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, (character) => {
@@ -59,24 +55,25 @@ export function visible(text: string): string {
   });
 }
 
-/** The line that is being typed at the terminal: keyboard.ts takes it off the screen, and puts it back. */
+/** The line that is being typed at the terminal: keyboard.ts takes it off the screen and puts it back. */
 export const typedLine = { hide() {}, show() {} };
 
-/**
- * How many texts may wait on one stream: more than a server has callers, of whom each waits for its own. What
- * goes beyond that is of callers who have come and gone while nobody read the output.
- */
-const MOST_WAITING = 2000;
-const waiting = new Map<NodeJS.WriteStream, number>();
+/** What may wait on one stream: more texts than a server has callers, of which each waits for its own. */
+const MOST_TEXTS = 2000;
+const MOST_CHARACTERS = 16_000_000;
+const waiting = new Map<NodeJS.WriteStream, { texts: number; characters: number }>();
 
 async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
-  const count = waiting.get(stream) ?? 0;
-  if (count === MOST_WAITING) return;
-  waiting.set(stream, count + 1);
+  const now = waiting.get(stream) ?? { texts: 0, characters: 0 };
+  if (now.texts === MOST_TEXTS || now.characters > MOST_CHARACTERS) return;
+  waiting.set(stream, now);
+  now.texts += 1;
+  now.characters += text.length;
   typedLine.hide();
-  // A failed write (the reader of a pipe has gone) is told to the stream's error listener: see run.ts.
+  // A failed write (the reader of a pipe has gone) shows at the stream's error listener: see run.ts.
   const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
   typedLine.show();
   await written;
-  waiting.set(stream, (waiting.get(stream) as number) - 1);
+  now.texts -= 1;
+  now.characters -= text.length;
 }

@@ -7,19 +7,13 @@ import { report } from "./output.ts";
 const GRACE = 1000;
 
 /**
- * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its
- * Failure (1 or 2) when it throws one, 1 for any other error. A lesson that goes on after an error
- * sets `process.exitCode` to 1 itself.
+ * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its Failure (1 or 2)
+ * when it throws one, 1 for any other error. A lesson that goes on after an error sets `process.exitCode` itself.
  *
- * Ctrl-C (SIGINT), SIGTERM and SIGHUP abort `stop`, which closes what the lesson gave it to; then a server,
- * whose work has no other end, exits with 0, and a client with 128 + the signal's number: 130, 143, 129.
- *
- * When the reader of stdout has gone (`| head -1`) there is nobody left to work for: exit code 0.
+ * Ctrl-C (SIGINT), SIGTERM and SIGHUP abort `stop`, which closes what the lesson gave it to. Then a server exits
+ * with 0, a client with 128 + the signal's number. When the reader of stdout has gone (`| head -1`): exit code 0.
  */
-export async function run(
-  kind: "server" | "client",
-  main: (stop: AbortSignal) => Promise<void>,
-): Promise<void> {
+export async function run(kind: "server" | "client", main: (stop: AbortSignal) => Promise<void>) {
   const controller = new AbortController();
   const stop = (code: number) => {
     process.exitCode = kind === "server" ? 0 : code;
@@ -35,7 +29,7 @@ export async function run(
     await main(controller.signal);
   } catch (error) {
     const failure = explain(error);
-    // What breaks because the program was stopped is no news; a mistake of the program itself always is.
+    // Errors caused by stopping are not reported; a mistake of the program itself always is.
     if (!controller.signal.aborted) process.exitCode = failure?.exitCode ?? 1;
     if (!controller.signal.aborted || (!failure && !isStop(error))) await report(error);
   }

@@ -1,58 +1,68 @@
-/** What every TCP socket of the course needs beside the calls that a lesson shows. */
+/** What a TCP server needs beside the calls that a lesson shows. */
 import { EventEmitter, on } from "node:events";
 import type { Server, Socket } from "node:net";
 import { endpoint } from "./endpoint.ts";
-import { Failure } from "./failure.ts";
+import { sent } from "./socket.ts";
 
-/** How long a peer may take to hang up after we have, in milliseconds. */
+/** How long a peer may take to close after we have, in milliseconds. */
 const LINGER = 5000;
 
-/** How many callers may wait for a server that serves one after another. */
+/** How many accepted connections may wait for a server that serves one after another. */
 const LONGEST_QUEUE = 1000;
 
-const names = new WeakMap<Socket, string>();
+/**
+ * Accepts connections one after another, as Python's `accept` in a loop: each socket with the endpoint of its peer.
+ * Call it before the server listens. Waiting connections cost memory, also those that were reset meanwhile: when
+ * 1,000 wait, the next one is closed.
+ */
+export function accept(server: Server, stop: AbortSignal): AsyncIterable<[socket: Socket, peer: string]> {
+  const queue = new EventEmitter();
+  const accepted = on(queue, "accepted", { signal: stop });
+  let waiting = 0;
+  server.on("connection", (socket) => {
+    closeOnStop(socket, stop);
+    if (waiting === LONGEST_QUEUE) return void socket.destroy();
+    waiting += 1;
+    queue.emit("accepted", socket, peerName(socket));
+  });
+  return (async function* () {
+    for await (const [socket, peer] of accepted) {
+      waiting -= 1;
+      yield [socket, peer];
+    }
+  })();
+}
 
 /**
- * Prepares a socket, at once when it is made or accepted. An "error" event that nobody listens for
- * ends a program; from here on an error shows where the lesson reads or writes, and only there: the end
- * of an `await using` does not throw it again. And when the program is stopped, the socket is closed.
- * @param ending how it is closed then: "close" is a goodbye, "reset" tells the peer that something is
- *   missing (RST, RFC 9293, section 3.10.7.4)
+ * Closes a TCP socket when the program is stopped. It also listens for the socket's "error" event, which would end
+ * the program if nobody did: the error shows where the lesson reads or writes. Call it as soon as there is a socket.
+ * @param ending "reset" tells the peer that something is missing (RST; RFC 9293, section 3.10.7.4)
  */
-export function survive(socket: Socket, stop: AbortSignal, ending: "close" | "reset" = "close"): Socket {
-  const leave = () => (ending === "reset" ? socket.resetAndDestroy() : socket.destroy(stop.reason));
-  stop.addEventListener("abort", leave);
-  socket.once("close", () => stop.removeEventListener("abort", leave));
+export function closeOnStop(socket: Socket, stop: AbortSignal, ending: "close" | "reset" = "close"): Socket {
+  const close = () => (ending === "reset" ? socket.resetAndDestroy() : socket.destroy(stop.reason));
+  stop.addEventListener("abort", close);
+  socket.once("close", () => stop.removeEventListener("abort", close));
   socket.on("error", () => {});
   const dispose = socket[Symbol.asyncDispose].bind(socket);
-  socket[Symbol.asyncDispose] = () => dispose().catch(() => {});
+  socket[Symbol.asyncDispose] = () => dispose().catch(() => {}); // the error has been thrown once already
   peerName(socket); // asked for now: a socket that was reset no longer knows
   return socket;
 }
 
 /**
- * The callers of a server that serves one after another, as `on(server, "connection")` gives them. Those who
- * wait cost memory, and those who have gone meanwhile too: when 1000 are here, the next is turned away.
+ * Waits for the peer's close after `socket.end()`. What still comes is read and discarded for up to 5 s: closing a
+ * socket with unread bytes is a reset, which could overtake our last bytes (RFC 1122, section 4.2.2.13).
  */
-export function queueOf(server: Server, stop: AbortSignal): AsyncIterableIterator<[Socket]> {
-  const queue = new EventEmitter();
-  const callers = on(queue, "caller", { signal: stop });
-  let waiting = 0;
-  server.on("connection", (socket) => {
-    if (waiting >= LONGEST_QUEUE) return void socket.destroy();
-    waiting++;
-    queue.emit("caller", socket);
-  });
-  async function* accept(): AsyncGenerator<[Socket]> {
-    for await (const [socket] of callers) {
-      waiting--;
-      yield [socket];
-    }
-  }
-  return accept();
+export function linger(socket: Socket): void {
+  if (socket.destroyed) return;
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), LINGER);
+  socket.once("close", () => clearTimeout(timer));
 }
 
-/** The endpoint at the other side, as `getpeername` of Python gives it: `127.0.0.1:50001`. */
+const names = new WeakMap<Socket, string>();
+
+/** The endpoint of the peer, as Python's `getpeername` gives it: `127.0.0.1:50001`. */
 export function peerName(socket: Socket): string {
   const known = names.get(socket);
   if (known !== undefined || socket.remoteAddress === undefined) return known ?? "a caller";
@@ -61,45 +71,13 @@ export function peerName(socket: Socket): string {
   return name;
 }
 
-/**
- * Sends all the bytes, as Python's `sendall` does: resolves when the system has taken the last one,
- * which is later the slower the peer reads.
- * @throws the error that broke the connection, ECONNRESET or EPIPE for example
- */
-export function sendAll(socket: Socket, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.write(bytes, (error) => (error ? reject(socket.errored ?? error) : resolve()));
-  });
-}
-
-/**
- * Hangs up on a peer that neither sends nor takes a byte for so long. (`socket.setTimeout` does not see,
- * on Bun, a peer that only does not read.)
- * @param limit in milliseconds; it may take a quarter more
- * @param isOurTurn whether the peer is right to be silent now
- */
-export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false): void {
-  let bytes = 0;
-  let idle = 0;
-  const timer = setInterval(() => {
-    const now = socket.bytesRead + socket.bytesWritten;
-    idle = now === bytes && !isOurTurn() ? idle + 1 : 0;
-    bytes = now;
-    if (idle < 4) return;
-    socket.destroy(new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));
-  }, limit / 4);
-  socket.once("close", () => clearInterval(timer));
-}
-
-/**
- * Says goodbye: what was written is still delivered, then the peer reads the end. What the peer still
- * sends is read and thrown away for up to 5 s, because closing a socket with unread bytes is a reset,
- * which could overtake our last words (RFC 1122, section 4.2.2.13).
- */
+// Old names, until their last users have moved.
+export { limitIdle } from "./idle.ts";
+export { accept as queueOf, closeOnStop as survive };
+export const sendAll = (socket: Socket, bytes: Uint8Array): Promise<void> =>
+  sent((done) => socket.write(bytes, done)).catch((error) => Promise.reject(socket.errored ?? error));
 export function hangUp(socket: Socket): void {
   if (socket.destroyed) return;
   socket.end();
-  socket.resume();
-  const timer = setTimeout(() => socket.destroy(), LINGER);
-  socket.once("close", () => clearTimeout(timer));
+  linger(socket);
 }

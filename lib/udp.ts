@@ -1,47 +1,46 @@
-/** What every UDP socket of the course needs beside the calls that a lesson shows. */
+/** Receiving datagrams: what a UDP socket needs beside `socket.on("message", ...)`. */
 import type { RemoteInfo, Socket } from "node:dgram";
-import { endpoint, isEveryAddress, isLoopback } from "./endpoint.ts";
-import { Failure } from "./failure.ts";
+import { isLost, sent } from "./socket.ts";
 
 /** How many datagrams may wait to be handled. */
 const INBOX = 256;
 
 /**
- * Whether an error only says that an earlier datagram found nobody (ICMP port unreachable). Python, Node
- * and Deno do not hear of that on a socket without a fixed peer. Bun 1.4 does, at the next receiving or
- * sending, with whomever that is (oven-sh/bun#29116): whoever has gone would end a server.
+ * Waits until a UDP socket is closed: by the lesson itself or, through its `signal`, by Ctrl-C.
+ * An error that only says what became of an earlier datagram of ours does not end the wait.
+ * @throws the error of the socket
  */
-const isLost = (error: NodeJS.ErrnoException) => error.code === "ECONNREFUSED";
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.on("close", resolve);
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (!isLost(error) && error.syscall !== "recvmsg") reject(error);
+    });
+  });
+}
 
 /**
- * Receives datagrams, as `recvfrom` in a loop does: each with its sender, until the socket is closed.
- * They are collected from the call on, so call it before the socket is bound. When 256 wait to be
- * handled, further ones are dropped, as the system does when its receive buffer is full (SO_RCVBUF,
- * man 7 socket): a flood costs letters, never memory.
+ * Receives datagrams one after another, as `recvfrom` in a loop does: each with its sender, until the socket is
+ * closed. They are collected from the call on, so call it before the socket is bound. While 256 wait to be handled,
+ * further ones are dropped, as the system does when its receive buffer is full (SO_RCVBUF, man 7 socket).
  * @throws the error of the socket
  */
 export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: RemoteInfo]> {
   const inbox: [Buffer, RemoteInfo][] = [];
-  let open = true;
-  let failure: Error | undefined;
   let wake = () => {};
+  let isOpen = true;
+  let failure: unknown;
   socket.on("message", (data, sender) => {
     if (inbox.length < INBOX) inbox.push([data, sender]);
     wake();
   });
-  socket.on("error", (error) => {
-    // Whatever else a receive tells (host or network unreachable) is about an earlier letter of ours, too.
-    if (isLost(error) || (error as NodeJS.ErrnoException).syscall === "recvmsg") return;
-    failure = error;
-    wake();
-  });
-  socket.on("close", () => {
-    open = false;
+  closed(socket).catch((error) => (failure = error)).finally(() => {
+    isOpen = false;
     wake();
   });
   return {
     async *[Symbol.asyncIterator]() {
-      while (open && !failure) {
+      while (isOpen) {
         const next = inbox.shift();
         if (next) yield next;
         else await new Promise<void>((resolve) => (wake = resolve));
@@ -51,30 +50,7 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
   };
 }
 
-/**
- * Sends one datagram, as `sendto` does: resolves when the system has taken it, which says nothing
- * about its arrival.
- * @throws Failure EINVAL for port 0; EMSGSIZE above 65,507 bytes over IPv4 (65,535 - 20 of IP - 8 of UDP; RFC 768, RFC 791)
- */
-export function sendTo(socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (port === 0) throw new Failure(endpoint(host, port), "port 0 belongs to nobody", "EINVAL");
-    const send = () =>
-      socket.send(data, port, host, (error) => {
-        if (!error) resolve();
-        else if (isLost(error)) send(); // that was an earlier one; this one was not sent
-        else reject(error);
-      });
-    send();
-  });
-}
-
-/**
- * The endpoint that a receiver will see as the sender. A socket that is bound to every address fills
- * in the one that leads to the receiver: for a receiver on this machine, the loopback address.
- */
-export function sourceName(socket: Socket, host: string): string {
-  const { address, port, family } = socket.address();
-  if (!isLoopback(host) || !isEveryAddress(address)) return endpoint(address, port);
-  return endpoint(family === "IPv6" ? "::1" : "127.0.0.1", port);
-}
+// Old names, until their last users have moved.
+export { sourceName } from "./socket.ts";
+export const sendTo = (socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> =>
+  sent((done) => socket.send(data, port, host, done));

@@ -76,7 +76,7 @@ import { createSocket, type Socket as Datagrams } from "node:dgram";
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isPrivate } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import {
   Bucket,
@@ -98,6 +98,7 @@ import { type Client, type Message, People, type Person } from "./messenger/rost
 import { run } from "../../lib/run.ts";
 import { hangUp, peerName, survive } from "../../lib/tcp.ts";
 import { datagrams, sendTo } from "../../lib/udp.ts";
+import { isPrivate } from "./private-address.ts";
 
 /** How many connections there may be. */
 const MOST_CALLERS = 100;

@@ -30,7 +30,7 @@ import { connect, type Socket } from "node:net";
 import process from "node:process";
 import { SingleBar } from "cli-progress";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isEveryAddress, isLoopback, isPrivate } from "../../lib/endpoint.ts";
+import { endpoint, isEveryAddress, isLoopback } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { resolve } from "../../lib/host.ts";
 import { openFiles } from "./open-files.ts";
@@ -39,6 +39,7 @@ import { run } from "../../lib/run.ts";
 import { readServices } from "../../lib/services.ts";
 import { survive } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
+import { isPrivate } from "./private-address.ts";
 
 /** How many open files are left to the runtime itself. */
 const SPARE = 32;

@@ -48,7 +48,7 @@ describe("explain", () => {
     [
       "EINVAL of another call",
       system("EINVAL", { syscall: "setTTL" }, "bad value"),
-      "setTTL: bad value (EINVAL)",
+      "setTTL: invalid argument (EINVAL)",
     ],
     [
       "a reset, while reading",

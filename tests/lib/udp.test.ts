@@ -2,7 +2,9 @@
 import { describe, expect, test } from "bun:test";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { EventEmitter, once } from "node:events";
-import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
+import { explain } from "../../lib/failure.ts";
+import { sent, sourceName } from "../../lib/socket.ts";
+import { closed, datagrams } from "../../lib/udp.ts";
 
 const SENDER: RemoteInfo = { address: "127.0.0.1", port: 50001, family: "IPv4", size: 1 };
 
@@ -25,15 +27,16 @@ describe("datagrams", () => {
     receiver.bind(0, "127.0.0.1");
     await once(receiver, "listening");
     const sender = createSocket("udp4");
-    const sent = Array.from({ length: 50 }, (_, index) => `letter ${index}`);
-    for (const text of sent) await sendTo(sender, Buffer.from(text), receiver.address().port, "127.0.0.1");
+    const texts = Array.from({ length: 50 }, (_, index) => `datagram ${index}`);
+    const { port: to } = receiver.address();
+    for (const text of texts) await sent((done) => sender.send(text, to, "127.0.0.1", done));
     const found: string[] = [];
     for await (const [data, { address, port }] of inbox) {
       found.push(`${data}`);
       expect([address, port]).toEqual(["127.0.0.1", sender.address().port]);
-      if (found.length === sent.length) break;
+      if (found.length === texts.length) break;
     }
-    expect(found).toEqual(sent);
+    expect(found).toEqual(texts);
     receiver.close();
     sender.close();
   });
@@ -102,12 +105,39 @@ describe("datagrams", () => {
   });
 });
 
-describe("sendTo", () => {
-  test("port 0 belongs to nobody", async () => {
+describe("closed", () => {
+  test("waits for the close, and not for what became of an earlier datagram", async () => {
+    const socket = fake();
+    const end = closed(socket);
+    socket.emit("error", Object.assign(new Error(), { code: "ECONNREFUSED" }));
+    socket.emit("error", Object.assign(new Error(), { code: "EHOSTUNREACH", syscall: "recvmsg" }));
+    socket.emit("close");
+    await end;
+  });
+
+  test("another error is thrown", async () => {
+    const socket = fake();
+    const end = closed(socket);
+    socket.emit("error", Object.assign(new Error("in use"), { code: "EADDRINUSE", syscall: "bind" }));
+    await expect(end).rejects.toThrow("in use");
+  });
+});
+
+describe("sent", () => {
+  test("port 0 is an error in words", async () => {
     const socket = createSocket("udp4");
-    const sending = sendTo(socket, Buffer.from("x"), 0, "127.0.0.1");
-    await expect(sending).rejects.toThrow("127.0.0.1:0: port 0 belongs to nobody (EINVAL)");
+    const sending = sent((done) => socket.send("x", 0, "127.0.0.1", done)).catch((error) =>
+      explain(error, "me")
+    );
+    expect((await sending)?.message).toBe("me: port 0 is no program's port (ERR_SOCKET_BAD_PORT)");
     socket.close();
+  });
+
+  test("an error about an earlier datagram is no error of this one: it is sent again", async () => {
+    const answers = [Object.assign(new Error(), { code: "ECONNREFUSED" }), null];
+    let calls = 0;
+    await sent((done) => done(answers[calls++]));
+    expect(calls).toBe(2);
   });
 
   test("65,507 bytes go over IPv4, one more does not", async () => {
@@ -117,9 +147,9 @@ describe("sendTo", () => {
     await once(receiver, "listening");
     const socket = createSocket("udp4");
     const { port } = receiver.address();
-    const sending = sendTo(socket, Buffer.alloc(65_508), port, "127.0.0.1");
+    const sending = sent((done) => socket.send(Buffer.alloc(65_508), port, "127.0.0.1", done));
     expect((await sending.catch((error) => error)).code).toBe("EMSGSIZE");
-    await sendTo(socket, Buffer.alloc(65_507, "x"), port, "127.0.0.1");
+    await sent((done) => socket.send(Buffer.alloc(65_507, "x"), port, "127.0.0.1", done));
     expect((await take(inbox, 1))[0]).toHaveLength(65_507);
     socket.close();
     receiver.close();

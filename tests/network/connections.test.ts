@@ -148,9 +148,9 @@ test.skipIf(!IS_LINUX)("a server of the course, with its program (needs Linux)",
   }]);
 });
 
-test("a flag that does not exist, a word too many", async () => {
+test("a flag that does not exist, unexpected argument", async () => {
   for (
-    const [word, why] of [["--port", "unknown flag"], ["-l", "unknown flag"], ["tcp", "a word too many"]]
+    const [word, why] of [["--port", "unknown flag"], ["-l", "unknown flag"], ["tcp", "unexpected argument"]]
   ) {
     await using program = script("network/connections", [word]);
     const { code, stdout, stderr } = await program.result();

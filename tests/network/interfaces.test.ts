@@ -175,9 +175,9 @@ for (
   });
 }
 
-test("a word is a word too many", async () => {
+test("a word is unexpected argument", async () => {
   await using program = script("network/interfaces", ["eth0"]);
   const { code, stdout, stderr } = await program.result();
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-  expect(stderr).toStartWith("error: eth0: a word too many (EINVAL)\n");
+  expect(stderr).toStartWith("error: eth0: unexpected argument (EINVAL)\n");
 });
