@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 2.4 Hear a broadcast: a letter to all reaches every machine of the network and each program at its port.
- * 中文 收听广播：寄给所有人的信，网络里的每台机器、这个端口上的每个程序都会收到。
+ * 2.4 Receive a broadcast: one datagram reaches every machine of the network,
+ * and on each machine every program bound to its port.
+ * 中文 接收广播：一个数据报送到网络里的每台机器，以及机器上绑定了这个端口的每个程序。
  *
  * terminal 1
  *   $ bun scripts/udp/broadcast-receive.ts
@@ -21,12 +22,18 @@
  *   sent 4 bytes from 127.0.0.1:50001 to 127.255.255.255:7789
  *
  * Python     s.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
- *                                                ->  createSocket({ type: "udp4", reuseAddr: true })
- *            s.bind(("", 7789))                  ->  socket.bind(7789, "0.0.0.0")
- * Watch out  A receiver that is bound to 127.0.0.1 hears nothing: the letter bears another address.
- *            Windows binds no broadcast address: there, and for a real network, take --host 0.0.0.0.
- * Try        Start it with --host 0.0.0.0 on two machines, and send to the broadcast address that
- *            lesson 1.1 shows for your network.
+ *                ->  createSocket({ type: "udp4", reuseAddr: true })
+ *            s.bind(("", 7789))
+ *                ->  socket.bind(port, "0.0.0.0")
+ *            data, sender = s.recvfrom(65535)
+ *                ->  socket.on("message", (data, sender) => ...)
+ * Watch out  A receiver that is bound to 127.0.0.1 gets no broadcast: a datagram
+ *            is delivered only to sockets that are bound to its destination
+ *            address, or to 0.0.0.0, which is every address. Windows binds no
+ *            broadcast address: there, and on a real network, take
+ *            --host 0.0.0.0.
+ * Try        Start it with --host 0.0.0.0 on two machines, and send to the
+ *            broadcast address that lesson 1.1 shows for your network.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -37,7 +44,7 @@ import { isExit } from "../../lib/keyboard.ts";
 import { print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { Decoder } from "../../lib/text.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { closed } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -54,23 +61,27 @@ async function main(stop: AbortSignal) {
   if (options.family === 6) {
     throw new Failure(options.host, "IPv6 has no broadcast, only groups", "EAFNOSUPPORT", {
       exitCode: 2,
-      hint: "lesson 2.5 hears groups: bun scripts/udp/multicast-receive.ts",
+      hint: "lesson 2.5 receives from groups: bun scripts/udp/multicast-receive.ts",
     });
   }
+  const { host, port } = options;
   const decoder = new Decoder(options.encoding);
 
-  await using socket = createSocket({ type: "udp4", reuseAddr: true, signal: stop }); // others may share the port
-  const inbox = datagrams(socket);
-  socket.bind(options.port, options.host);
+  // reuseAddr lets several programs bind one port: each gets a copy of every broadcast.
+  // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
+  await using socket = createSocket({ type: "udp4", reuseAddr: true, signal: stop });
+  // From now on, the system hands us each datagram with the address that it came from.
+  socket.on("message", (data, sender) => {
+    const from = endpoint(sender.address, sender.port);
+    const text = decoder.decode(data, from);
+    print(`${from} > ${visible(text)}`);
+    if (options.once || isExit(text)) socket.close(); // gives the port back
+  });
+  // Bind takes the port: the system keeps what arrives for it.
+  socket.bind(port, host);
   await once(socket, "listening", { signal: stop });
   await ready(socket.address());
-
-  for await (const [data, { address, port }] of inbox) {
-    const sender = endpoint(address, port);
-    const text = decoder.decode(data, sender);
-    await print(`${sender} > ${visible(text)}`);
-    if (options.once || isExit(text)) break;
-  }
+  await closed(socket);
 }
 
 if (import.meta.main) run("server", main);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 2.4 Send to all: one letter to the broadcast address, and the network hands a copy to everybody on it.
- * 中文 广播：一封信寄到广播地址，网络给在场的每个人各送一份。
+ * 2.4 Send to all: a datagram to the broadcast address is copied to every
+ * machine of the network.
+ * 中文 广播：发往广播地址的数据报，网络给每台机器各送一份。
  *
  * terminal 1
  *   $ bun scripts/udp/broadcast-receive.ts --once
@@ -15,13 +16,15 @@
  *   sent 9 bytes from 127.0.0.1:50001 to 127.255.255.255:7789
  *
  * Python     s.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
- *                                                ->  socket.setBroadcast(true)
+ *                ->  socket.setBroadcast(true)
  *            s.sendto(data, ("<broadcast>", 7789))
- *                                                ->  socket.send(data, 7789, "255.255.255.255")
- * Watch out  To one is 2.1, to all is this, to many who asked for it is 2.5. A letter to all disturbs
- *            every machine, so the system wants SO_BROADCAST first, and no router lets one through.
- *            127.255.255.255 is "all" of this machine only, and only on Linux.
- * Try        --host 255.255.255.255 sends to all of the network that this machine is in.
+ *                ->  socket.send(data, port, "255.255.255.255")
+ * Watch out  2.1 sends to one, this to all, 2.5 to those who have joined. A
+ *            broadcast interrupts every machine, so the system wants
+ *            SO_BROADCAST first, and no router passes one on. 127.255.255.255
+ *            is "all" of this machine only, and only on Linux.
+ * Try        --host 255.255.255.255 sends to all of the network that this
+ *            machine is in.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -31,7 +34,7 @@ import { Failure } from "../../lib/failure.ts";
 import { isExit, messages } from "../../lib/keyboard.ts";
 import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendTo, sourceName } from "../../lib/udp.ts";
+import { sent, sourceName } from "../../lib/socket.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, noBroadcast, words } = await readArguments(import.meta, {
@@ -49,13 +52,17 @@ async function main(stop: AbortSignal) {
     });
   }
 
+  // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: "udp4", signal: stop });
-  socket.bind(); // an option can only be set on a socket that has its port
+  // Without a port, bind takes any free one: the system sets options only on a bound socket.
+  socket.bind();
   await once(socket, "listening", { signal: stop });
+  // Tells the system that we mean it: without SO_BROADCAST it refuses to send to a broadcast address.
   if (!noBroadcast) socket.setBroadcast(true);
 
   for await (const { text, bytes } of messages(words, encoding, stop)) {
-    await sendTo(socket, bytes, port, host);
+    // One datagram goes out; the network card marks it for all, and each machine takes a copy.
+    await sent((done) => socket.send(bytes, port, host, done));
     await print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
     if (isExit(text)) break;
   }

@@ -24,16 +24,24 @@
  *   127.0.0.1:7788 > 听到了
  *   127.0.0.1:7788 > exit
  *
- * Python     threading.Thread(target=receive)    ->  both loops under way: Promise.race([listen(), talk()])
- * Watch out  Simplex is a radio: one only sends (with --to), one only receives (without). Half duplex is
- *            a walkie-talkie: the first word has the turn, and `over` passes it. Full duplex is a
- *            telephone. The socket is always full duplex; the rest is agreed between the two programs.
- *            `exit` ends both. Ctrl-D ends this one, and the other is not told: UDP has no hang-up. An
- *            `over` that gets lost leaves both waiting for the other: start one of them again.
- * Try        --mode full: let a line come in while you type. --mode menu: let two come in while you read
- *            the menu. Then send an `exit` by 2.1: who is not --to is shown, but not obeyed.
+ * Python     s.bind(("", port))           ->  socket.bind(port, host)
+ *            s.sendto(data, (host, port)) ->  socket.send(bytes, port, host)
+ *            data, sender = s.recvfrom(65535)
+ *                ->  datagrams(socket), which wraps socket.on("message")
+ *            threading.Thread(target=receive).start(); send()
+ *                ->  Promise.race([chat.listen(), chat.talk(lines)])
+ * Watch out  Simplex is a radio: one end only sends (with --to), the other
+ *            only receives (without). Half duplex is a walkie-talkie: the first
+ *            to speak has the turn, and `over` passes it. Full duplex is a
+ *            telephone. A socket is always full duplex; the rest is agreed
+ *            between the two programs. `exit` ends both. Ctrl-D ends this one
+ *            without a word to the other: UDP has no close. If an `over` gets
+ *            lost, both wait for each other: start one of them again.
+ * Try        --mode full: let a line come in while you type. --mode menu: let
+ *            two come in while you read the menu. Then send an `exit` by 2.1:
+ *            messages from others are shown, but cannot end the chat.
  */
-import { createSocket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isLoopback } from "../../lib/endpoint.ts";
@@ -41,9 +49,10 @@ import { Failure } from "../../lib/failure.ts";
 import { isExit, keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { Decoder } from "../../lib/text.ts";
-import { datagrams, sendTo } from "../../lib/udp.ts";
-import { readEndpoint } from "./endpoint-flag.ts";
+import { sent } from "../../lib/socket.ts";
+import { Decoder, type Encoding } from "../../lib/text.ts";
+import { datagrams } from "../../lib/udp.ts";
+import { readEndpoint, type Target } from "./endpoint-flag.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, mode, ...flags } = await readArguments(import.meta, {
@@ -60,94 +69,141 @@ async function main(stop: AbortSignal) {
     },
   });
   const to = flags.to === undefined ? undefined : await readEndpoint("--to", flags.to);
-  if (!to && mode !== "simplex") {
+  if (to) checkReach(to, host, family);
+  else if (mode !== "simplex") {
     throw new Failure("--to", "is needed; without it, --mode simplex only receives", "EINVAL", {
       exitCode: 2,
     });
   }
-  const other = to && endpoint(to.host, to.port);
-  if (to && (to.family !== family || (isLoopback(host) && !isLoopback(to.host)))) {
-    const own = isLoopback(to.host) ? to.host : to.family === 6 ? "::" : "0.0.0.0";
-    throw new Failure(`--to ${other}`, `cannot be reached from ${host}`, "EADDRNOTAVAIL", {
-      exitCode: 2,
-      hint: `take --host ${own} as well`,
-    });
-  }
-  const decoder = new Decoder(encoding);
   const onlySends = mode === "simplex" && to !== undefined;
 
+  // One socket does both. `signal: stop` closes it on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
-  const inbox = datagrams(socket);
-  socket.bind(localPort ?? (onlySends ? 0 : port), host); // who only sends need not be found
+  const chat = new Chat(socket, encoding, to);
+  // Bind takes a port, so that the other can find us. A program that only sends gets any free one (0).
+  socket.bind(localPort ?? (onlySends ? 0 : port), host);
   await once(socket, "listening", { signal: stop });
   if (!onlySends) await ready(socket.address());
 
   const end = new AbortController();
-  const typed = keyboard(encoding, AbortSignal.any([stop, end.signal]));
-  /** Whose turn it is to speak, in half duplex. */
-  let turn: "free" | "ours" | "theirs" = "free";
+  const lines = keyboard(encoding, AbortSignal.any([stop, end.signal]));
+  try {
+    if (mode === "menu") await chat.menu(lines);
+    else if (onlySends) await chat.talk(lines);
+    else if (!to) await chat.listen();
+    else {
+      if (mode === "half") chat.turn = new Turn();
+      await Promise.race([chat.listen(), chat.talk(lines)]); // both at once; the first to end ends the chat
+    }
+  } finally {
+    end.abort(); // gives the keyboard back
+  }
+}
 
-  async function send(bytes: Uint8Array) {
-    if (to) await sendTo(socket, bytes, to.port, to.host);
+/** @throws Failure EADDRNOTAVAIL, exit code 2, when a socket bound to `host` cannot send to `to` */
+function checkReach(to: Target, host: string, family: 4 | 6): void {
+  if (to.family === family && (!isLoopback(host) || isLoopback(to.host))) return;
+  const own = isLoopback(to.host) ? to.host : to.family === 6 ? "::" : "0.0.0.0";
+  const what = `--to ${endpoint(to.host, to.port)}`;
+  throw new Failure(what, `cannot be reached from ${host}`, "EADDRNOTAVAIL", {
+    exitCode: 2,
+    hint: `take --host ${own} as well`,
+  });
+}
+
+type Lines = ReturnType<typeof keyboard>;
+
+/** A conversation with `to`, over one socket. */
+class Chat {
+  /** Only in half duplex. */
+  turn: Turn | undefined;
+  readonly #socket: Socket;
+  readonly #inbox: ReturnType<typeof datagrams>;
+  readonly #decoder: Decoder;
+  readonly #to: Target | undefined;
+
+  constructor(socket: Socket, encoding: Encoding, to: Target | undefined) {
+    this.#socket = socket;
+    this.#inbox = datagrams(socket); // collects from now on what arrives
+    this.#decoder = new Decoder(encoding);
+    this.#to = to;
   }
 
-  /** Shows a letter, and gives its text if the other wrote it: a stranger is heard, but not obeyed. */
-  async function show(data: Uint8Array, address: string, port: number) {
-    const sender = endpoint(address, port);
-    const text = decoder.decode(data, sender);
-    await print(`${sender} > ${visible(text)}`);
-    if (sender === other) return text;
-  }
-
-  async function listen() {
-    for await (const [data, { address, port }] of inbox) {
-      const text = await show(data, address, port);
+  /** Shows what arrives, until the other says exit. */
+  async listen(): Promise<void> {
+    for await (const [data, sender] of this.#inbox) { // waits for the next datagram
+      const text = await this.#show(data, sender);
       if (text === undefined) continue;
       if (isExit(text)) return;
-      if (text === "over") turn = "ours";
-      else if (turn === "free") turn = "theirs";
+      this.turn?.heard(text);
     }
   }
 
-  async function talk() {
-    for await (const { text, bytes } of typed) {
-      if (mode === "half" && turn === "theirs" && !isExit(text)) {
+  /** Sends what is typed, until exit. */
+  async talk(lines: Lines): Promise<void> {
+    for await (const { text, bytes } of lines) {
+      if (this.turn?.isTheirs && !isExit(text)) {
         await hint('not sent: it is the other\'s turn, until "over" comes');
         continue;
       }
-      turn = text === "over" ? "theirs" : "ours";
-      await send(bytes);
+      this.turn?.said(text);
+      await this.#send(bytes);
       if (isExit(text)) return;
     }
   }
 
-  async function menu() {
+  /** Sends or receives one message at a time, as the menu is answered. */
+  async menu(lines: Lines): Promise<void> {
     while (true) {
       await print("1 send, 2 receive, 0 quit");
-      const choice = (await typed.next()).value?.text ?? "0";
+      const choice = (await lines.next()).value?.text ?? "0";
       if (choice === "0" || isExit(choice)) return;
       if (choice === "1") {
         await print("your message:");
-        const line = (await typed.next()).value;
+        const line = (await lines.next()).value;
         if (!line) return;
-        await send(line.bytes);
+        await this.#send(line.bytes);
         if (isExit(line.text)) return;
-      } else if (choice === "2") { // what came in the meantime has waited
-        for await (const [data, { address, port }] of inbox) {
-          if (isExit(await show(data, address, port) ?? "")) return;
+      } else if (choice === "2") {
+        for await (const [data, sender] of this.#inbox) { // a datagram that came during the menu has waited
+          if (isExit(await this.#show(data, sender) ?? "")) return;
           break;
         }
       }
     }
   }
 
-  try {
-    if (mode === "menu") await menu();
-    else if (onlySends) await talk();
-    else if (!other) await listen();
-    else await Promise.race([listen(), talk()]);
-  } finally {
-    end.abort(); // gives the keyboard back
+  async #send(bytes: Uint8Array): Promise<void> {
+    if (!this.#to) return;
+    const { host, port } = this.#to;
+    // Hands the datagram to the system, which sends it off; nobody says whether it arrives.
+    await sent((done) => this.#socket.send(bytes, port, host, done));
+  }
+
+  /** Shows a message, and gives its text if the other sent it: messages from others are shown, not obeyed. */
+  async #show(data: Buffer, { address, port }: RemoteInfo): Promise<string | undefined> {
+    const sender = endpoint(address, port);
+    const text = this.#decoder.decode(data, sender);
+    await print(`${sender} > ${visible(text)}`);
+    if (this.#to && sender === endpoint(this.#to.host, this.#to.port)) return text;
+  }
+}
+
+/** Whose turn it is to speak, in half duplex: the first to speak takes it, and `over` passes it. */
+class Turn {
+  #whose: "free" | "ours" | "theirs" = "free";
+
+  get isTheirs(): boolean {
+    return this.#whose === "theirs";
+  }
+
+  said(text: string): void {
+    this.#whose = text === "over" ? "theirs" : "ours";
+  }
+
+  heard(text: string): void {
+    if (text === "over") this.#whose = "ours";
+    else if (this.#whose === "free") this.#whose = "theirs";
   }
 }
 

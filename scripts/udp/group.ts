@@ -1,10 +1,10 @@
-/** Groups: what the two ends of a multicast lesson have in common. */
+/** Groups and network cards: what the two ends of lesson 2.5 have in common. */
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 import { Failure } from "../../lib/failure.ts";
 import { ENCODINGS } from "../../lib/text.ts";
 
-/** The flags of both ends. The group stands where other lessons have a host. */
+/** The flags of both ends. Other lessons have a host where these have the group. */
 export const GROUP_FLAGS = {
   group: { kind: "text", default: "239.255.0.1", help: "the address of the group" },
   port: { kind: "port", default: 7790, help: "the same at both ends" },
@@ -31,7 +31,7 @@ export function groupFamily(group: string): 4 | 6 {
  * @param wanted its name or one of its addresses; by default, the loopback card
  * @throws Failure ENODEV, EADDRNOTAVAIL
  */
-export function card(wanted: string | undefined, family: 4 | 6): string {
+export function cardFor(wanted: string | undefined, family: 4 | 6): string {
   const addresses = Object.entries(networkInterfaces()).flatMap(([name, list]) =>
     (list ?? []).map((address) => ({ ...address, name }))
   );
@@ -47,9 +47,9 @@ export function card(wanted: string | undefined, family: 4 | 6): string {
 }
 
 /**
- * The address to bind for a group. An IPv6 group that goes no farther than its link (ff_1, ff_2) is another
- * one on each card, so that the card belongs to its address.
- * @param card what `card` gives
+ * The address to bind for a group. An IPv6 group that reaches no farther than its link (ff_1, ff_2) is a
+ * different group on each card, so the card is part of its address.
+ * @param card what `cardFor` gives
  */
 export function bindable(group: string, card: string): string {
   return /^ff.[12]:/i.test(group) ? card.replace("::", group) : group;

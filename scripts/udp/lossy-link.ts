@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.6 A link that loses letters: between two ends, it does to what passes what a bad network does.
- * 中文 会丢信的线路：夹在两端之间，像糟糕的网络那样对待经过的数据报。
+ * 2.6 A link that loses datagrams: between two ends, it does to what passes what a bad network does.
+ * 中文 会丢包的线路：夹在两端之间，像糟糕的网络那样对待经过的数据报。
  *
  * terminal 1
  *   $ bun scripts/udp/echo-server.ts
@@ -26,21 +26,29 @@
  *   在吗？
  *   ^D
  *
- * Python     random.Random(seed).random()        ->  no runtime can repeat its Math.random(): see mulberry32
- * Watch out  The client cannot know what got lost: here it was the reply, and the server heard the question
- *            twice. To notice that, letters need numbers: reliable-send.ts gives them some.
- * Try        Another seed, or --corrupt 100: a wrong bit makes another letter, and nobody notices.
- *            Then --loss 0 --delay 500: no reply is lost, and yet the client gives up.
+ * Python     data, sender = s.recvfrom(65535)
+ *                ->  datagrams(socket), which wraps socket.on("message")
+ *            outside.sendto(data, (host, port))
+ *                ->  outside.send(datagram, port, host)
+ *            random.Random(seed).random()
+ *                ->  seededRandom(seed): Math.random() takes no seed
+ * Watch out  The client cannot know what got lost: here it was the reply, and
+ *            the server got the question twice. To notice that, datagrams need
+ *            numbers: reliable-send.ts gives them some.
+ * Try        Another seed, or --corrupt 100: a wrong bit changes the text, and
+ *            nobody notices. Then --loss 0 --delay 500: no reply is lost, and
+ *            yet the client gives up.
  */
-import { createSocket, type Socket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain } from "../../lib/failure.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
-import { readEndpoint } from "./endpoint-flag.ts";
+import { sent, sourceName } from "../../lib/socket.ts";
+import { datagrams } from "../../lib/udp.ts";
+import { readEndpoint, type Target } from "./endpoint-flag.ts";
 
 /** How many senders are served; for one more, the oldest is forgotten. */
 const MOST_SENDERS = 64;
@@ -68,113 +76,194 @@ async function main(stop: AbortSignal) {
   });
   const { host, family, port } = options;
   const to = await readEndpoint("--to", options.to);
-  const counts = { came: 0, lost: 0, twice: 0, heldBack: 0, damaged: 0 };
-  let underWay = 0;
 
+  // Takes the port that the senders send to; `signal: stop` closes the socket on Ctrl-C, which ends the loop.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const inbox = datagrams(socket);
   socket.bind(port, host);
   await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
-  const senders = new Map<string, { outside: Socket; forth: (datagram: Buffer) => void }>();
-  for await (const [datagram, { address, port }] of inbox) {
-    const name = endpoint(address, port);
-    let sender = senders.get(name);
-    if (!sender) {
-      // Each sender gets a socket of its own, so that the answers find the way back: this is what the
-      // box at home does, whose one address a whole family shares (NAT, RFC 4787).
-      const outside = createSocket(`udp${to.family}`);
-      const forth = direction(options.seed, (datagram) => sendTo(outside, datagram, to.port, to.host));
-      const back = direction(~options.seed, (datagram) => sendTo(socket, datagram, port, address));
-      outside.on("message", (datagram, from) => {
-        if (endpoint(from.address, from.port) === endpoint(to.host, to.port)) back(datagram);
-      });
-      outside.on("error", () => {}); // nobody there (ICMP): for a link, a letter like any other that got lost
-      outside.bind();
-      await once(outside, "listening", { signal: stop });
-      sender = { outside, forth };
-      senders.set(name, sender);
-      if (senders.size > MOST_SENDERS) forget([...senders.keys()][0]);
-      await print(`${name} goes out as ${sourceName(outside, to.host)}`);
-    }
-    sender.forth(datagram);
+  const link = new Link(socket, to, options, stop);
+  for await (const [datagram, sender] of inbox) await link.forward(datagram, sender);
+  link.close();
+  for (const [figure, what] of link.figures()) await print(`${figure}`.padStart(8) + ` ${what}`);
+}
+
+/** What the link does to each datagram: percent of them, milliseconds, and the seed of the fates. */
+type Rates = {
+  loss: number;
+  duplicate: number;
+  reorder: number;
+  corrupt: number;
+  delay: number;
+  seed: number;
+};
+
+/** What all directions of a link have in common: what passed, and how much is under way. */
+type Traffic = {
+  came: number;
+  lost: number;
+  twice: number;
+  heldBack: number;
+  damaged: number;
+  underWay: number;
+};
+
+/** The way between the senders and `to`, there and back. */
+class Link {
+  readonly #socket: Socket;
+  readonly #to: Target;
+  readonly #rates: Rates;
+  readonly #stop: AbortSignal;
+  readonly #traffic: Traffic = { came: 0, lost: 0, twice: 0, heldBack: 0, damaged: 0, underWay: 0 };
+  /** By the endpoint of the sender: the oldest is the first. */
+  readonly #senders = new Map<string, { outside: Socket; forth: Direction }>();
+
+  constructor(socket: Socket, to: Target, rates: Rates, stop: AbortSignal) {
+    this.#socket = socket;
+    this.#to = to;
+    this.#rates = rates;
+    this.#stop = stop;
   }
-  for (const name of senders.keys()) forget(name);
-  const rows: [number, string][] = [
-    [counts.came, "datagrams came, in both directions"],
-    [counts.lost, "got lost"],
-    [counts.twice, "went on twice"],
-    [counts.heldBack, "were held back, for the next one to overtake"],
-    [counts.damaged, "went on with a wrong bit"],
-  ];
-  for (const [figure, what] of rows) await print(`${figure}`.padStart(8) + ` ${what}`);
 
-  function forget(name: string) {
-    senders.get(name)?.outside.close();
-    senders.delete(name);
+  /** Passes on a datagram, if it is not its fate to get lost. */
+  async forward(datagram: Buffer, sender: RemoteInfo): Promise<void> {
+    const name = endpoint(sender.address, sender.port);
+    const { forth } = this.#senders.get(name) ?? await this.#welcome(name, sender);
+    forth.pass(datagram);
   }
 
-  /** One direction. The n-th datagram has the same fate whenever the seed and the rates are the same. */
-  function direction(seed: number, send: (datagram: Buffer) => Promise<void>) {
-    const random = mulberry32(seed);
-    const happens = (rate: number) => random() * 100 < rate;
-    let held: Buffer[] = [];
-    let timer: NodeJS.Timeout | undefined;
+  /**
+   * Opens a socket for a new sender, so that the answers find the way back. A home router does the same for
+   * all the machines behind its one address (NAT, RFC 4787).
+   */
+  async #welcome(name: string, { address, port }: RemoteInfo) {
+    const { host, port: toPort } = this.#to;
+    const outside = createSocket(`udp${this.#to.family}`);
+    const { seed } = this.#rates;
+    const forth = new Direction(
+      this.#rates,
+      seed,
+      this.#traffic,
+      (datagram) => sent((done) => outside.send(datagram, toPort, host, done)),
+    );
+    const back = new Direction(
+      this.#rates,
+      ~seed,
+      this.#traffic,
+      (datagram) => sent((done) => this.#socket.send(datagram, port, address, done)),
+    );
+    outside.on("message", (datagram, from) => {
+      if (endpoint(from.address, from.port) === endpoint(host, toPort)) back.pass(datagram);
+    });
+    outside.on("error", () => {}); // nobody at --to (ICMP): the datagram is lost, which a link does not tell
+    outside.bind();
+    await once(outside, "listening", { signal: this.#stop });
+    const entry = { outside, forth };
+    this.#senders.set(name, entry);
+    if (this.#senders.size > MOST_SENDERS) this.#forget([...this.#senders.keys()][0]);
+    await print(`${name} goes out as ${sourceName(outside, host)}`);
+    return entry;
+  }
 
-    let line = Promise.resolve(); // sent without waiting for each other, they may leave in any order
+  #forget(name: string): void {
+    this.#senders.get(name)?.outside.close();
+    this.#senders.delete(name);
+  }
 
-    function pass(datagrams: Buffer[]) {
-      for (const datagram of datagrams) {
-        if (underWay === MOST_UNDER_WAY) counts.lost++;
-        else {
-          underWay++;
-          if (options.delay === 0) arrive(datagram);
-          else setTimeout(arrive, options.delay, datagram);
-        }
+  close(): void {
+    for (const name of this.#senders.keys()) this.#forget(name);
+  }
+
+  /** The rows of the head. */
+  figures(): [figure: number, what: string][] {
+    return [
+      [this.#traffic.came, "datagrams came, in both directions"],
+      [this.#traffic.lost, "got lost"],
+      [this.#traffic.twice, "went on twice"],
+      [this.#traffic.heldBack, "were held back, for the next one to overtake"],
+      [this.#traffic.damaged, "went on with a wrong bit"],
+    ];
+  }
+}
+
+/** One direction. With the same seed and rates, the n-th datagram has the same fate each time. */
+class Direction {
+  readonly #rates: Rates;
+  readonly #random: () => number;
+  readonly #traffic: Traffic;
+  readonly #send: (datagram: Buffer) => Promise<void>;
+  /** What waits to be overtaken. */
+  #held: Buffer[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  /** The end of the last send: those that did not wait for each other could leave in any order. */
+  #last = Promise.resolve();
+
+  constructor(rates: Rates, seed: number, traffic: Traffic, send: (datagram: Buffer) => Promise<void>) {
+    this.#rates = rates;
+    this.#random = seededRandom(seed);
+    this.#traffic = traffic;
+    this.#send = send;
+  }
+
+  pass(datagram: Buffer): void {
+    const happens = (rate: number) => this.#random() * 100 < rate;
+    const isLost = happens(this.#rates.loss); // all five are drawn for each one, or a rate would
+    const isTwice = happens(this.#rates.duplicate); // shift the numbers of the others
+    const isHeldBack = happens(this.#rates.reorder);
+    const isDamaged = happens(this.#rates.corrupt);
+    const bit = Math.floor(this.#random() * 8 * datagram.length);
+    const traffic = this.#traffic;
+    traffic.came++;
+    if (isLost) {
+      traffic.lost++;
+      return;
+    }
+    if (isTwice) traffic.twice++;
+    if (isDamaged && datagram.length > 0) {
+      traffic.damaged++;
+      datagram[bit >> 3] ^= 1 << (bit & 7);
+    }
+    const copies = isTwice ? [datagram, datagram] : [datagram];
+    if (isHeldBack) {
+      traffic.heldBack++;
+      if (this.#held.length === 0) this.#timer = setTimeout(() => this.#release(), LONGEST_HOLD);
+      this.#held.push(...copies);
+    } else {
+      this.#depart(copies);
+      this.#release();
+    }
+  }
+
+  #release(): void {
+    clearTimeout(this.#timer);
+    this.#depart(this.#held);
+    this.#held = [];
+  }
+
+  #depart(datagrams: Buffer[]): void {
+    for (const datagram of datagrams) {
+      if (this.#traffic.underWay === MOST_UNDER_WAY) this.#traffic.lost++;
+      else {
+        this.#traffic.underWay++;
+        if (this.#rates.delay === 0) this.#arrive(datagram);
+        else setTimeout(() => this.#arrive(datagram), this.#rates.delay);
       }
     }
-    function arrive(datagram: Buffer) {
-      line = line.then(() => send(datagram)).catch(async (error) => {
-        counts.lost++;
-        if (explain(error)) await report(error); // and not that a socket was closed meanwhile
-      });
-      line.then(() => underWay--);
-    }
-    function release() {
-      clearTimeout(timer);
-      pass(held);
-      held = [];
-    }
+  }
 
-    return (datagram: Buffer) => {
-      const isLost = happens(options.loss); // all five are drawn for each one, or a rate would
-      const isTwice = happens(options.duplicate); // shift the numbers of the others
-      const isHeldBack = happens(options.reorder);
-      const isDamaged = happens(options.corrupt);
-      const bit = Math.floor(random() * 8 * datagram.length);
-      counts.came++;
-      if (isLost) return counts.lost++;
-      if (isTwice) counts.twice++;
-      if (isDamaged && datagram.length > 0) {
-        counts.damaged++;
-        datagram[bit >> 3] ^= 1 << (bit & 7);
-      }
-      const copies = isTwice ? [datagram, datagram] : [datagram];
-      if (isHeldBack) {
-        counts.heldBack++;
-        if (held.length === 0) timer = setTimeout(release, LONGEST_HOLD);
-        held.push(...copies);
-      } else {
-        pass(copies);
-        release();
-      }
-    };
+  #arrive(datagram: Buffer): void {
+    this.#last = this.#last.then(() => this.#send(datagram)).catch(async (error) => {
+      this.#traffic.lost++;
+      if (explain(error)) await report(error); // and not that a socket was closed meanwhile
+    });
+    this.#last.then(() => this.#traffic.underWay--);
   }
 }
 
 /** Random numbers from 0 up to 1, which a seed repeats: mulberry32, by Tommy Ettinger, public domain. */
-function mulberry32(seed: number): () => number {
+function seededRandom(seed: number): () => number {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.5 Join a group: who has joined gets every letter to the group; who has left gets no more.
- * 中文 加入组播组：加入之后，寄给组的信都能收到；退出之后，就再也收不到。
+ * 2.5 Join a group: a member gets every datagram to the group, until it leaves.
+ * 中文 加入组播组：加入之后，发往组的数据报都能收到；退出之后，就再也收不到。
  *
  * terminal 1
  *   $ bun scripts/udp/multicast-receive.ts
@@ -25,13 +25,19 @@
  * terminal 1
  *   127.0.0.1:50003 > exit
  *
- * Python     s.setsockopt(IPPROTO_IP, IP_ADD_MEMBERSHIP, group + card)
- *                                                ->  socket.addMembership(group, card)
+ * Python     s.bind((group, 7790))
+ *                ->  socket.bind(port, group)
+ *            s.setsockopt(IPPROTO_IP, IP_ADD_MEMBERSHIP, group + card)
+ *                ->  socket.addMembership(group, card)
+ *            data, sender = s.recvfrom(65535)
+ *                ->  socket.on("message", (data, sender) => ...)
  *            s.setsockopt(IPPROTO_IP, IP_DROP_MEMBERSHIP, group + card)
- *                                                ->  socket.dropMembership(group, card)
- * Watch out  The join is told to the network (IGMP, RFC 3376; for IPv6 MLD, RFC 3810), so that switches
- *            and routers send the letters here. It is the machine that joins, by one of its cards: on
- *            Linux a socket hears what any program of the machine has joined. Hence `member` below.
+ *                ->  socket.dropMembership(group, card)
+ * Watch out  The machine tells the network that it joins (IGMP, RFC 3376; for
+ *            IPv6 MLD, RFC 3810), so that switches and routers send the group's
+ *            datagrams here. The machine joins, on one of its cards, not the
+ *            program: on Linux a socket also gets what any other program of the
+ *            machine has joined. That is why the code has `isMember`.
  * Try        ip maddr show lo, before and after leave. Two receivers at once.
  */
 import { createSocket } from "node:dgram";
@@ -39,64 +45,75 @@ import { once } from "node:events";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { bindable, card, GROUP_FLAGS, groupFamily } from "./group.ts";
 import { isExit, keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { Decoder } from "../../lib/text.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { closed } from "../../lib/udp.ts";
+import { bindable, cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
     flags: { ...GROUP_FLAGS, once: { kind: "switch", help: "end after one datagram" } },
   });
-  const { group, encoding } = options;
+  const { group, port, encoding } = options;
   const family = groupFamily(group);
-  const via = card(options.interface, family);
+  const card = cardFor(options.interface, family);
   const decoder = new Decoder(encoding);
+  let isMember = false;
 
+  // reuseAddr lets several receivers of one machine share the port.
+  // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, reuseAddr: true, signal: stop });
-  const inbox = datagrams(socket);
-  // Bound to the group, it takes no letter that bears another address. (Windows cannot: bind "0.0.0.0".)
-  socket.bind(options.port, bindable(group, via));
+  // From now on, the system hands us each datagram with the address that it came from.
+  socket.on("message", (data, sender) => {
+    if (!isMember) return;
+    const from = endpoint(sender.address, sender.port);
+    const text = decoder.decode(data, from);
+    print(`${from} > ${visible(text)}`);
+    if (options.once || isExit(text)) socket.close(); // leaves the group too
+  });
+  // Bound to the group, the socket gets no datagram to another address. (Windows cannot: bind "0.0.0.0".)
+  socket.bind(port, bindable(group, card));
   await once(socket, "listening", { signal: stop });
-  socket.addMembership(group, via);
-  let member = true;
+  join();
   await ready(socket.address());
 
-  async function receive() {
-    for await (const [data, { address, port }] of inbox) {
-      if (!member) continue;
-      const sender = endpoint(address, port);
-      const text = decoder.decode(data, sender);
-      await print(`${sender} > ${visible(text)}`);
-      if (options.once || isExit(text)) return;
-    }
+  const end = new AbortController();
+  try {
+    await Promise.race([closed(socket), obey(AbortSignal.any([stop, end.signal]))]);
+  } finally {
+    end.abort(); // gives the keyboard back
   }
 
+  /** The system tells the network that this machine wants the group's datagrams, on this card. */
+  function join() {
+    socket.addMembership(group, card);
+    isMember = true;
+  }
+
+  /** Tells the network the opposite, if no other program of this machine is a member. */
+  function leave() {
+    socket.dropMembership(group, card);
+    isMember = false;
+  }
+
+  /** Does what is typed: join, leave or exit. */
   async function obey(end: AbortSignal) {
     for await (const { text } of keyboard(encoding, end)) {
       if (isExit(text)) return;
-      if (text === "leave" && member) {
-        socket.dropMembership(group, via);
+      if (text === "leave" && isMember) {
+        leave();
         await print(`left ${group}`);
-      } else if (text === "join" && !member) {
-        socket.addMembership(group, via);
+      } else if (text === "join" && !isMember) {
+        join();
         await print(`joined ${group}`);
       } else {
-        await hint(`it is ${member ? "in" : "not in"} the group: type ${member ? "leave" : "join"}, or exit`);
-        continue;
+        const [now, next] = isMember ? ["in", "leave"] : ["not in", "join"];
+        await hint(`this program is ${now} the group: type ${next}, or exit`);
       }
-      member = !member;
     }
-    if (!process.stdin.isTTY) await once(end, "abort"); // nobody types: it receives all the same
-  }
-
-  const done = new AbortController();
-  try {
-    await Promise.race([receive(), obey(AbortSignal.any([stop, done.signal]))]);
-  } finally {
-    done.abort(); // gives the keyboard back
+    if (!process.stdin.isTTY) await once(end, "abort"); // the input was not a keyboard: keep receiving
   }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.5 Send to a group: one letter to the address of a group, and the network copies it for its members.
- * 中文 组播：一封信寄到组的地址，网络只给加入了这个组的人各送一份。
+ * 2.5 Send to a group: the network copies one datagram for each member.
+ * 中文 组播：一个数据报发往组的地址，网络只给加入了这个组的成员各送一份。
  *
  * terminal 1
  *   $ bun scripts/udp/multicast-receive.ts
@@ -21,52 +21,69 @@
  *   sent 4 bytes from 127.0.0.1:50001 to 239.255.0.1:7790
  *
  * Python     s.setsockopt(IPPROTO_IP, IP_MULTICAST_IF, card)
- *                                                ->  socket.setMulticastInterface(card)
+ *                ->  socket.setMulticastInterface(card)
  *            s.setsockopt(IPPROTO_IP, IP_MULTICAST_TTL, 1)
- *                                                ->  socket.setMulticastTTL(1)
+ *                ->  socket.setMulticastTTL(1)
  *            s.setsockopt(IPPROTO_IP, IP_MULTICAST_LOOP, 1)
- *                                                ->  socket.setMulticastLoopback(true)
- * Watch out  The sender need not be a member. TTL 1 ends at the first router: the default goes no
- *            farther than this network. 239.255.x.x belongs to nobody, as 192.168.x.x (RFC 2365). IPv6
- *            writes how far into the group: ff12 this network, ff15 this site (RFC 4291, section 2.7).
- *            And Linux has no way to an IPv6 group over loopback: name another card.
- * Try        On two machines: --interface eth0 at both ends. Then --group ff12::8000:1 as well.
+ *                ->  socket.setMulticastLoopback(true)
+ *            s.sendto(data, (group, 7790))
+ *                ->  socket.send(data, port, group)
+ * Watch out  A sender need not be a member. With TTL 1, the default, the first
+ *            router drops the datagram: it stays in this network. Anyone may use
+ *            239.255.x.x inside their network, like 192.168.x.x (RFC 2365). An
+ *            IPv6 group says itself how far it reaches: ff12 this network, ff15
+ *            this site (RFC 4291, section 2.7). Linux has no route to an IPv6
+ *            group over loopback: name another card.
+ * Try        On two machines: --interface eth0 at both ends. Then add
+ *            --group ff12::8000:1.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { card, GROUP_FLAGS, groupFamily } from "./group.ts";
 import { isExit, messages } from "../../lib/keyboard.ts";
 import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendTo } from "../../lib/udp.ts";
+import { sent } from "../../lib/socket.ts";
+import { cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
     words: "[MESSAGE...]",
     flags: {
       ...GROUP_FLAGS,
-      ttl: { kind: "number", min: 1, max: 255, default: 1, help: "each network on its way costs one" },
+      ttl: {
+        kind: "number",
+        min: 1,
+        max: 255,
+        default: 1,
+        help: "how many networks it may reach: each router takes one off",
+      },
       noLoopback: { kind: "switch", help: "members on this machine get no copy" },
     },
   });
   const { group, port } = options;
   const family = groupFamily(group);
-  const via = card(options.interface, family);
+  const card = cardFor(options.interface, family);
 
+  // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
-  socket.bind(0, family === 4 ? via : "::");
+  // Port 0 is any free one. The address is the one that members see as the sender.
+  socket.bind(0, family === 4 ? card : "::");
   await once(socket, "listening", { signal: stop });
-  socket.setMulticastInterface(via); // a group may be in many networks; this is the one
+  // The datagrams leave by this card: a group may have members in each network of this machine.
+  socket.setMulticastInterface(card);
+  // Each router on the way takes one off; at 0 the datagram is dropped.
   socket.setMulticastTTL(options.ttl);
+  // Members on this machine get a copy too.
   socket.setMulticastLoopback(!options.noLoopback);
 
-  const source = socket.address();
+  const { address, port: localPort } = socket.address();
   for await (const { text, bytes } of messages(options.words, options.encoding, stop)) {
-    await sendTo(socket, bytes, port, group);
+    // One datagram goes out; switches and routers copy it where their ways to the members part.
+    await sent((done) => socket.send(bytes, port, group, done));
     await print(
-      `sent ${bytes.length} bytes from ${endpoint(source.address, source.port)} to ${endpoint(group, port)}`,
+      `sent ${bytes.length} bytes from ${endpoint(address, localPort)} to ${endpoint(group, port)}`,
     );
     if (isExit(text)) break;
   }

@@ -28,13 +28,18 @@
  *   error: 127.0.0.1:7791: exists already, and is not overwritten (EEXIST)
  *   [exit 1]
  *
- * Python     data, sender = s.recvfrom(65535)    ->  for await (const [datagram, sender] of inbox)
- *            zlib.crc32(data)                    ->  crc32(data), of node:zlib
- *            early = {}                          ->  new Map<number, Packet>()
- * Watch out  The name of the file is a stranger's wish: it never leads out of --out, and never replaces a
- *            file. And a checksum finds accidents only: whoever forges a packet forges its checksum too.
- * Try        Ctrl-C one end in the middle of a large file, or kill -9 it, and look what the other end says.
- *            Then --window 1, and compare the goodput: each packet waits for the answer to the one before.
+ * Python     data, sender = s.recvfrom(65535)
+ *                ->  datagrams(socket), which wraps socket.on("message")
+ *            s.sendto(data, sender)
+ *                ->  socket.send(encodePacket(packet), port, address)
+ *            zlib.crc32(data)
+ *                ->  decodePacket(datagram), which wraps crc32(data) of node:zlib
+ * Watch out  The sender chooses the name of the file: it never leads out of
+ *            --out, and never replaces a file. And a checksum finds accidents
+ *            only: an attacker who forges a packet forges its checksum too.
+ * Try        Ctrl-C one end in the middle of a large file, or kill -9 it, and
+ *            see what the other end says. Then --window 1, and compare the
+ *            goodput: each packet waits for the answer to the one before.
  */
 import { createHash } from "node:crypto";
 import { createSocket, type RemoteInfo } from "node:dgram";
@@ -45,6 +50,9 @@ import { endpoint } from "../../lib/endpoint.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
+import { run } from "../../lib/run.ts";
+import { sent } from "../../lib/socket.ts";
+import { datagrams } from "../../lib/udp.ts";
 import {
   decodeFile,
   decodePacket,
@@ -56,16 +64,12 @@ import {
   LARGEST_WINDOW,
   type Packet,
 } from "./reliable-packet.ts";
-import { run } from "../../lib/run.ts";
-import { datagrams, sendTo } from "../../lib/udp.ts";
 
 /** How many files may come at the same time. */
 const MOST_TRANSFERS = 8;
 
 /** How many answers to transfers that are over are kept. */
 const MOST_LAST_WORDS = 64;
-
-type Answer = Omit<Packet, "connection">;
 
 async function main(stop: AbortSignal) {
   const { host, family, port, out, window, timeout } = await readArguments(import.meta, {
@@ -90,87 +94,124 @@ async function main(stop: AbortSignal) {
   await once(socket, "listening", { signal: stop });
   await ready(socket.address());
 
-  const transfers = new Map<string, Transfer>();
-  const lastWords = new Map<string, Answer>();
+  await using transfers = new Transfers(out, window, timeout);
   stop.addEventListener("abort", async () => {
-    const answer = reset("ECONNRESET", "the receiver was stopped");
-    for (const { connection, sender } of transfers.values()) {
-      for (let n = 0; n < 3; n++) await send({ ...answer, connection }, sender); // it may get lost
+    const reset = answerReset("ECONNRESET", "the receiver was stopped");
+    for (const { connection, sender } of transfers) {
+      for (let n = 0; n < 3; n++) await answer({ ...reset, connection }, sender); // it may get lost
     }
     socket.close();
   });
 
-  try {
-    for await (const [datagram, sender] of inbox) {
-      const peer = endpoint(sender.address, sender.port);
-      const packet = decodePacket(datagram);
-      if (packet) {
-        const answer = await receive(packet, peer, sender);
-        if (answer) await send({ ...answer, connection: packet.connection }, sender);
-      } else { // damaged: nothing in it can be trusted, only the address on it
-        for (const transfer of transfers.values()) if (transfer.peer === peer) transfer.counts.damaged++;
-      }
+  for await (const [datagram, sender] of inbox) {
+    const packet = await transfers.receive(datagram, sender);
+    if (packet) await answer(packet, sender);
+  }
+
+  /** An answer that the system refuses to send is as good as lost on the way. */
+  function answer(packet: Packet, { address, port }: RemoteInfo): Promise<void> {
+    return sent((done) => socket.send(encodePacket(packet), port, address, done)).catch(() => {});
+  }
+}
+
+/** What an answer says, whichever transfer it belongs to. */
+type Answer = Omit<Packet, "connection">;
+
+function answerReset(code: string, why: string): Answer {
+  return { type: "RST", number: 0, payload: encodeReason({ code, why }) };
+}
+
+/** All the files that are on their way here, and what was said last to those that are over. */
+class Transfers implements AsyncDisposable {
+  readonly #out: string;
+  readonly #window: number;
+  readonly #timeout: number;
+  readonly #transfers = new Map<string, Transfer>();
+  readonly #lastWords = new Map<string, Answer>();
+
+  constructor(out: string, window: number, timeout: number) {
+    this.#out = out;
+    this.#window = window;
+    this.#timeout = timeout;
+  }
+
+  [Symbol.iterator](): Iterator<Transfer> {
+    return this.#transfers.values();
+  }
+
+  /** Deals with a datagram, and gives the answer to it. */
+  async receive(datagram: Buffer, sender: RemoteInfo): Promise<Packet | undefined> {
+    const peer = endpoint(sender.address, sender.port);
+    const packet = decodePacket(datagram);
+    if (!packet) { // damaged: nothing in it can be trusted, only the address on it
+      for (const transfer of this) if (transfer.peer === peer) transfer.counts.damaged++;
+      return;
     }
-  } finally {
-    for (const key of transfers.keys()) await forget(key);
+    const { connection } = packet;
+    const answer = await this.#answer(packet, `${peer} ${connection}`, peer, sender);
+    return answer && { ...answer, connection };
   }
 
-  function send(packet: Packet, { address, port }: RemoteInfo): Promise<void> {
-    return sendTo(socket, encodePacket(packet), port, address).catch(() => {}); // as good as lost on the way
-  }
-
-  /** Deals with a packet, and gives the answer to it. */
-  async function receive(
+  async #answer(
     packet: Required<Packet>,
+    key: string,
     peer: string,
     sender: RemoteInfo,
   ): Promise<Answer | undefined> {
-    const { type, number, connection } = packet;
-    const key = `${peer} ${connection}`;
-    let transfer = transfers.get(key);
+    const { type, number } = packet;
+    let transfer = this.#transfers.get(key);
     if (type === "ACK" || type === "SAVED") return; // our own words
     if (type === "RST" && !transfer) return; // the answer would be an RST too, and so on for ever
-    if (lastWords.has(key)) return lastWords.get(key); // it got lost: once more
+    if (this.#lastWords.has(key)) return this.#lastWords.get(key); // it got lost: once more
     if (!transfer && (type !== "SYN" || number !== 0)) {
-      return reset("ECONNRESET", "knows nothing of this transfer");
+      return answerReset("ECONNRESET", "knows nothing of this transfer");
     }
-    if (!transfer && transfers.size === MOST_TRANSFERS) return reset("EBUSY", "busy with other files");
+    if (!transfer && this.#transfers.size === MOST_TRANSFERS) {
+      return answerReset("EBUSY", "busy with other files");
+    }
     clearTimeout(transfer?.silence);
     try {
-      if (transfer) {
-        await transfer.take(packet);
-      } else {
-        const file = decodeFile(packet.payload);
-        if (!file) throw new Failure("a name", "is not UTF-8", "EILSEQ");
-        transfer = new Transfer(await saveInside(out, file.name), file, peer, sender, connection, window);
-        transfers.set(key, transfer);
-        await print(`${peer} > ${visible(file.name)}, ${file.size} bytes`);
+      if (transfer) await transfer.take(packet);
+      else {
+        transfer = await this.#begin(packet, peer, sender);
+        this.#transfers.set(key, transfer);
       }
       if (!transfer.isSaved) {
-        transfer.silence = setTimeout(giveUp, timeout, key, transfer);
+        transfer.silence = setTimeout(() => this.#giveUp(key), this.#timeout);
         return { ...transfer.acknowledgement(), timestamp: packet.timestamp };
       }
       await print(`saved ${visible(transfer.name)}, ${transfer.size} bytes, from ${peer}`);
-      await forget(key);
+      await this.#forget(key);
       const payload = encodeCounts(transfer.counts);
-      return remember(key, { ...transfer.acknowledgement(), type: "SAVED", payload });
+      return this.#remember(key, { ...transfer.acknowledgement(), type: "SAVED", payload });
     } catch (error) {
       const failure = explain(error);
       if (!failure) throw error;
-      await forget(key);
+      await this.#forget(key);
       await report(new Failure(`${peer} > ${failure.what}`, failure.why, failure.code));
-      return remember(key, reset(failure.code, failure.why));
+      return this.#remember(key, answerReset(failure.code, failure.why));
     }
   }
 
-  async function giveUp(key: string, { peer, name }: Transfer) {
-    await forget(key);
-    await report(new Failure(`${peer} > ${name}`, `silent for ${timeout} ms`, "ETIMEDOUT"));
+  async #begin({ connection, payload }: Required<Packet>, peer: string, sender: RemoteInfo) {
+    const file = decodeFile(payload);
+    if (!file) throw new Failure("a name", "is not UTF-8", "EILSEQ");
+    const saving = await saveInside(this.#out, file.name);
+    await print(`${peer} > ${visible(file.name)}, ${file.size} bytes`);
+    return new Transfer(saving, file, peer, sender, connection, this.#window);
   }
 
-  async function forget(key: string) {
-    const transfer = transfers.get(key);
-    transfers.delete(key);
+  async #giveUp(key: string): Promise<void> {
+    const transfer = this.#transfers.get(key);
+    await this.#forget(key);
+    if (!transfer) return;
+    const what = `${transfer.peer} > ${transfer.name}`;
+    await report(new Failure(what, `silent for ${this.#timeout} ms`, "ETIMEDOUT"));
+  }
+
+  async #forget(key: string): Promise<void> {
+    const transfer = this.#transfers.get(key);
+    this.#transfers.delete(key);
     clearTimeout(transfer?.silence);
     await transfer?.saving[Symbol.asyncDispose]();
   }
@@ -179,15 +220,15 @@ async function main(stop: AbortSignal) {
    * The last word of a transfer is kept: it can get lost, and then the sender asks again. TCP keeps it
    * for some minutes, in TIME-WAIT (RFC 9293, section 3.6); we keep the latest.
    */
-  function remember(key: string, answer: Answer): Answer {
-    lastWords.set(key, answer);
-    if (lastWords.size > MOST_LAST_WORDS) lastWords.delete([...lastWords.keys()][0]);
+  #remember(key: string, answer: Answer): Answer {
+    this.#lastWords.set(key, answer);
+    if (this.#lastWords.size > MOST_LAST_WORDS) this.#lastWords.delete([...this.#lastWords.keys()][0]);
     return answer;
   }
-}
 
-function reset(code: string, why: string): Answer {
-  return { type: "RST", number: 0, payload: encodeReason({ code, why }) };
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const key of this.#transfers.keys()) await this.#forget(key);
+  }
 }
 
 /** A file that is on its way here. */

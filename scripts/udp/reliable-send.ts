@@ -10,13 +10,13 @@
  *   saved LICENSE, 928 bytes, from 127.0.0.1:50002
  *   ^C
  * terminal 2
- *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:7791 --loss 30 --duplicate 10 --reorder 20 --seed 27
+ *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:7791 --loss 30 --reorder 20
  *   listening on 127.0.0.1:7792
  *   127.0.0.1:50001 goes out as 127.0.0.1:50002
  *   ^C
  *          9 datagrams came, in both directions
  *          3 got lost
- *          2 went on twice
+ *          0 went on twice
  *          2 were held back, for the next one to overtake
  *          0 went on with a wrong bit
  * terminal 3
@@ -34,25 +34,30 @@
  *       0.18 s in all
  *          5 kB/s: the goodput
  *
- * Python     struct.pack("!IIIHHI", ...) + payload  ->  encodePacket(...), of reliable-packet.ts
- *            zlib.crc32(data)                      ->  crc32(data), of node:zlib
- *            s.settimeout(seconds); s.recv(65535)  ->  Promise.race([letter, timer])
- * Watch out  A packet is  | checksum 4 | connection 4 | number 4 | type 2 | window 2 | timestamp 4 | payload 0-1200 |
- *            checksum              a damaged packet is as good as a lost one   RFC 9293, 3.1
- *            connection            no data before SYN was answered             RFC 9293, 3.5
- *            ordering, duplicates  each packet has a number                    RFC 9293, 3.4
- *            acknowledgement       all before this number, and these later     RFC 9293, 3.4; RFC 2018, 3
- *            retransmission        a timeout, measured from round trips        RFC 6298; RFC 7323, 4
- *            fast retransmission   three that were sent later have come        RFC 5681, 3.2; RFC 8985
- *            flow control          no more on the way than there is room for   RFC 9293, 3.8.6
- *            end                   FIN, answered when the file is saved        RFC 9293, 3.6
- *            reset, giving up      RST, and silence for too long               RFC 9293, 3.5.2 and 3.8.3
- *            congestion control    none! A network that is too full loses packets; TCP then sends less
- *                                  (RFC 5681, 3.1), this does not: keep it on networks of your own.
- * Try        Send ten megabytes with each rate of the link alone, and see which row answers to which.
+ * Python     struct.pack("!IIIHHI", ...) + payload; zlib.crc32(data)
+ *                ->  encodePacket(packet), which wraps crc32(data) of node:zlib
+ *            s.sendto(data, (host, port))
+ *                ->  this.#socket.send(bytes, this.#port, this.#host)
+ *            s.settimeout(seconds); data, sender = s.recvfrom(65535)
+ *                ->  Promise.race([this.#coming, timer])
+ * Watch out  The mechanisms, and where TCP's are described:
+ *            checksum             damaged is as good as lost       RFC 9293, 3.1
+ *            connection           no data before SYN is answered   RFC 9293, 3.5
+ *            ordering, no copies  each packet has a number         RFC 9293, 3.4
+ *            acknowledgement      all before this, and these later RFC 2018, 3
+ *            retransmission       no answer within the timeout     RFC 6298
+ *            fast retransmission  three later packets have come    RFC 5681, 3.2
+ *            flow control         no more than there is room for   RFC 9293, 3.8.6
+ *            end                  FIN, answered when it is saved   RFC 9293, 3.6
+ *            reset, giving up     RST, and silence for too long    RFC 9293, 3.5.2
+ *            congestion control   none! A network that is too full loses packets.
+ *            TCP then sends less (RFC 5681, 3.1), this does not: use it in your
+ *            own networks only. reliable-packet.ts draws a packet.
+ * Try        Send ten megabytes with each rate of the link alone, and see which
+ *            row answers to which.
  */
 import { createHash } from "node:crypto";
-import { createSocket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
@@ -60,7 +65,11 @@ import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
 import { print, visible } from "../../lib/output.ts";
+import { run } from "../../lib/run.ts";
+import { sent, sourceName } from "../../lib/socket.ts";
+import { datagrams } from "../../lib/udp.ts";
 import {
+  type Counts,
   decodeCounts,
   decodePacket,
   decodeReason,
@@ -73,17 +82,6 @@ import {
   type Packet,
   PAYLOAD,
 } from "./reliable-packet.ts";
-import { run } from "../../lib/run.ts";
-import { datagrams, sendTo, sourceName } from "../../lib/udp.ts";
-
-/** A packet on its way: sent, and not acknowledged yet. */
-type Flight = {
-  packet: Packet;
-  /** When it was sent last. */
-  sentAt: number;
-  /** How many packets that were sent later have come before it. */
-  overtaken: number;
-};
 
 async function main(stop: AbortSignal) {
   const { host, family, port, timeout, words: [path] } = await readArguments(import.meta, {
@@ -99,150 +97,19 @@ async function main(stop: AbortSignal) {
       },
     },
   });
-  const receiver = endpoint(host, port);
   await using file = await openFile(path);
   const { size } = await file.stat();
   const name = basename(path);
   if (size > LARGEST_FILE) throw new Failure(path, "too large for packet numbers of 32 bits", "EFBIG");
 
   await using socket = createSocket(`udp${family}`);
-  const inbox = datagrams(socket)[Symbol.asyncIterator]();
-  let letter = inbox.next();
-  let wake = () => {};
-  stop.addEventListener("abort", () => wake());
+  const transfer = new Transfer(socket, host, port, timeout, stop);
+  const there = await transfer.send(packetsOf(file, path, name, size));
 
-  const connection = crypto.getRandomValues(new Uint32Array(1))[0];
-  const flights = new Map<number, Flight>();
-  const clock = new Clock();
-  const counts = { timeout: 0, fast: 0, acks: 0, damaged: 0, atOnce: 0 };
-  const packets = packetsOf(file, path, name, size);
-  let upcoming = await packets.next();
-  let number = 0; // of the upcoming one
-  let unacknowledged = 0; // the first one that is
-  let window = 1; // SYN goes alone: only its answer tells how much room the receiver has
-  let isOver = false;
-  const started = performance.now();
-  let heard = started;
-
-  try {
-    while (!isOver) {
-      // New packets, as many as the receiver has room for: flow control.
-      while (!upcoming.done && number < unacknowledged + window) {
-        const flight = { packet: { ...upcoming.value, connection, number }, sentAt: 0, overtaken: 0 };
-        flights.set(number++, flight);
-        await transmit(flight);
-        upcoming = await packets.next();
-      }
-      counts.atOnce = Math.max(counts.atOnce, flights.size);
-
-      const packet = await receive(Math.min(heard + timeout, ...Array.from(flights.values(), deadline)));
-      if (!packet) {
-        // Those whose time is up, once more.
-        if (heard + timeout <= performance.now()) throw silence();
-        for (const flight of flights.values()) {
-          if (deadline(flight) > performance.now()) continue;
-          counts.timeout++;
-          await transmit(flight);
-        }
-      } else if (packet.type === "ACK") {
-        acknowledge(packet);
-        // Those that others have overtaken: three may be by chance, since the network reorders.
-        for (const flight of flights.values()) {
-          if (flight.overtaken < 3) continue;
-          counts.fast++;
-          await transmit(flight);
-        }
-      } else if (packet.type === "SAVED" && upcoming.done && packet.number === number) {
-        isOver = true;
-        await tell(packet);
-      } else if (packet.type === "RST") {
-        isOver = true;
-        const { code, why } = decodeReason(packet.payload);
-        throw new Failure(receiver, why, code);
-      }
-    }
-  } finally {
-    if (!isOver) { // Ctrl-C, an unreadable file: the receiver need not wait for its timeout
-      const payload = encodeReason({ code: "ECANCELED", why: "the sender gave up" });
-      const reset = encodePacket({ type: "RST", connection, number: 0, payload });
-      for (let n = 0; n < 3; n++) await sendTo(socket, reset, port, host).catch(() => {}); // no ACK will come
-    }
-  }
-
-  async function transmit(flight: Flight) {
-    flight.sentAt = performance.now();
-    flight.overtaken = 0;
-    const bytes = encodePacket({ ...flight.packet, timestamp: microseconds(flight.sentAt) });
-    await sendTo(socket, bytes, port, host);
-  }
-
-  /**
-   * When a packet is taken for lost. The longer nothing at all was heard, the longer the wait: it doubles
-   * each time, so that many who wait do not drown a network that is too slow (RFC 6298, section 5.5).
-   */
-  function deadline({ sentAt }: Flight): number {
-    return sentAt + Math.max(clock.timeout, Math.min(sentAt - heard, LONGEST_PAUSE));
-  }
-
-  /** Waits for a packet of the receiver that belongs to this transfer, but not for ever. */
-  async function receive(until: number) {
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    wake = () => resolve(undefined);
-    const timer = setTimeout(wake, Math.max(0, until - performance.now()));
-    const got = await Promise.race([letter, promise]);
-    clearTimeout(timer);
-    stop.throwIfAborted();
-    if (!got) return;
-    letter = inbox.next();
-    const [datagram, { address, port }] = got.value;
-    if (endpoint(address, port) !== receiver) return; // anybody can write to us
-    const packet = decodePacket(datagram);
-    if (!packet) counts.damaged++;
-    if (packet?.connection !== connection) return;
-    heard = performance.now();
-    return packet;
-  }
-
-  function acknowledge(ack: Required<Packet>) {
-    counts.acks++;
-    if (ack.number > number) return; // of what was never sent
-    for (const one of flights.keys()) if (hasArrived(ack, one)) flights.delete(one);
-    if (ack.number >= unacknowledged) { // and not an old one that newer ones have overtaken
-      unacknowledged = ack.number;
-      window = Math.min(Math.max(ack.window, 1), LARGEST_WINDOW);
-    }
-    const roundTrip = ((microseconds(heard) - ack.timestamp) >>> 0) / 1000;
-    if (roundTrip > heard - started) return;
-    clock.measure(roundTrip);
-    for (const flight of flights.values()) if (flight.sentAt < heard - roundTrip - 0.001) flight.overtaken++;
-  }
-
-  function silence(): Failure {
-    return new Failure(receiver, `nothing heard for ${timeout} ms`, "ETIMEDOUT", {
-      hint: upcoming.done
-        ? "the file may be there all the same: the last acknowledgement is the one that nobody acknowledges"
-        : "is the receiver running? Datagrams to nobody are lost without a word",
-    });
-  }
-
-  async function tell(saved: Required<Packet>) {
-    const seconds = (performance.now() - started) / 1000;
-    const there = decodeCounts(saved.payload);
-    await print(`sent ${visible(name)}, ${size} bytes, from ${sourceName(socket, host)} to ${receiver}`);
-    const rows: [number | string, string][] = [
-      [number, "packets: SYN, data, FIN"],
-      [counts.timeout, "sent again after a timeout"],
-      [counts.fast, "sent again early: three sent later had come"],
-      [counts.acks, "ACKs came back"],
-      [counts.damaged + there.damaged, "damaged: the checksum was wrong"],
-      [there.duplicate, "came twice: dropped"],
-      [there.early, "came early: kept until their turn"],
-      [counts.atOnce, "on the way at once, at most: the window"],
-      [clock.roundTrip.toFixed(2), "ms for a round trip, on average"],
-      [seconds.toFixed(2), "s in all"],
-      [(size / 1000 / seconds).toFixed(0), "kB/s: the goodput"],
-    ];
-    for (const [figure, what] of rows) await print(`${figure}`.padStart(8) + ` ${what}`);
+  const to = endpoint(host, port);
+  await print(`sent ${visible(name)}, ${size} bytes, from ${sourceName(socket, host)} to ${to}`);
+  for (const [figure, what] of transfer.figures(size, there)) {
+    await print(`${figure}`.padStart(8) + ` ${what}`);
   }
 }
 
@@ -269,12 +136,247 @@ async function* packetsOf(
   yield { type: "FIN", payload: hash.digest() };
 }
 
-/** Microseconds in 32 bits: they wrap round after 71 minutes, and a difference is right all the same. */
-function microseconds(ms: number): number {
-  return Math.round(ms * 1000) >>> 0;
+/** One file's way to the receiver, from SYN to SAVED: what is sent when, and what each answer means. */
+class Transfer {
+  readonly #socket: Socket;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #receiver: string;
+  readonly #timeout: number;
+  readonly #inbox: Inbox;
+  readonly #connection = crypto.getRandomValues(new Uint32Array(1))[0];
+  readonly #window = new SendWindow();
+  readonly #clock = new RoundTripClock();
+  readonly #counts = { timeout: 0, early: 0, acks: 0, damaged: 0 };
+  readonly #started = performance.now();
+  /** When the receiver was heard last. */
+  #heard = this.#started;
+
+  constructor(socket: Socket, host: string, port: number, timeout: number, stop: AbortSignal) {
+    this.#socket = socket;
+    this.#host = host;
+    this.#port = port;
+    this.#receiver = endpoint(host, port);
+    this.#timeout = timeout;
+    this.#inbox = new Inbox(socket, stop);
+  }
+
+  /**
+   * Sends all the packets, each as often as it takes.
+   * @returns what the receiver counted
+   * @throws Failure: the receiver's own (RST), or ETIMEDOUT
+   */
+  async send(packets: AsyncIterator<Pick<Packet, "type" | "payload">>): Promise<Counts> {
+    let upcoming = await packets.next();
+    let isOver = false;
+    try {
+      while (true) {
+        while (!upcoming.done && this.#window.hasRoom) { // flow control
+          await this.#transmit(this.#window.add({ ...upcoming.value, connection: this.#connection }));
+          upcoming = await packets.next();
+        }
+        const packet = await this.#receive();
+        if (packet === undefined) {
+          if (this.#isSilent()) throw this.#silence(upcoming.done);
+          await this.#repeatOverdue();
+        } else if (packet.type === "ACK") {
+          this.#acknowledge(packet);
+          await this.#repeatOvertaken();
+        } else if (packet.type === "SAVED" && upcoming.done && packet.number === this.#window.next) {
+          isOver = true;
+          return decodeCounts(packet.payload);
+        } else if (packet.type === "RST") {
+          isOver = true;
+          const { code, why } = decodeReason(packet.payload);
+          throw new Failure(this.#receiver, why, code);
+        }
+      }
+    } finally {
+      if (!isOver) await this.#reset(); // Ctrl-C, an unreadable file
+    }
+  }
+
+  async #transmit(flight: Flight): Promise<void> {
+    flight.sentAt = performance.now();
+    flight.overtaken = 0;
+    await this.#write({ ...flight.packet, timestamp: microseconds(flight.sentAt) });
+  }
+
+  /** Hands a packet to the system: from here on it may get lost, and nothing says so. */
+  #write(packet: Packet): Promise<void> {
+    return sent((done) => this.#socket.send(encodePacket(packet), this.#port, this.#host, done));
+  }
+
+  /** Waits for a packet of this transfer, until a packet of ours is overdue. */
+  async #receive(): Promise<Required<Packet> | undefined> {
+    const overdue = Math.min(...Array.from(this.#window.flights, (flight) => this.#deadline(flight)));
+    const arrival = await this.#inbox.next(Math.min(this.#heard + this.#timeout, overdue));
+    if (!arrival) return;
+    const [datagram, { address, port }] = arrival;
+    if (endpoint(address, port) !== this.#receiver) return; // anybody can write to us
+    const packet = decodePacket(datagram);
+    if (!packet) this.#counts.damaged++;
+    if (packet?.connection !== this.#connection) return;
+    this.#heard = performance.now();
+    return packet;
+  }
+
+  /**
+   * When a packet is taken for lost. The longer nothing at all was heard, the longer the wait: it doubles
+   * each time, so that many senders do not drown a network that is too slow (RFC 6298, section 5.5).
+   */
+  #deadline({ sentAt }: Flight): number {
+    return sentAt + Math.max(this.#clock.timeout, Math.min(sentAt - this.#heard, LONGEST_PAUSE));
+  }
+
+  /** Retransmission: no acknowledgement has come in time. */
+  async #repeatOverdue(): Promise<void> {
+    for (const flight of this.#window.flights) {
+      if (this.#deadline(flight) > performance.now()) continue;
+      this.#counts.timeout++;
+      await this.#transmit(flight);
+    }
+  }
+
+  /** Fast retransmission: three later packets have come. Fewer may be by chance, since the network reorders. */
+  async #repeatOvertaken(): Promise<void> {
+    for (const flight of this.#window.flights) {
+      if (flight.overtaken < 3) continue;
+      this.#counts.early++;
+      await this.#transmit(flight);
+    }
+  }
+
+  #acknowledge(ack: Required<Packet>): void {
+    this.#counts.acks++;
+    if (!this.#window.acknowledge(ack)) return;
+    const roundTrip = ((microseconds(this.#heard) - ack.timestamp) >>> 0) / 1000;
+    if (roundTrip > this.#heard - this.#started) return; // not a timestamp of ours
+    this.#clock.measure(roundTrip);
+    this.#window.countOvertaken(this.#heard - roundTrip);
+  }
+
+  /** Tells the receiver that no more will come, so that it need not wait for its timeout. */
+  async #reset(): Promise<void> {
+    const payload = encodeReason({ code: "ECANCELED", why: "the sender gave up" });
+    const reset: Packet = { type: "RST", connection: this.#connection, number: 0, payload };
+    for (let n = 0; n < 3; n++) await this.#write(reset).catch(() => {}); // three, as no ACK will come
+  }
+
+  #isSilent(): boolean {
+    return this.#heard + this.#timeout <= performance.now();
+  }
+
+  #silence(isAllSent = false): Failure {
+    return new Failure(this.#receiver, `nothing heard for ${this.#timeout} ms`, "ETIMEDOUT", {
+      hint: isAllSent
+        ? "the file may have been saved all the same: the answer to the last packet may be lost"
+        : "is the receiver running? A datagram to a port that nobody has is lost without an error",
+    });
+  }
+
+  /** What each mechanism did, in the rows of the head. */
+  figures(size: number, there: Counts): [figure: number | string, what: string][] {
+    const seconds = (performance.now() - this.#started) / 1000;
+    return [
+      [this.#window.next, "packets: SYN, data, FIN"],
+      [this.#counts.timeout, "sent again after a timeout"],
+      [this.#counts.early, "sent again early: three sent later had come"],
+      [this.#counts.acks, "ACKs came back"],
+      [this.#counts.damaged + there.damaged, "damaged: the checksum was wrong"],
+      [there.duplicate, "came twice: dropped"],
+      [there.early, "came early: kept until their turn"],
+      [this.#window.mostAtOnce, "on the way at once, at most: the window"],
+      [this.#clock.roundTrip.toFixed(2), "ms for a round trip, on average"],
+      [seconds.toFixed(2), "s in all"],
+      [(size / 1000 / seconds).toFixed(0), "kB/s: the goodput"],
+    ];
+  }
 }
 
-/** However long the silence, we try again after so many milliseconds. TCP pauses for a minute or more. */
+/** A packet that was sent, and is not acknowledged yet. */
+type Flight = {
+  packet: Packet;
+  /** When it was sent last, as performance.now() counts. */
+  sentAt: number;
+  /** How many packets that were sent later have come before it. */
+  overtaken: number;
+};
+
+/** The packets on their way: never more than the receiver has room for (RFC 9293, section 3.8.6). */
+class SendWindow {
+  readonly #flights = new Map<number, Flight>();
+  /** The number of the next new packet. */
+  next = 0;
+  mostAtOnce = 0;
+  #firstUnacknowledged = 0;
+  /** SYN goes alone: only its answer tells how much room the receiver has. */
+  #size = 1;
+
+  get hasRoom(): boolean {
+    return this.next < this.#firstUnacknowledged + this.#size;
+  }
+
+  get flights(): Iterable<Flight> {
+    return this.#flights.values();
+  }
+
+  /** Gives the next packet its number. */
+  add(packet: Omit<Packet, "number">): Flight {
+    const flight = { packet: { ...packet, number: this.next }, sentAt: 0, overtaken: 0 };
+    this.#flights.set(this.next++, flight);
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.#flights.size);
+    return flight;
+  }
+
+  /** Takes out what has arrived. False for an acknowledgement of packets that were never sent. */
+  acknowledge(ack: Required<Packet>): boolean {
+    if (ack.number > this.next) return false;
+    for (const number of this.#flights.keys()) if (hasArrived(ack, number)) this.#flights.delete(number);
+    if (ack.number >= this.#firstUnacknowledged) { // not an old one that newer ones have overtaken
+      this.#firstUnacknowledged = ack.number;
+      this.#size = Math.min(Math.max(ack.window, 1), LARGEST_WINDOW);
+    }
+    return true;
+  }
+
+  /** A packet that was sent at `time` has arrived: those that were sent before it, and have not, it has overtaken. */
+  countOvertaken(time: number): void {
+    for (const flight of this.#flights.values()) if (flight.sentAt < time - 0.001) flight.overtaken++;
+  }
+}
+
+type Datagram = [data: Buffer, sender: RemoteInfo];
+
+/** What comes in, one datagram at a time. */
+class Inbox {
+  readonly #datagrams: AsyncIterator<Datagram>;
+  #coming: Promise<IteratorResult<Datagram>>;
+  readonly #stop: AbortSignal;
+  #wake = () => {};
+
+  constructor(socket: Socket, stop: AbortSignal) {
+    this.#datagrams = datagrams(socket)[Symbol.asyncIterator]();
+    this.#coming = this.#datagrams.next();
+    this.#stop = stop;
+    stop.addEventListener("abort", () => this.#wake());
+  }
+
+  /** Waits for the next datagram, until a time of performance.now(). @throws AbortError */
+  async next(until: number): Promise<Datagram | undefined> {
+    const { promise: timer, resolve } = Promise.withResolvers<undefined>();
+    this.#wake = () => resolve(undefined);
+    const timeout = setTimeout(this.#wake, Math.max(0, until - performance.now()));
+    const arrival = await Promise.race([this.#coming, timer]);
+    clearTimeout(timeout);
+    this.#stop.throwIfAborted();
+    if (!arrival) return;
+    this.#coming = this.#datagrams.next();
+    return arrival.value;
+  }
+}
+
+/** The longest pause between two tries, in milliseconds, however long the silence. TCP's is a minute or more. */
 const LONGEST_PAUSE = 500;
 
 /**
@@ -282,8 +384,10 @@ const LONGEST_PAUSE = 500;
  * section 2). Before the first measurement 200 ms, and then at least 10 ms more than a round trip, where
  * TCP takes a second for both: on one machine that would be an age.
  */
-class Clock {
+class RoundTripClock {
+  /** In milliseconds. */
   timeout = 200;
+  /** The average, in milliseconds. */
   roundTrip = 0;
   #variation = 0;
 
@@ -297,6 +401,11 @@ class Clock {
     }
     this.timeout = this.roundTrip + Math.max(10, 4 * this.#variation);
   }
+}
+
+/** Microseconds in 32 bits: they wrap round after 71 minutes, and a difference is right all the same. */
+function microseconds(ms: number): number {
+  return Math.round(ms * 1000) >>> 0;
 }
 
 if (import.meta.main) run("client", main);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { card, groupFamily } from "../../scripts/udp/group.ts";
+import { cardFor, groupFamily } from "../../scripts/udp/group.ts";
 import { hasNamespaces, type Host, type Network, privateNetwork } from "../engine/network.ts";
 import {
   EVERYTHING,
@@ -145,7 +145,7 @@ describe.skipIf(!isLinux)("multicast on loopback (needs Linux)", () => {
       expect(members(group)).toBe(1);
       await send("second only"); // it is still a member: Linux hands this letter to the first one too
       first.type("leave\n");
-      expect(await first.next("stderr")).toBe("hint: it is not in the group: type join, or exit");
+      expect(await first.next("stderr")).toBe("hint: this program is not in the group: type join, or exit");
 
       first.type("join\n");
       expect(await first.next()).toBe(`joined ${group}`);
@@ -162,7 +162,7 @@ describe.skipIf(!isLinux)("multicast on loopback (needs Linux)", () => {
     const port = `${await receiver.port()}`;
     receiver.type("nonsense\n");
     receiver.endOfInput();
-    expect(await receiver.next("stderr")).toBe("hint: it is in the group: type leave, or exit");
+    expect(await receiver.next("stderr")).toBe("hint: this program is in the group: type leave, or exit");
     await using sender = script("udp/multicast-send", [
       "--port",
       port,
@@ -222,9 +222,9 @@ describe("groups and network cards", () => {
   });
 
   test("the card is loopback unless another is named, by name or by address", () => {
-    expect(card(undefined, 4)).toBe("127.0.0.1");
-    expect(card("127.0.0.1", 4)).toBe("127.0.0.1");
-    if (isLinux) expect(card("lo", 4)).toBe("127.0.0.1");
+    expect(cardFor(undefined, 4)).toBe("127.0.0.1");
+    expect(cardFor("127.0.0.1", 4)).toBe("127.0.0.1");
+    if (isLinux) expect(cardFor("lo", 4)).toBe("127.0.0.1");
   });
 
   for (const name of ["multicast-send", "multicast-receive"]) {
