@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.3 Chat: one program that sends what is typed and shows what arrives, over one socket.
+ * 2.3 Chat: one program that sends what is typed and shows what arrives, over
+ * one socket.
  * 中文 聊天程序：一个程序、一个套接字，键入的就发出去，收到的就显示出来。
  *
  * terminal 1

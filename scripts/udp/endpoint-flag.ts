@@ -1,6 +1,6 @@
 /** The flag `--to HOST:PORT` of lessons 2.3 and 2.6. */
 import { Failure } from "../../lib/failure.ts";
-import { resolve } from "../../lib/host.ts";
+import { resolve } from "../../lib/arguments.ts";
 
 /** Another program's address and port. */
 export type Target = { host: string; family: 4 | 6; port: number };

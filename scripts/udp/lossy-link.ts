@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.6 A link that loses datagrams: between two ends, it does to what passes what a bad network does.
+ * 2.6 A link that loses datagrams: it stands between two ends, and does to the
+ * datagrams that pass what a bad network does.
  * 中文 会丢包的线路：夹在两端之间，像糟糕的网络那样对待经过的数据报。
  *
  * terminal 1

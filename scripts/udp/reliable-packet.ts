@@ -1,6 +1,6 @@
 /**
  * The protocol of lesson 2.6: how a file crosses a network that loses, repeats, reorders and damages
- * letters. A packet is one datagram, in network byte order:
+ * datagrams. A packet is one datagram, in network byte order:
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -29,7 +29,7 @@
  * the one of the packet that it answers, so the sender learns which of several copies came, and how long
  * the round trip was (RFC 7323, section 4).
  *
- * What TCP does with these, the head of scripts/udp/reliable-send.ts tells.
+ * The head of reliable-send.ts lists the mechanisms that use these fields.
  */
 import { crc32 } from "node:zlib";
 
@@ -73,7 +73,7 @@ export function encodePacket(
   return packet;
 }
 
-/** Reads a packet; a datagram that is none, or that was damaged on the way, gives undefined. */
+/** Reads a packet. A datagram that is no packet, or was damaged on the way, gives undefined. */
 export function decodePacket(datagram: Buffer): Required<Packet> | undefined {
   if (datagram.length < HEADER || datagram.length > HEADER + PAYLOAD) return undefined;
   if (crc32(datagram.subarray(4)) !== datagram.readUInt32BE(0)) return undefined;
@@ -97,7 +97,7 @@ export function encodeFile(file: { name: string; size: number }): Buffer {
   return payload;
 }
 
-/** A payload that is too short, or a name that is not UTF-8, gives undefined. */
+/** Undefined for a payload that is too short, or a name that is not UTF-8. */
 export function decodeFile(payload: Uint8Array): { name: string; size: number } | undefined {
   const bytes = Buffer.from(payload);
   if (bytes.length < 8) return undefined;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.6 Receive a file reliably: acknowledge, sort, drop what comes twice, and keep only what is whole.
+ * 2.6 Receive a file reliably: acknowledge, sort, drop what comes twice, and
+ * keep only what is whole.
  * 中文 可靠地接收文件：确认、排序、丢弃重复的，只留下完整的文件。
  *
  * terminal 1

@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 2.6 Send a file reliably: what UDP loses, repeats, reorders and damages, TCP's mechanisms put right.
- * 中文 可靠地发送文件：UDP 会丢失、重复、乱序、损坏，TCP 的各种机制把它们一一补救回来。
+ * 2.6 Send a file reliably: UDP loses, repeats, reorders and damages datagrams;
+ * TCP's mechanisms, rebuilt here, put that right.
+ * 中文 可靠地发送文件：UDP 会丢包、重复、乱序、出错，这里用 TCP 的那些机制逐一纠正。
  *
  * terminal 1
  *   $ bun scripts/udp/reliable-receive.ts --out scripts

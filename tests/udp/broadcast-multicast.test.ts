@@ -74,6 +74,27 @@ describe.skipIf(!isLinux)("broadcast (needs Linux: 127.255.255.255)", () => {
     });
   }
 
+  for (const runtime of EVERYWHERE) {
+    for (const name of ["broadcast-receive", "multicast-receive"]) {
+      test(`${name}: --once ends after one, though three wait, on ${runtime}`, async () => {
+        await using receiver = script(`udp/${name}`, ["--port", "0", "--once"], { runtime });
+        const port = `${await receiver.port()}`;
+        receiver.signal("SIGSTOP");
+        await using sender = script(`udp/${name.replace("receive", "send")}`, [
+          "--port",
+          port,
+          "a",
+          "b",
+          "c",
+        ]);
+        expect(await sender.ended()).toBe(0);
+        receiver.signal("SIGCONT");
+        const { code, stdout } = await receiver.result();
+        expect([code, stdout.replace(/:\d+/g, "").split("\n").slice(1)]).toEqual([0, ["127.0.0.1 > a", ""]]);
+      });
+    }
+  }
+
   for (const name of ["broadcast-send", "broadcast-receive"]) {
     test(`${name}: IPv6 has none`, async () => {
       await using program = script(`udp/${name}`, ["--host", "::1"]);
