@@ -6,6 +6,7 @@ import { networkInterfaces } from "node:os";
 import { relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { canonical } from "./endpoint.ts";
 import { Failure } from "./failure.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
@@ -151,8 +152,7 @@ export async function resolve(host: string): Promise<{ address: string; family: 
     if (zone !== undefined && !/^\d+$/.test(zone) && !Object.hasOwn(networkInterfaces(), zone)) {
       throw new Failure(host, `this machine has no interface ${zone}`, "ENODEV");
     }
-    const isPlain = !/[%.]/.test(host);
-    return { address: isPlain ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host, family: 6 };
+    return { address: canonical(host), family: 6 };
   }
   try {
     return await lookup(host, { order: "ipv4first" }) as { address: string; family: 4 | 6 };

@@ -1,4 +1,6 @@
 /** Endpoints: an address and a port, as people write them. */
+import { isIP } from "node:net";
+import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
 
 /**
  * Writes an endpoint as `127.0.0.1:7788` or, for IPv6, `[::1]:7788` (RFC 3986, section 3.2.2).
@@ -8,6 +10,39 @@ export function endpoint(address: string, port?: number): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
   const host = plain.includes(":") ? `[${plain}]` : plain;
   return port === undefined ? host : `${host}:${port}`;
+}
+
+/**
+ * An IPv6 address as the system writes it (RFC 5952): `::1` for `0:0::1`, `::ffff:127.0.0.1` for `::ffff:7f00:1`, and
+ * with the name of its network card for the number: `fe80::1%eth0` for `FE80::1%2` (RFC 4007, section 11).
+ */
+export function canonical(address: string): string {
+  const [number, zone] = address.split("%");
+  const plain = new URL(`http://[${number}]`).hostname.slice(1, -1);
+  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(plain) ?? [];
+  const bytes = [high, low].flatMap((half) => [parseInt(half, 16) >> 8, parseInt(half, 16) & 255]);
+  const written = high === undefined ? plain : `::ffff:${bytes.join(".")}`;
+  return zone === undefined ? written : `${written}%${cardName(zone)}`;
+}
+
+/** The name of a network card that is given by its number (`scopeid` of a link-local address); any other stays. */
+function cardName(zone: string): string {
+  const numbered = ([, card]: [string, NetworkInterfaceInfo[]?]) =>
+    card?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone);
+  return Object.entries(networkInterfaces()).find(numbered)?.[0] ?? zone;
+}
+
+/**
+ * Whether two addresses are the same one, however they are written. To send to 0.0.0.0 or :: is to send to this
+ * machine, which answers from its loopback address. Deno tells no zone: then the address alone must do.
+ */
+export function isSameAddress(a: string, b: string): boolean {
+  const [one, two] = [a, b].map((address) => {
+    const plain = (isIP(address) === 6 ? canonical(address) : address).replace(/^::ffff:(?=\d+\.)/, "");
+    if (isEveryAddress(plain)) return [plain === "::" ? "::1" : "127.0.0.1"];
+    return plain.split("%");
+  });
+  return one[0] === two[0] && (one[1] ?? two[1]) === (two[1] ?? one[1]);
 }
 
 /** Whether an address is every address of this machine, so that the network can reach it. */

@@ -85,6 +85,9 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   const call = VERBS[syscall as keyof typeof VERBS] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
   let hint = HINTS[code];
+  if (code === "EMSGSIZE" && object.startsWith("[")) {
+    hint = "a datagram carries at most 65527 bytes over IPv6 (65535 less the UDP header)"; // RFC 8200, section 4.5
+  }
   if (code === "EADDRINUSE" && path) hint = "another program listens there; choose another place with --path";
   if (code === "EACCES" && !path && binds) {
     hint = "ports below 1024 are reserved for the administrator; choose a higher one with --port";

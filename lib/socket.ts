@@ -27,6 +27,6 @@ export const isLost = (error: NodeJS.ErrnoException) => error.code === "ECONNREF
 /** The endpoint that a receiver sees as the sender: for one on this machine, a loopback address. */
 export function sourceName(socket: Socket, host: string): string {
   const { address, port, family } = socket.address();
-  const isLocal = isLoopback(host) && isEveryAddress(address);
+  const isLocal = (isLoopback(host) || isEveryAddress(host)) && isEveryAddress(address);
   return endpoint(isLocal ? { IPv4: "127.0.0.1", IPv6: "::1" }[family] as string : address, port);
 }

@@ -1,4 +1,5 @@
 /** The flag `--to HOST:PORT` of lessons 2.3 and 2.6. */
+import { isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { resolve } from "../../lib/arguments.ts";
 
@@ -20,5 +21,6 @@ export async function readEndpoint(flag: string, text: string): Promise<Target> 
     );
   }
   const { address, family } = await resolve(host.replace(/[[\]]/g, ""));
-  return { host: address, family, port: Number(port) };
+  const loopback = family === 4 ? "127.0.0.1" : "::1"; // to send to every address is to send to this machine
+  return { host: isEveryAddress(address) ? loopback : address, family, port: Number(port) };
 }

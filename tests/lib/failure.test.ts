@@ -122,6 +122,8 @@ describe("explain", () => {
     [system("EINVAL", { syscall: "bind" }), /0\.0\.0\.0 is all of them/],
     [system("ECONNREFUSED", { syscall: "connect" }), /start the server first/],
     [system("EMSGSIZE", { syscall: "send" }), /65507 bytes/],
+    [system("EMSGSIZE", { syscall: "send", address: "::ffff:127.0.0.1", port: 1 }), /65507 bytes over IPv4/],
+    [system("EMSGSIZE", { syscall: "send", address: "::1", port: 1 }), /65527 bytes over IPv6/],
     [system("EACCES", { syscall: "listen" }), /ports below 1024/],
     [system("EACCES", { syscall: "bind" }), /ports below 1024/],
     [system("EACCES", { syscall: "open" }), undefined],

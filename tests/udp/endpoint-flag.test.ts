@@ -6,6 +6,9 @@ describe("an endpoint on the command line", () => {
   test.each<[string, object]>([
     ["127.0.0.1:7788", { host: "127.0.0.1", family: 4, port: 7788 }],
     ["localhost:1", { host: "127.0.0.1", family: 4, port: 1 }],
+    ["0.0.0.0:7788", { host: "127.0.0.1", family: 4, port: 7788 }],
+    ["[0::0]:7788", { host: "::1", family: 6, port: 7788 }],
+    ["[::ffff:7f00:1]:7788", { host: "::ffff:127.0.0.1", family: 6, port: 7788 }],
     ["[::1]:65535", { host: "::1", family: 6, port: 65535 }],
   ])("%s", async (text, endpoint) => {
     expect<object>(await readEndpoint("--to", text)).toEqual(endpoint);
