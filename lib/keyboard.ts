@@ -1,6 +1,7 @@
 /** The keyboard: lines that are typed at a terminal or piped in. */
 import process from "node:process";
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline";
+import { Readable } from "node:stream";
 import { report, typedLine } from "./output.ts";
 import { decode, encode, type Encoding } from "./text.ts";
 
@@ -65,15 +66,11 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
 
 /**
  * The messages of a lesson: the words of the command line or, without any, typed lines.
- * @throws Failure EILSEQ before the first one, when a word has a character that the encoding lacks
+ * @throws Failure EILSEQ, at once, when a word has a character that the encoding lacks
  */
-export async function* messages(
-  words: string[],
-  encoding: Encoding,
-  stop: AbortSignal,
-): AsyncGenerator<Typed> {
-  if (words.length === 0) yield* keyboard(encoding, stop);
-  else yield* words.map((text) => ({ text, bytes: encode(text, encoding) }));
+export function messages(words: string[], encoding: Encoding, stop: AbortSignal): AsyncIterable<Typed> {
+  if (words.length === 0) return keyboard(encoding, stop);
+  return Readable.from(words.map((text) => ({ text, bytes: encode(text, encoding) })));
 }
 
 /** Lets Ctrl-C and Ctrl-Z do at a prompt what they do elsewhere: in raw mode the terminal sends no signals. */

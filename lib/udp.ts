@@ -11,12 +11,13 @@ const INBOX = 256;
  * @throws the error of the socket
  */
 export function closed(socket: Socket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.on("close", resolve);
-    socket.on("error", (error: NodeJS.ErrnoException) => {
-      if (!isLost(error) && error.syscall !== "recvmsg") reject(error);
-    });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  promise.catch(() => {}); // the error may come before the lesson awaits it
+  socket.on("close", resolve);
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    if (!isLost(error) && error.syscall !== "recvmsg") reject(error);
   });
+  return promise;
 }
 
 /**

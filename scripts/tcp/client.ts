@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /**
- * 3.1 Make a call: the caller needs no bind; the system gives the call a port of its own.
+ * 3.1 Make a call: the caller needs no bind; the system picks a port for it.
  * 中文 打一个电话：打电话的一方不用绑定端口，系统会给这次通话分配一个。
  *
  * terminal 1
@@ -17,24 +17,25 @@
  *   $ bun scripts/tcp/client.ts 你好
  *   好的
  *
- * Python     s.connect((host, port))             ->  connect({ host, port })
- *            s.sendall(data)                     ->  socket.write(data, callback)
- *            s.shutdown(SHUT_WR)                 ->  socket.end()
- *            data = s.recv(1024)                 ->  for await (const data of socket)
- * Watch out  Unlike a letter, a call to nobody fails at once. An empty read is the other side's hang-up:
- *            nobody can send nothing, so an empty message does not exist.
- * Try        Call without a message, and type it. Ask a server with --encoding gbk in utf-8.
+ * Python     s.connect((host, port))  ->  connect({ host, port })
+ *            s.sendall(request)       ->  socket.write(request, done)
+ *            s.shutdown(SHUT_WR)      ->  socket.end()
+ *            data = s.recv(1024)      ->  for await (const data of socket)
+ * Watch out  Unlike a letter, a call to nobody fails at once. TCP has no
+ *            empty message: an empty read means that the peer has closed.
+ * Try        Call without a message, and type it. Call a server that was
+ *            started with --encoding gbk.
  */
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { Failure } from "../../lib/failure.ts";
+import { failAs, Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
 import { print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendAll, survive } from "../../lib/tcp.ts";
-import { texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { Decoder } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, words } = await readArguments(import.meta, {
@@ -42,25 +43,34 @@ async function main(stop: AbortSignal) {
     words: "[MESSAGE]",
   });
   const server = endpoint(host, port);
+  const requests = messages(words, encoding, stop);
 
-  for await (const { bytes } of messages(words, encoding, stop)) {
-    if (bytes.length === 0) {
-      throw new Failure("the message", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
+  const socket = connect({ host, port, signal: stop }); // signal: Ctrl-C closes the socket
+  socket.on("error", () => {}); // an error shows where we wait for something; unheard, it would end the program
+  try {
+    await once(socket, "connect"); // the server's system has accepted the call; the server may still be busy
+    for await (const { bytes: request } of requests) {
+      if (request.length === 0) {
+        throw new Failure("the message", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
+      }
+      await ask(socket, request, new Decoder(encoding), server).catch(failAs(server));
+      break;
     }
-    const socket = survive(connect({ host, port }), stop);
-    await once(socket, "connect");
-    await sendAll(socket, bytes);
-    socket.end(); // nothing more to say: half a hang-up, the other half is the server's
-
-    let replied = false;
-    for await (const reply of texts(socket, encoding, server)) { // recv, until the server hangs up
-      await print(visible(reply), "");
-      replied = true;
-    }
-    if (!replied) throw new Failure(server, "hung up without a reply", "ENODATA");
-    await print("");
-    break;
+  } finally {
+    socket.destroy(); // close: the port is free again
   }
+}
+
+async function ask(socket: Socket, request: Buffer, decoder: Decoder, server: string) {
+  await sent((done) => socket.write(request, done)); // sendall: the system takes all the bytes
+  socket.end(); // we send no more; the server reads the end, and can still reply
+  let replied = false;
+  for await (const data of socket) { // recv: what has come so far, until the server closes
+    await print(visible(decoder.read(data, server)), "");
+    replied = true;
+  }
+  if (!replied) throw new Failure(server, "hung up without a reply", "ENODATA");
+  await print(visible(decoder.end(server)));
 }
 
 if (import.meta.main) run("client", main);

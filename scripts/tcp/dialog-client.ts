@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 3.3 Keep the line open: many questions and answers in one call.
- * 中文 一次通话，多问多答：连接一直开着。
+ * 3.3 Keep the connection open: many questions and answers on one connection.
+ * 中文 一次连接，多问多答：连接一直开着。
  *
  * terminal 1
  *   $ bun scripts/tcp/many-requests-server.ts --reply 请讲
@@ -26,58 +26,69 @@
  *   error: 127.0.0.1:10500: hung up (EPIPE)
  *   [exit 1]
  *
- * Python     while True: text = input("> ")      ->  for await (const { text } of keyboard(...))
- *            s.sendall(text.encode("gbk"))       ->  socket.write(bytes, callback)
- *            print(s.recv(1024).decode("gbk"))   ->  replies.next()
- * Watch out  A program that waits for the keyboard must hear the line too: the read is always under way,
- *            so that a server which hangs up is noticed while nothing is typed.
+ * Python     text = input("> ")     ->  keyboard(...), which wraps readline
+ *            s.sendall(question)    ->  socket.write(question, done)
+ *            answer = s.recv(1024)  ->  for await (const data of socket
+ * Watch out  A program that waits for the keyboard must also watch its
+ *            connection: a read is always under way, so that it notices at
+ *            once when the server closes.
  * Try        Ctrl-C the server in the middle of a dialog. Type an empty line.
  */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { Failure } from "../../lib/failure.ts";
-import { isExit, keyboard } from "../../lib/keyboard.ts";
+import { explain, failAs, Failure } from "../../lib/failure.ts";
+import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendAll, survive } from "../../lib/tcp.ts";
-import { texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { Decoder, isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding } = await readArguments(import.meta, { port: 10500 });
   const server = endpoint(host, port);
+  const decoder = new Decoder(encoding);
 
-  // allowHalfOpen: when the server has said all it wants to say, we may still speak.
-  await using socket = survive(connect({ host, port, allowHalfOpen: true }), stop);
-  await once(socket, "connect");
-  const replies = texts(socket, encoding, server);
-  const gone = new AbortController();
+  // allowHalfOpen: when the server has closed its half, we may still send.
+  const socket = connect({ host, port, allowHalfOpen: true, signal: stop });
+  socket.on("error", () => {}); // an error shows where we wait for something; unheard, it would end the program
+  const gone = new AbortController(); // aborted when the server has closed
+  try {
+    await once(socket, "connect");
+    let answer = receive();
+    for await (const { text, bytes: question } of keyboard(encoding, AbortSignal.any([stop, gone.signal]))) {
+      if (question.length === 0) {
+        await hint("TCP cannot send an empty message");
+        continue;
+      }
+      await sent((done) => socket.write(question, done)).catch(failAs(server)); // sendall
+      const received = await answer;
+      if (received !== undefined) await print(visible(received));
+      if (isExit(text)) return;
+      if (received === undefined) break;
+      answer = receive();
+    }
+    gone.signal.throwIfAborted();
+  } finally {
+    socket.destroy(); // close
+  }
 
+  /** The next answer; undefined when the server has closed. */
   async function receive(): Promise<string | undefined> {
     try {
-      const { value: reply } = await replies.next(); // recv
-      if (reply === undefined) gone.abort(new Failure(server, "hung up", "EPIPE"));
-      return reply;
+      // recv: waits until some bytes have come. destroyOnReturn: an answer is not the end of the connection.
+      for await (const data of socket.iterator({ destroyOnReturn: false })) {
+        const received = decoder.read(data, server);
+        if (received !== "") return received;
+      }
+      const rest = decoder.end(server);
+      if (rest !== "") return rest;
+      gone.abort(new Failure(server, "hung up", "EPIPE"));
     } catch (error) {
-      gone.abort(error);
+      gone.abort(explain(error, server) ?? error);
     }
   }
-
-  let reply = receive();
-  for await (const { text, bytes } of keyboard(encoding, AbortSignal.any([stop, gone.signal]))) {
-    if (bytes.length === 0) {
-      await hint("TCP cannot send an empty message");
-      continue;
-    }
-    await sendAll(socket, bytes);
-    const answer = await reply;
-    if (answer !== undefined) await print(visible(answer));
-    if (isExit(text)) return;
-    if (answer === undefined) break;
-    reply = receive();
-  }
-  gone.signal.throwIfAborted();
 }
 
 if (import.meta.main) run("client", main);

@@ -1,64 +1,79 @@
 #!/usr/bin/env bun
 /**
- * 3.2 Answer one caller after another: accept in a loop; whoever calls meanwhile waits in a queue.
+ * 3.2 Answer one caller after another: accept in a loop; the others wait.
  * 中文 一个接一个地接电话：循环调用 accept；这时打进来的人排队等候。
  *
  * terminal 1
  *   $ bun scripts/tcp/many-clients-server.ts
- *   listening on 127.0.0.1:8080
- *   127.0.0.1:50001 connected
- *   127.0.0.1:50001 > 第一个
- *   127.0.0.1:50002 connected
- *   127.0.0.1:50002 > 第二个
- *   ^C
+ *   listening on 127.0.0.1:7890
  * terminal 2
- *   $ bun scripts/tcp/client.ts --port 8080 第一个
- *   ok, Processing Request Completion！
+ *   $ bun scripts/tcp/client.ts
+ * terminal 1
+ *   127.0.0.1:50001 connected
  * terminal 3
- *   $ bun scripts/tcp/client.ts --port 8080 第二个
+ *   $ bun scripts/tcp/client.ts 我在等
+ * terminal 1
+ *   127.0.0.1:50002 waits
+ * terminal 2
+ *   > 我先来的
+ *   ok, Processing Request Completion！
+ * terminal 1
+ *   127.0.0.1:50001 > 我先来的
+ *   127.0.0.1:50002 connected
+ *   127.0.0.1:50002 > 我在等
+ *   ^C
+ * terminal 3
  *   ok, Processing Request Completion！
  *
- * Python     while True: s.accept()              ->  for await (const [socket] of callers)
- *            s.listen(128)                       ->  server.listen({ backlog: 128 })
- * Watch out  The backlog is a queue in the system, not the number of clients. And the runtimes accept
- *            from it at once: those who wait here are connected already, and wait for our loop.
- * Try        Call with telnet 127.0.0.1 8080, say nothing, and call with the client too: it waits.
+ * Python     s.listen(128)            ->  server.listen({ backlog: 128 })
+ *            while True: s.accept()
+ *            ->  accept(server, stop), which wraps server.on("connection")
+ * Watch out  The backlog is a queue in the system, not the number of clients.
+ *            The runtimes accept from it at once: waiting callers are already
+ *            connected, and wait for our loop.
+ * Try        Call with telnet 127.0.0.1 7890 and type nothing; then call with
+ *            the client.
  */
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, queueOf, sendAll, survive } from "../../lib/tcp.ts";
-import { encode, texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { accept, linger } from "../../lib/tcp.ts";
+import { Decoder, encode } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
-    port: 8080,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the answer" } },
+    port: 7890,
+    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
   });
   const answer = encode(reply, encoding);
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
-  server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
-  const callers = queueOf(server, stop);
-  server.listen({ host, port, signal: stop });
+  await using server = createServer({ allowHalfOpen: true });
+  const callers = accept(server, stop, (caller) => print(`${caller} waits`));
+  server.listen({ host, port, backlog: 128, signal: stop }); // bind and listen: 128 calls may wait to be accepted
   await once(server, "listening", { signal: stop });
   await ready(server.address());
 
-  for await (const [socket] of callers) { // accept, again and again
-    const caller = peerName(socket);
-    await print(`${caller} connected`);
+  for await (const [socket, caller] of callers) { // accept, again and again
+    const decoder = new Decoder(encoding);
+    let request = "";
     try {
-      for await (const request of texts(socket, encoding, caller)) { // recv
-        await print(`${caller} > ${visible(request)}`);
-        await sendAll(socket, answer);
-        break; // one request each
+      await print(`${caller} connected`);
+      for await (const data of socket.iterator({ destroyOnReturn: false })) { // recv: waits for this caller alone
+        request = decoder.read(data, caller);
+        if (request !== "") break; // one request each
       }
+      request ||= decoder.end(caller);
+      if (request === "") continue; // the caller has closed without a word
+      await print(`${caller} > ${visible(request)}`);
+      await sent((done) => socket.write(answer, done)); // sendall
     } catch (error) {
-      await report(error, caller);
+      await report(error, caller); // one caller's error is not the end of the server
     } finally {
-      hangUp(socket);
+      socket.end(); // close: this caller's connection alone
+      linger(socket);
     }
   }
 }

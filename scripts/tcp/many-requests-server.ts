@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 3.3 Serve a caller until they hang up: the caller's close is an empty read, because nobody can send nothing.
- * 中文 一直服务到对方挂断：对方关闭时读到的是空，因为谁也没法发送“空”。
+ * 3.3 Serve a caller until they hang up: an empty read means that they closed.
+ * 中文 一直服务到对方挂断：读到空，就是对方关闭了连接。
  *
  * terminal 1
  *   $ bun scripts/tcp/many-requests-server.ts
@@ -18,47 +18,57 @@
  *   > exit
  *   ok, Processing Request Completion！
  *
- * Python     data = connection.recv(1024)        ->  for await (const data of socket)
- *            if not data: break                  ->  the loop ends by itself
- * Watch out  Closing the listening socket refuses new callers and keeps the connected ones; closing an
- *            accepted socket ends that caller only. And one read is not always one request: see 3.6.
- * Try        Open a second dialog before the first one ends: it waits for its turn, as in the notes.
+ * Python     data = connection.recv(1024)   ->  for await (const data of socket
+ *            connection.sendall(answer)     ->  socket.write(answer, done)
+ *            if not data: break             ->  the loop ends by itself
+ * Watch out  Closing the listening socket refuses new callers and keeps the
+ *            connected ones; closing an accepted socket ends that caller only.
+ *            TCP has no empty message: an empty read means that the peer has
+ *            closed. And one read is not always one request: see 3.6.
+ * Try        Open a second dialog before the first one ends: it waits.
  */
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, queueOf, sendAll, survive } from "../../lib/tcp.ts";
-import { encode, texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { accept, linger } from "../../lib/tcp.ts";
+import { Decoder, encode } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
     port: 10500,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the answer" } },
+    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
   });
   const answer = encode(reply, encoding);
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
-  server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
-  const callers = queueOf(server, stop);
-  server.listen({ host, port, signal: stop });
+  await using server = createServer({ allowHalfOpen: true });
+  const callers = accept(server, stop, (caller) => print(`${caller} waits`));
+  server.listen({ host, port, signal: stop }); // bind and listen
   await once(server, "listening", { signal: stop });
   await ready(server.address());
 
-  for await (const [socket] of callers) { // accept
-    const caller = peerName(socket);
-    await print(`${caller} connected`);
+  for await (const [socket, caller] of callers) { // accept
+    const serve = async (request: string) => {
+      if (request === "") return; // only a part of a character has come
+      await print(`${caller} > ${visible(request)}`);
+      await sent((done) => socket.write(answer, done)); // sendall: waits while the caller does not read
+    };
+    const decoder = new Decoder(encoding);
     try {
-      for await (const request of texts(socket, encoding, caller)) { // recv, until nothing comes
-        await print(`${caller} > ${visible(request)}`);
-        await sendAll(socket, answer);
+      await print(`${caller} connected`);
+      // recv, until the caller closes. destroyOnReturn: our half of the connection stays open until close.
+      for await (const data of socket.iterator({ destroyOnReturn: false })) {
+        await serve(decoder.read(data, caller));
       }
+      await serve(decoder.end(caller));
       await print(`${caller} hung up`);
     } catch (error) {
       await report(error, caller);
     } finally {
-      hangUp(socket);
+      socket.end(); // close our half too
+      linger(socket);
     }
   }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /**
- * 3.1 Answer one call: TCP is a phone call; listen, accept, receive, send, hang up.
+ * 3.1 Answer one call: TCP is a phone call; listen, accept, receive, send, close.
  * 中文 接一个电话：TCP 像打电话，监听、接听、收、发、挂断。
  *
  * terminal 1
@@ -12,12 +12,14 @@
  *   $ bun scripts/tcp/client.ts 你好
  *   ok, Processing Request Completion！
  *
- * Python     s.bind((host, port)); s.listen(128) ->  server.listen({ host, port })
- *            connection, peer = s.accept()       ->  server.on("connection", (socket) => ...)
- *            data = connection.recv(1024)        ->  for await (const data of socket)
- *            connection.sendall(data)            ->  socket.write(data, callback)
- *            connection.close()                  ->  socket.end()
- * Watch out  The listening socket is passive: it only accepts. Each accepted socket stands for one caller.
+ * Python     s.bind((host, port)); s.listen()  ->  server.listen({ host, port })
+ *            connection, peer = s.accept()
+ *            ->  accept(server, stop), which wraps server.on("connection")
+ *            data = connection.recv(1024)      ->  for await (const data of socket)
+ *            connection.sendall(answer)        ->  socket.write(answer, done)
+ *            connection.close()                ->  socket.end()
+ * Watch out  The listening socket is passive: it only accepts. Each accepted
+ *            socket stands for one caller.
  * Try        Call with nc: printf hello | nc 127.0.0.1 7890
  */
 import { once } from "node:events";
@@ -25,36 +27,47 @@ import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, queueOf, sendAll, survive } from "../../lib/tcp.ts";
-import { encode, texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { accept, linger } from "../../lib/tcp.ts";
+import { Decoder, encode } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
     port: 7890,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the answer" } },
+    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
   });
   const answer = encode(reply, encoding);
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
-  const callers = queueOf(server, stop);
-  server.listen({ host, port, signal: stop }); // bind and listen
+  // allowHalfOpen: a caller that has closed its half of the connection still gets the reply.
+  await using server = createServer({ allowHalfOpen: true });
+  const callers = accept(server, stop);
+  server.listen({ host, port, signal: stop }); // bind and listen: the system answers calls from now on
   await once(server, "listening", { signal: stop });
   await ready(server.address());
 
-  for await (const [socket] of callers) { // accept
-    const caller = peerName(socket);
-    await print(`${caller} connected`);
+  for await (const [socket, caller] of callers) { // accept: a socket of its own for this caller
+    const decoder = new Decoder(encoding);
+    let request = "";
     try {
-      for await (const request of texts(socket, encoding, caller)) { // recv
-        await print(`${caller} > ${visible(request)}`);
-        await sendAll(socket, answer);
-        return;
+      await print(`${caller} connected`);
+      // recv: waits until some bytes have come. destroyOnReturn: leaving the loop does not close the socket.
+      for await (const data of socket.iterator({ destroyOnReturn: false })) {
+        request = decoder.read(data, caller); // "" when only a part of a character has come
+        if (request !== "") break;
       }
-      await print(`${caller} hung up without a word`); // so the next one is the one
+      request ||= decoder.end(caller);
+      if (request === "") {
+        await print(`${caller} hung up without a word`); // so serve the next caller instead
+        continue;
+      }
+      await print(`${caller} > ${visible(request)}`);
+      await sent((done) => socket.write(answer, done)); // sendall: the system takes all the bytes
+      return;
     } catch (error) {
       await report(error, caller);
     } finally {
-      hangUp(socket);
+      socket.end(); // close: the caller reads the end of the stream
+      linger(socket);
     }
   }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 3.4 Tell the time: a server may speak first; whoever calls hears the date and time, then the end.
- * 中文 报时：服务器也可以先开口；谁打进来就告诉他日期和时间，然后挂断。
+ * 3.4 Tell the time: a server may send first, the date and time, and close.
+ * 中文 报时：服务器也可以先开口；连上来就告诉对方日期和时间，然后关闭。
  *
  * terminal 1
  *   $ bun scripts/tcp/time-server.ts
@@ -15,9 +15,10 @@
  *   $ bun scripts/tcp/time-client.ts
  *   2026-11-20 17:04:31.518002
  *
- * Python     connection.sendall(str(datetime.now()).encode()); connection.close()
- *            ->  socket.end(bytes): send, then hang up
- * Watch out  Nobody waits here: a caller is answered when they are accepted, not in a loop of ours.
+ * Python     connection, peer = s.accept()       ->  createServer({ ... }, (socket) =>
+ *            connection.sendall(now.encode()); connection.close()
+ *            ->  socket.end(data), which sends the data and then closes
+ * Watch out  Callers do not wait here: each is answered when it is accepted.
  * Try        Other clients: telnet 127.0.0.1 9999, or nc 127.0.0.1 9999
  */
 import { once } from "node:events";
@@ -25,24 +26,25 @@ import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, survive } from "../../lib/tcp.ts";
+import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { encode } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding } = await readArguments(import.meta, { port: 9999 });
 
-  await using server = createServer({ allowHalfOpen: true }, async (socket) => {
-    survive(socket, stop);
+  await using server = createServer({ allowHalfOpen: true }, (socket) => { // accept: called for each caller
+    closeOnStop(socket, stop); // also, a caller's reset must not end the server
     const now = Temporal.Now.plainDateTimeISO().toString({ fractionalSecondDigits: 6 }).replace("T", " ");
-    socket.write(encode(now, encoding));
-    hangUp(socket);
-    await print(`${now} to ${peerName(socket)}`);
+    const data = encode(now, encoding);
+    socket.end(data); // sendall and close: the caller reads the time, then the end
+    linger(socket);
+    print(`${now} to ${peerName(socket)}`);
   });
-  server.maxConnections = 1000; // a flood of callers fills neither memory nor the table of open files
-  server.listen({ host, port, signal: stop });
+  server.maxConnections = 1000; // a flood of callers must not use up memory and open files
+  server.listen({ host, port, signal: stop }); // bind and listen
   await once(server, "listening", { signal: stop });
   await ready(server.address());
-  await once(server, "close");
+  await once(server, "close"); // until Ctrl-C
 }
 
 if (import.meta.main) run("server", main);

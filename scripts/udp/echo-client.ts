@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 2.2 Ask by datagram: whoever wants to know whether a letter arrived waits for an answer, not for ever.
- * 中文 用数据报提问：想知道信到没到，就等回信，但不能永远等下去。
+ * 2.2 Ask by datagram: to know that it arrived, wait for a reply, with a timeout.
+ * 中文 用数据报提问：想知道信到没到，就等回信，但要限定时间。
  *
  * terminal 1
  *   $ bun scripts/udp/echo-client.ts --timeout 200 --tries 2
@@ -9,7 +9,7 @@
  *   no reply within 200 ms
  *   no reply within 200 ms
  *   error: 127.0.0.1:8080: no reply after 2 tries (ETIMEDOUT)
- *   hint: is the server running? Datagrams to nobody are lost without a word
+ *   hint: is the server running? A datagram to no receiver is lost silently
  *   [exit 1]
  * terminal 2
  *   $ bun scripts/udp/echo-server.ts
@@ -22,63 +22,65 @@
  *   有人吗？
  *   ^D
  *
- * Python     s.settimeout(seconds)               ->  a timer beside the waiting
- *            s.sendto(data, (host, port))        ->  socket.send(data, port, host)
- *            data, sender = s.recvfrom(65535)    ->  socket.on("message", (data, sender) => ...)
- * Watch out  A letter that is sent again may arrive twice, and a late answer may belong to an older one.
- *            Lesson 2.6 numbers its letters for that.
- * Try        Ctrl-C the server in the middle and type on; start it again within the tries.
+ * Python     s.settimeout(seconds)             ->  AbortSignal.timeout(ms)
+ *            s.sendto(data, (host, port))      ->  socket.send(data, port, host)
+ *            data, sender = s.recvfrom(65535)  ->  once(socket, "message", ...)
+ * Watch out  A datagram that is sent again may arrive twice, and a late reply
+ *            may belong to an earlier one. Lesson 2.6 numbers its datagrams.
+ * Try        Ctrl-C the server in the middle and type on; start it again
+ *            within the tries.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
-import { isExit, keyboard } from "../../lib/keyboard.ts";
+import { keyboard } from "../../lib/keyboard.ts";
 import { print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { Decoder } from "../../lib/text.ts";
-import { sendTo } from "../../lib/udp.ts";
+import { sent } from "../../lib/socket.ts";
+import { Decoder, isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, timeout, tries } = await readArguments(import.meta, {
     port: 8080,
     flags: {
       timeout: { kind: "number", min: 1, max: 3_600_000, default: 1000, help: "ms to wait for a reply" },
-      tries: { kind: "number", min: 1, max: 1000, default: 3, help: "how often a message is sent" },
+      tries: { kind: "number", min: 1, max: 1000, default: 3, help: "how often to send" },
     },
   });
   const server = endpoint(host, port);
   const decoder = new Decoder(encoding);
 
-  await using socket = createSocket({ type: `udp${family}`, signal: stop });
-  for await (const { text, bytes } of keyboard(encoding, stop)) {
+  await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });
+  for await (const { text, bytes: data } of keyboard(encoding, stop)) {
     if (isExit(text)) break;
     for (let attempt = 1;; attempt++) {
       const reply = receive(socket, server, AbortSignal.any([stop, AbortSignal.timeout(timeout)]));
-      await sendTo(socket, bytes, port, host);
-      const data = await reply;
+      // The datagram may be lost on its way, and so may the reply: only the timeout tells.
+      await sent((done) => socket.send(data, port, host, done));
+      const answer = await reply;
       if (stop.aborted) return;
-      if (data) {
-        await print(visible(decoder.decode(data, server)));
+      if (answer) {
+        await print(visible(decoder.decode(answer, server)));
         break;
       }
       await print(`no reply within ${timeout} ms`);
       if (attempt === tries) {
         throw new Failure(server, `no reply after ${tries} tries`, "ETIMEDOUT", {
-          hint: "is the server running? Datagrams to nobody are lost without a word",
+          hint: "is the server running? A datagram to no receiver is lost silently",
         });
       }
     }
   }
 }
 
-/** Waits for a datagram of the server; those of anybody else are not the answer. */
+/** Waits for a datagram from the server; one from anybody else is not the answer. */
 async function receive(socket: Socket, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
   try {
     while (true) {
-      const [data, { address, port }] = await once(socket, "message", { signal });
-      if (endpoint(address, port) === server) return data;
+      const [data, sender] = await once(socket, "message", { signal }); // recvfrom, until the timeout
+      if (endpoint(sender.address, sender.port) === server) return data;
     }
   } catch (error) {
     if (!isStop(error)) throw error;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /**
- * 2.1 Receive datagrams: a letterbox has an address, and every letter in it carries its sender's.
+ * 2.1 Receive datagrams: a letterbox has an address, and so has each sender.
  * 中文 接收数据报：信箱有地址，每封信上也都写着寄信人的地址。
  *
  * terminal 1
@@ -18,23 +18,25 @@
  *   > exit
  *   sent 4 bytes from 127.0.0.1:50001 to 127.0.0.1:7788
  *
- * Python     s = socket(AF_INET, SOCK_DGRAM)     ->  createSocket("udp4")
- *            s.bind((host, port))                ->  socket.bind(port, host)
- *            data, sender = s.recvfrom(65535)    ->  socket.on("message", (data, sender) => ...)
- * Watch out  Who must be found needs a bind; who only writes gets a port from the system.
- *            One recvfrom is one whole letter, and it gives the sender too; recv gives data alone.
- *            Windows terminals may speak GBK, the rest UTF-8: the encoding is part of the protocol.
- * Try        Start it twice. Then send with --encoding gbk, and look what arrives.
+ * Python     s = socket(AF_INET, SOCK_DGRAM)  ->  createSocket({ type: "udp4" })
+ *            s.bind((host, port))             ->  socket.bind(port, host)
+ *            data, sender = s.recvfrom(65535)
+ *            ->  socket.on("message", (data, sender) => ...)
+ * Watch out  A receiver binds so that others can find it; an unbound sender
+ *            gets a port from the system. One recvfrom gives one whole
+ *            datagram and its sender; recv gives the data alone. Windows
+ *            terminals may speak GBK, the rest UTF-8: the encoding is part of
+ *            the protocol.
+ * Try        Start it twice. Then send with --encoding gbk and see what comes.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { isExit } from "../../lib/keyboard.ts";
 import { print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { Decoder } from "../../lib/text.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { Decoder, isExit } from "../../lib/text.ts";
+import { closed } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -43,18 +45,22 @@ async function main(stop: AbortSignal) {
   });
   const decoder = new Decoder(options.encoding);
 
-  await using socket = createSocket({ type: `udp${options.family}`, signal: stop });
-  const inbox = datagrams(socket);
-  socket.bind(options.port, options.host);
+  // signal: Ctrl-C closes the socket. await using: so does every way out of this function.
+  await using socket = createSocket({ type: options.family === 4 ? "udp4" : "udp6", signal: stop });
+  const end = closed(socket);
+  let isOver = false;
+  socket.on("message", (data, sender) => { // a whole datagram has come: what recvfrom returns
+    if (isOver) return;
+    const from = endpoint(sender.address, sender.port);
+    const text = decoder.decode(data, from);
+    print(`${from} > ${visible(text)}`);
+    isOver = options.once || isExit(text);
+    if (isOver) socket.close(); // from now on the port is free, and datagrams to it are lost
+  });
+  socket.bind(options.port, options.host); // the system keeps datagrams to this port for us
   await once(socket, "listening", { signal: stop });
   await ready(socket.address());
-
-  for await (const [data, { address, port }] of inbox) {
-    const sender = endpoint(address, port);
-    const text = decoder.decode(data, sender);
-    await print(`${sender} > ${visible(text)}`);
-    if (options.once || isExit(text)) break;
-  }
+  await end;
 }
 
 if (import.meta.main) run("server", main);

@@ -340,7 +340,7 @@ describe("nobody listens", () => {
       code: 1,
       stdout: "no reply within 20 ms\nno reply within 20 ms\n",
       stderr: "error: 127.0.0.1:1: no reply after 2 tries (ETIMEDOUT)\n" +
-        "hint: is the server running? Datagrams to nobody are lost without a word\n",
+        "hint: is the server running? A datagram to no receiver is lost silently\n",
     });
   });
 });
@@ -629,9 +629,11 @@ describe("an empty message", () => {
     });
     await using words = script("tcp/client", [...port, ""]);
     expect(await words.result()).toEqual(refused("the message"));
+    expect(String(await (await listener.accept()).rest())).toBe("");
     await using typed = script("tcp/client", port);
     typed.type("\n");
     expect(await typed.result()).toEqual(refused("the message"));
+    expect(String(await (await listener.accept()).rest())).toBe("");
     await using name = script("apps/download-basic-client", [...port, ""]);
     expect(await name.result()).toEqual(refused("the name"));
 

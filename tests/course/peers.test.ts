@@ -213,6 +213,7 @@ describe("garbage, silence, half a hang-up", () => {
       expect(await program.next()).toBe(`${silent.name} connected`);
       using waiting = await call(port);
       await waiting.send("hello");
+      expect(await program.next()).toBe(`${waiting.name} waits`);
       silent.hangUp();
       expect(await program.next()).toBe(`${waiting.name} connected`);
       expect(String(await silent.rest())).toBe("");
