@@ -1,0 +1,216 @@
+/**
+ * The part of a file: the bytes that have arrived so far, in a file beside the place where the whole one will be.
+ *
+ *     NAME.STATE.OWNER.part        film.mkv.9f86d081884c7d65.1c3f-2s8-kq0d.part
+ *
+ * STATE  16 hexadecimal digits. The first ten say which file it is in which state: a hash of its path, size and time
+ *        at the server. The last six are a hash of NAME and the ten, which a file that is not a part does not have.
+ * OWNER  the process that writes it: its machine, its process id, and when it was started.
+ *
+ * A part has one writer at a time. A run makes a part of its own. It goes on with the part of another run only when
+ * that process has ended, and takes it over by renaming it: if two try, one succeeds (rename(2) is atomic). There is
+ * no lock, so a run that is killed leaves none behind.
+ */
+import { createHash } from "node:crypto";
+import { constants, readFileSync, readlinkSync, type Stats } from "node:fs";
+import { type FileHandle, lstat, open, readdir, rename, rm, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { failAs, Failure } from "../../../lib/failure.ts";
+import { keepRights, renameToFree } from "../../../lib/files.ts";
+
+const { O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = constants;
+
+/** A process of another machine is taken for ended when it has not written its part for so long, in milliseconds. */
+const ABANDONED = 120_000;
+
+/** Up to this length a file name is NAME as it is, in UTF-16 units; a longer one is cut, and a hash is added. */
+const LONGEST_STEM = 60;
+
+const PART = /^(.+)\.([0-9a-f]{10})([0-9a-f]{6})\.([0-9a-f]{4}-[0-9a-z]+-[0-9a-z]+)\.part$/s;
+
+const OWNER = `${machine()}-${process.pid.toString(36)}-${startOf(process.pid) ?? 0}`;
+
+type Left = { path: string; state: string; size: number };
+
+/** The parts that one run writes, and those that earlier runs have left in its folders. */
+export class Parts {
+  /** Folder -> NAME -> the parts that were there when the run first came to the folder. */
+  readonly #folders = new Map<string, Map<string, RegExpExecArray[]>>();
+
+  /**
+   * Opens the part of a file, with the bytes that an earlier run has left there, if there are any. Parts of another
+   * state of the file are removed.
+   * @param target where the whole file will be
+   * @param file its path, size and time at the server
+   * @param replaced what is there now
+   * @returns also whether a part of another state was removed
+   * @throws Failure EEXIST for a part that is not ours; the errors of open(2)
+   */
+  async open(target: string, file: string, replaced?: Stats): Promise<{ part: Part; hadOther: boolean }> {
+    const state = stateOf(target, file);
+    const path = join(dirname(target), `${stemOf(target)}.${state}.${OWNER}.part`);
+    const lefts = await this.#leftOf(target);
+    let isFound = await lstat(path).then(isOurs, () => false); // of this very run, which failed before
+    for (const left of lefts) {
+      if (left.state !== state || isFound) await rm(left.path, { force: true });
+      else isFound = await rename(left.path, path).then(() => true, () => false); // false: another run was faster
+    }
+    const part = new Part(path, target, replaced);
+    await part.open(isFound);
+    return { part, hadOther: lefts.some((left) => left.state !== state) };
+  }
+
+  /** Removes what earlier runs have left of a file that is here whole. */
+  async remove(target: string): Promise<void> {
+    for (const { path } of await this.#leftOf(target)) await rm(path, { force: true });
+  }
+
+  /** The parts of a file that no process writes any more, the largest first. */
+  async #leftOf(target: string): Promise<Left[]> {
+    const folder = dirname(target);
+    let parts = this.#folders.get(folder);
+    if (!parts) {
+      const found = (await readdir(folder)).map((name) => PART.exec(name)).filter((part) => part !== null);
+      parts = Map.groupBy(found, ([, stem]) => stem);
+      this.#folders.set(folder, parts);
+    }
+    const lefts = (parts.get(stemOf(target)) ?? []).map(async ([name, stem, digits, check, owner]) => {
+      const path = join(folder, name);
+      const stat = await lstat(path).catch(() => undefined); // it may have gone meanwhile
+      const isPart = stat && check === checkOf(stem, digits) && isOurs(stat) && !isAlive(owner, stat);
+      return isPart ? [{ path, state: digits + check, size: stat.size }] : [];
+    });
+    return (await Promise.all(lefts)).flat().sort((one, other) => other.size - one.size);
+  }
+}
+
+/** A part that this run writes. */
+export class Part {
+  readonly path: string;
+  readonly #target: string;
+  readonly #replaced: Stats | undefined;
+  #file: FileHandle | undefined;
+  #size = 0;
+
+  constructor(path: string, target: string, replaced: Stats | undefined) {
+    this.path = path;
+    this.#target = target;
+    this.#replaced = replaced;
+  }
+
+  /** How many bytes are there. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get file(): FileHandle {
+    return this.#file as FileHandle;
+  }
+
+  /** @throws Failure EEXIST for what is not ours; the errors of open(2) */
+  async open(exists: boolean): Promise<void> {
+    const how = exists ? 0 : O_CREAT | O_EXCL;
+    const file = await open(this.path, O_RDWR | O_APPEND | O_NOFOLLOW | how).catch(failAs(this.#target));
+    this.#file = file;
+    const stat = await file.stat();
+    this.#size = stat.size;
+    if (!isOurs(stat)) { // it was put there between two calls
+      await file.close();
+      throw new Failure(this.path, "is not a part of this run", "EEXIST");
+    }
+    if (this.#replaced) await keepRights(file, this.#replaced);
+  }
+
+  /** Adds bytes at the end. @throws Failure ENOSPC and its like */
+  async append(bytes: Uint8Array): Promise<void> {
+    await this.file.appendFile(bytes).catch(failAs(this.#target));
+    this.#size += bytes.length;
+  }
+
+  /** Starts with no bytes, in a new file: the bytes of the old one are of no use. */
+  async restart(): Promise<void> {
+    await this.discard();
+    await this.open(false);
+  }
+
+  async discard(): Promise<void> {
+    await this.file.close();
+    await rm(this.path, { force: true });
+    this.#size = 0;
+  }
+
+  /**
+   * Gives the file its name, and its time.
+   * @param time in milliseconds since 1970
+   * @param overwrites whether it may replace a file
+   * @throws Failure EBADMSG when the part is not what was written to it; EEXIST; the errors of rename(2)
+   */
+  async finish(time: number, overwrites: boolean): Promise<void> {
+    const [written, named] = await Promise.all([this.file.stat(), lstat(this.path)]).catch(failAs(this.#target));
+    if (!isOurs(written) || written.size !== this.#size || written.ino !== named.ino || written.dev !== named.dev) {
+      throw new Failure(this.#target, "was changed by another program while it arrived", "EBADMSG");
+    }
+    // By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time.
+    await utimes(this.path, new Date(), new Date(time)).catch(() => {});
+    await this.file.close().catch(failAs(this.#target));
+    await (overwrites ? rename : renameToFree)(this.path, this.#target).catch(failAs(this.#target));
+  }
+
+  /** Closes it; without bytes it is of no use. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.file.close().catch(() => {}); // closed already
+    if (this.#size === 0) await rm(this.path, { force: true });
+  }
+}
+
+const hashOf = (text: string, digits: number) => createHash("sha256").update(text).digest("hex").slice(0, digits);
+
+function stemOf(target: string): string {
+  const name = basename(target);
+  return name.length <= LONGEST_STEM ? name : `${name.slice(0, 50).toWellFormed()}.${hashOf(name, 10)}`;
+}
+
+const checkOf = (stem: string, digits: string) => hashOf(`${stem}.${digits}`, 6);
+
+function stateOf(target: string, file: string): string {
+  const digits = hashOf(file, 10);
+  return digits + checkOf(stemOf(target), digits);
+}
+
+/** Whether it is a file that we alone can write: no link leads to it from elsewhere, and nobody else owns it. */
+function isOurs(stat: Stats): boolean {
+  return stat.isFile() && stat.nlink === 1 && stat.uid === (process.getuid?.() ?? stat.uid);
+}
+
+/** This machine, or this container: whether a process id means anything here. */
+function machine(): string {
+  try {
+    return hashOf(hostname() + readlinkSync("/proc/self/ns/pid"), 4);
+  } catch {
+    return hashOf(hostname(), 4);
+  }
+}
+
+/** Whether the process that writes a part is still there. */
+function isAlive(owner: string, { mtimeMs }: Stats): boolean {
+  const [place, pid, start] = owner.split("-");
+  if (place !== OWNER.slice(0, 4)) return Date.now() - mtimeMs < ABANDONED;
+  return owner !== OWNER && startOf(Number.parseInt(pid, 36)) === start;
+}
+
+/**
+ * When a process was started, in ticks since the system was (proc(5)); "0" where that is not told. Undefined for one
+ * that has ended.
+ */
+function startOf(pid: number): string | undefined {
+  try {
+    if (process.platform !== "linux") return process.kill(pid, 0) ? "0" : undefined;
+    // PID (NAME) STATE PARENT ...; the name may hold anything. Z and X: it has ended.
+    const [state, ...fields] = readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\) /s, "").split(" ");
+    return /[ZX]/.test(state) ? undefined : Number(fields[18]).toString(36);
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM" ? "0" : undefined;
+  }
+}
