@@ -62,7 +62,7 @@ export function frame(message: Uint8Array, framing: Framing): Buffer {
  * @param from whose stream it is, for the errors
  * @throws Failure EMSGSIZE for a message above the limit, EPROTO for an end inside a message
  */
-export async function* messages(
+export async function* unframe(
   chunks: AsyncIterable<Buffer>,
   framing: Framing,
   from: string,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 4.1 Fetch a file: send its name, write what comes, until the server hangs up.
- * 中文 下载文件：发送文件名，收到什么就写什么，直到服务器挂断。
+ * 4.1 Fetch a file: send its name, write what arrives, until the server closes.
+ * 中文 下载文件：发送文件名，把收到的内容写入文件，直到服务器关闭连接。
  *
  * terminal 1
  *   $ bun scripts/apps/download-basic-server.ts --root scripts
@@ -13,17 +13,22 @@
  *   ^C
  * terminal 2
  *   $ bun scripts/apps/download-basic-client.ts tcp/none.ts
- *   error: tcp/none.ts: nothing came: there is no such file, or it is empty (ENODATA)
+ *   error: tcp/none.ts: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
  *   $ bun scripts/apps/download-basic-client.ts tcp
- *   error: tcp: nothing came: there is no such file, or it is empty (ENODATA)
+ *   error: tcp: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
  *
- * Python     with open("copy-" + name, "wb"):    ->  await using file = await open(part, "wx")
- *            f.write(s.recv(1024))               ->  for await (const chunk of socket)
- * Watch out  The hang-up is the only sign of the end: a connection that breaks off cleanly in the middle
- *            looks like a whole file. Lesson 4.2 tells the size and the SHA-256 in advance.
- * Try        Fetch something large, and Ctrl-C in the middle: no half file stays behind.
+ * Python     s.connect((host, port))        ->  connect({ host, port })
+ *            s.sendall(name.encode())       ->  socket.write(request, done)
+ *            s.recv(1024)                   ->  for await (const bytes of socket)
+ *            open("copy-" + name, "wb")     ->  open(part, "wx")
+ *            f.write(data)                  ->  file.appendFile(bytes)
+ * Watch out  The close is the only sign of the end. If the connection is closed
+ *            in the middle, half a file looks like a whole one. Lesson 4.2 tells
+ *            the size in advance and the SHA-256 at the end.
+ * Try        Fetch a large file, and press Ctrl-C in the middle: no half file
+ *            is left behind.
  */
 import { once } from "node:events";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
@@ -34,8 +39,10 @@ import { readArguments } from "../../lib/arguments.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendAll, survive } from "../../lib/tcp.ts";
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop } from "../../lib/tcp.ts";
 import { encode } from "../../lib/text.ts";
+import { keepRights, replaceable } from "./replace.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, words: [name] } = await readArguments(import.meta, {
@@ -45,27 +52,39 @@ async function main(stop: AbortSignal) {
   if (name === "") throw new Failure("the name", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
   const request = encode(name, encoding);
   const copy = `copy-${basename(name)}`;
-  const part = `${copy}.${process.pid}.part`; // only a whole file gets the name
 
-  await using socket = survive(connect({ host, port }), stop);
+  // The system chooses a port of its own, and opens a connection with the server's.
+  await using socket = closeOnStop(connect({ host, port }), stop);
   await once(socket, "connect");
-  await sendAll(socket, request);
+  // The bytes of the name are the whole request: nothing marks its end.
+  await sent((done) => socket.write(request, done));
 
-  let received = 0;
+  const part = `${copy}.${process.pid}.part`; // only a whole file gets the name
   let file: FileHandle | undefined;
+  let received = 0;
   try {
-    for await (const chunk of socket) { // recv, until the server hangs up
-      file ??= await open(part, "wx");
-      await file.appendFile(chunk).catch(failAs(copy));
-      received += chunk.length;
+    // Each read brings what has arrived meanwhile. When the server has closed, the loop ends.
+    for await (const bytes of socket) {
+      file ??= await openPart(part, copy);
+      await file.appendFile(bytes).catch(failAs(copy));
+      received += bytes.length;
     }
-    if (!file) throw new Failure(name, "nothing came: there is no such file, or it is empty", "ENODATA");
+    if (!file) throw new Failure(name, "nothing came: no such file, or an empty one", "ENODATA");
+    await file.close();
     await rename(part, copy);
   } finally {
-    await file?.close();
+    await file?.close().catch(() => {}); // closed already
     if (file) await rm(part, { force: true });
   }
   await print(`saved ${received} bytes as ${visible(copy)}`);
+}
+
+/** A new file, which is as private as the copy that it will replace. */
+async function openPart(part: string, copy: string): Promise<FileHandle> {
+  const replaced = await replaceable(copy);
+  const file = await open(part, "wx").catch(failAs(copy));
+  if (replaced) await keepRights(file, replaced);
+  return file;
 }
 
 if (import.meta.main) run("client", main);

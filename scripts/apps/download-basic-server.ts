@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 4.1 Serve files: the client sends a name, the server sends the bytes and hangs up.
- * 中文 提供下载：客户端发来文件名，服务器发送文件内容，然后挂断。
+ * 4.1 Serve files: the client sends a name, the server sends the file and closes.
+ * 中文 提供下载：客户端发来文件名，服务器发送文件内容，然后关闭连接。
  *
  * terminal 1
  *   $ bun scripts/apps/download-basic-server.ts --root .
@@ -15,37 +15,50 @@
  *   $ bun scripts/apps/download-basic-client.ts LICENSE
  *   saved 928 bytes as copy-LICENSE
  *   $ bun scripts/apps/download-basic-client.ts ../secret
- *   error: ../secret: nothing came: there is no such file, or it is empty (ENODATA)
+ *   error: ../secret: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
  *
- * Python     with open(name, "rb") as f: ...     ->  await using file = await openInside(root, name)
- *            connection.sendall(f.read(1024))    ->  for await (const chunk of file.createReadStream())
- * Watch out  A name from the network is a stranger's wish: it may ask for ../../etc/passwd. And this
- *            protocol cannot say no: a missing file is silence. Lesson 4.2 has words for it.
+ * Python     s.bind((host, port)); s.listen()      ->  server.listen({ host, port
+ *            connection, peer = s.accept()         ->  createServer({
+ *            name = connection.recv(1024)          ->  for await (const bytes of
+ *            open(name, "rb")                      ->  folder.open(name)
+ *            f.read(1024)                          ->  file.createReadStream()
+ *            connection.sendall(data)              ->  socket.write(piece, done)
+ *            connection.close()                    ->  socket.end()
+ * Watch out  A name from the network may be any text: ../../etc/passwd, say. And
+ *            this protocol has no word for "no": a missing file is silence. In
+ *            lesson 4.2 the server answers with an error.
  * Try        Ask with nc: printf LICENSE | nc 127.0.0.1 11500
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { folderOf } from "../../lib/files.ts";
-import { openInside } from "./served-folder.ts";
+import { limitIdle } from "../../lib/idle.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
-import { texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
+import { Decoder } from "../../lib/text.ts";
+import { ServedFolder } from "./served-folder.ts";
+
+/** How long a caller may be silent, in milliseconds. */
+const PATIENCE = 60_000;
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, root } = await readArguments(import.meta, {
     port: 11500,
     flags: { root: { kind: "text", required: true, help: "the folder whose files are served" } },
   });
-  await folderOf(root); // or an error, now rather than at the first file
+  const folder = await ServedFolder.at(root);
 
+  // Each connection that the system has accepted comes here as a socket of its own. allowHalfOpen: a caller who has
+  // finished sending (nc, at the end of its input) still gets the answer.
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop, "reset"); // stopped in the middle, half a file must not look whole
-    serve(socket);
+    closeOnStop(socket, stop, "reset"); // if the server is stopped, half a file must not look like a whole one
+    serve(socket); // not awaited: callers are served side by side
   });
   server.maxConnections = 1000;
+  // From here on the system accepts connections to this port. `signal` closes the server on Ctrl-C.
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
@@ -53,25 +66,37 @@ async function main(stop: AbortSignal) {
 
   async function serve(socket: Socket) {
     const caller = peerName(socket);
-    limitIdle(socket, 60_000);
+    limitIdle(socket, PATIENCE);
     try {
-      for await (const name of texts(socket, encoding, caller)) { // recv: the name
-        await print(`${caller} > ${visible(name)}`);
-        await using file = await openInside(root, name.replace(/\r?\n$/, ""));
-        let sent = 0;
-        for await (const chunk of file.createReadStream()) {
-          await sendAll(socket, chunk);
-          sent += chunk.length;
-        }
-        await print(`sent ${sent} bytes to ${caller}`);
-        break;
+      const name = await receiveName(socket, caller);
+      if (name === "") return; // the caller has closed without a word
+      await print(`${caller} > ${visible(name)}`);
+      await using file = await folder.open(name.replace(/\r?\n$/, ""));
+      let count = 0;
+      for await (const piece of file.createReadStream()) {
+        // Waits while the buffers are full: a caller who reads slowly costs time, but no memory.
+        await sent((done) => socket.write(piece, done));
+        count += piece.length;
       }
+      await print(`sent ${count} bytes to ${caller}`);
     } catch (error) {
+      // The close says that the file is whole. A reset (RST) says that it is not.
       if (socket.bytesWritten > 0) socket.resetAndDestroy();
-      if (!stop.aborted) await report(error, caller);
+      if (!stop.aborted) await report(socket.errored ?? error, caller);
     } finally {
-      hangUp(socket);
+      socket.end(); // close: after the last byte, the caller reads the end
+      linger(socket);
     }
+  }
+
+  /** What the first read brings; more only if it ends inside a character. */
+  async function receiveName(socket: Socket, caller: string): Promise<string> {
+    const decoder = new Decoder(encoding);
+    for await (const bytes of socket.iterator({ destroyOnReturn: false })) {
+      const name = decoder.read(bytes, caller);
+      if (name !== "") return name;
+    }
+    return decoder.end(caller);
   }
 }
 

@@ -1,62 +1,72 @@
 #!/usr/bin/env bun
 /**
- * 4.2 Fetch files that one can rely on: interrupted anywhere, the next run goes on; whole, or not at all.
- * 中文 可靠的文件下载：随时中断，下次接着下；要么完整，要么没有。
+ * 4.2 Fetch files reliably: whole or not at all, and the next run goes on.
+ * 中文 可靠的文件下载：要么完整，要么没有；中断后下次接着下。
  *
  * terminal 1
  *   $ bun scripts/apps/download-server.ts --root .
  *   listening on 127.0.0.1:11501
  *   127.0.0.1:50001 gets LICENSE
  *   127.0.0.1:50001 has LICENSE, 928 bytes
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   127.0.0.1:50002 gets LICENSE
  *   127.0.0.1:50002 has LICENSE, 928 bytes
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   ^C
  * terminal 2
  *   $ bun scripts/apps/download-client.ts LICENSE --out copies
  *   saved 928 bytes as copies/LICENSE
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   $ bun scripts/apps/download-client.ts LICENSE --out copies
  *   error: copies/LICENSE: exists already, and is not overwritten (EEXIST)
  *   hint: --force overwrites
  *   [exit 1]
  *   $ bun scripts/apps/download-client.ts LICENSE --out copies --force
  *   saved 928 bytes as copies/LICENSE
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   $ bun scripts/apps/download-client.ts --list LICENSE
  *            928  LICENSE
  *
- * Python     open(part, "ab")                    ->  await open(part, O_RDWR | O_CREAT | O_NOFOLLOW)
- *            os.replace(part, name)              ->  await rename(part, name)
- * Watch out  The part belongs to one state of the file: its name holds a fingerprint of size and time, and
- *            the server compares the hash of its bytes before it goes on behind them.
+ * Python     s.connect((host, port))      ->  connect({ host: options.host,
+ *            s.recv(1024)                 ->  frames.receive(), which wraps
+ *                                             socket.iterator()
+ *            hashlib.sha256()             ->  createHash("sha256")
+ *            f.write(piece)               ->  part.append(frame.bytes), which wraps
+ *                                             file.appendFile(piece)
+ *            os.replace(part, name)       ->  part.finish(time, isForced), which wraps
+ *                                             rename(path, target)
+ * Watch out  The bytes of a part belong to one state of the file. Its name holds a
+ *            hash of size and time, and the server compares the SHA-256 of what is
+ *            there before it goes on behind it.
  * Try        --recursive scripts. --limit-rate 100K, Ctrl-C, and again without it.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
-import { basename, dirname, join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { connect } from "node:net";
+import { basename } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
+import { endpoint } from "../../lib/endpoint.ts";
+import { explain, Failure } from "../../lib/failure.ts";
+import { taken } from "../../lib/files.ts";
+import { limitIdle } from "../../lib/idle.ts";
+import { print, report, visible } from "../../lib/output.ts";
+import { run } from "../../lib/run.ts";
+import { closeOnStop } from "../../lib/tcp.ts";
+import { type Part, Parts } from "./download/part.ts";
 import {
-  expectMessage,
-  type Frame,
-  frames,
-  hashStart,
+  byteCount,
+  FrameStream,
   type Message,
-  sendMessage,
+  milliseconds,
   throwError,
   VERSION,
-  whole,
 } from "./download/protocol.ts";
-import { endpoint } from "../../lib/endpoint.ts";
-import { explain, failAs, Failure } from "../../lib/failure.ts";
-import { taken } from "../../lib/files.ts";
-import { makeWay } from "./download/way.ts";
-import { print, report, visible } from "../../lib/output.ts";
+import { makeWay, placeOf } from "./download/way.ts";
 import { Progress } from "./progress.ts";
-import { run } from "../../lib/run.ts";
-import { limitIdle, survive } from "../../lib/tcp.ts";
+import { replaceable } from "./replace.ts";
 
 /** How long the server may be silent, in milliseconds. */
 const PATIENCE = 60_000;
@@ -67,6 +77,11 @@ const SLOWEST = 4096;
 /** How many files a list may have, and how many characters their names. */
 const LONGEST_LIST = 100_000;
 const LONGEST_NAMES = 2 ** 24;
+
+type Options = { out: string; force: boolean; quiet: boolean; rate: number };
+
+/** A file that the server has. */
+type Listed = { name: string; size: number };
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -82,175 +97,179 @@ async function main(stop: AbortSignal) {
     },
   });
   const rate = bytesPerSecond(options.limitRate);
-  const server = endpoint(options.host, options.port);
 
-  await using socket = survive(connect({ host: options.host, port: options.port }), stop);
+  await using socket = closeOnStop(connect({ host: options.host, port: options.port }), stop);
   await once(socket, "connect");
   limitIdle(socket, PATIENCE);
-  const line: Line = { socket, server, incoming: frames(socket, server), stop };
+  const frames = new FrameStream(socket, endpoint(options.host, options.port));
+  const downloads = new Downloads(frames, { ...options, rate }, stop);
 
+  if (options.list || options.words.length === 0) {
+    for (const name of options.words.length > 0 ? options.words : [""]) {
+      await downloads.show(name, options.recursive);
+    }
+    return;
+  }
   await mkdir(options.out, { recursive: true });
-  const isList = options.list || options.words.length === 0;
-  for (const name of options.words.length > 0 ? options.words : [""]) {
-    await oneByOne(name, async () => {
-      if (!isList && !options.recursive) return await save(name, basename(name));
-      for (const entry of await list(line, name, options.recursive)) {
-        if (isList) await print(`${String(entry.size).padStart(12)}  ${visible(entry.name)}`);
-        else await oneByOne(entry.name, () => save(entry.name, placeOf(entry.name, name, server)));
+  for (const name of options.words) {
+    if (options.recursive) await downloads.fetchFolder(name);
+    else await downloads.fetchFile(name, basename(name));
+  }
+}
+
+/** What one run asks for, one request after another. */
+class Downloads {
+  readonly #frames: FrameStream;
+  readonly #options: Options;
+  readonly #stop: AbortSignal;
+  readonly #parts = new Parts();
+
+  constructor(frames: FrameStream, options: Options, stop: AbortSignal) {
+    this.#frames = frames;
+    this.#options = options;
+    this.#stop = stop;
+  }
+
+  /** Shows what there is. */
+  show(path: string, recursive: boolean): Promise<void> {
+    return this.#tryOne(path, async () => {
+      for (const { name, size } of await this.#list(path, recursive)) {
+        await print(`${String(size).padStart(12)}  ${visible(name)}`);
       }
     });
   }
 
-  /** Reports what is wrong with one file, and goes on with the next; what is wrong with the line ends all. */
-  async function oneByOne(name: string, work: () => Promise<void>) {
+  /** Fetches all the files below a folder. */
+  fetchFolder(folder: string): Promise<void> {
+    return this.#tryOne(folder, async () => {
+      for (const { name } of await this.#list(folder, true)) {
+        await this.fetchFile(name, placeOf(name, folder, this.#frames.peer));
+      }
+    });
+  }
+
+  /**
+   * Fetches a file.
+   * @param place where it is saved, below --out
+   */
+  fetchFile(path: string, place: string): Promise<void> {
+    return this.#tryOne(path, async () => {
+      const target = await makeWay(this.#options.out, place);
+      const { size, sha256 } = await this.#fetch(path, target);
+      await this.#say(`saved ${size} bytes as ${visible(target)}\n  SHA-256 ${sha256}`);
+    });
+  }
+
+  /** Reports what is wrong with one file, and goes on with the next. What is wrong with the connection ends all. */
+  async #tryOne(name: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
     } catch (error) {
+      const { socket, peer } = this.#frames;
       const failure = explain(error);
       if (!failure || socket.destroyed || ["EPROTO", "EMSGSIZE"].includes(failure.code)) throw error;
-      const hint = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code] ??
-        failure.hint;
-      const what = failure.what === server ? name : failure.what;
-      await report(new Failure(what, failure.why, failure.code, { hint }));
+      const hint = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code];
+      const what = failure.what === peer ? name : failure.what;
+      await report(new Failure(what, failure.why, failure.code, { hint: failure.hint ?? hint }));
       process.exitCode = 1;
     }
   }
 
-  async function save(path: string, place: string) {
-    const target = await makeWay(options.out, place);
-    const size = await fetch(line, path, target, options, rate, say).catch((error) => {
-      if (error instanceof Failure || socket.destroyed) throw error; // told by the server, or the line is broken
-      socket.destroy(); // this machine has failed, and the server is in the middle of its answer
-      throw explain(error, target) ?? error;
-    });
-    await say(`saved ${size} bytes as ${visible(target)}`);
-  }
-
-  async function say(text: string) {
-    if (!options.quiet) await print(text);
-  }
-}
-
-/** The connection to the server. */
-type Line = { socket: Socket; server: string; incoming: AsyncGenerator<Frame>; stop: AbortSignal };
-
-/** Asks what there is. A list has an end, whoever sends it. */
-async function list({ socket, server, incoming }: Line, path: string, recursive: boolean) {
-  await sendMessage(socket, { version: VERSION, list: path, recursive });
-  const entries: { name: string; size: number }[] = [];
-  let length = 0;
-  while (true) {
-    const { value: frame } = await incoming.next();
-    if (frame?.kind !== "message") throw new Failure(server, "sent no list", "EPROTO");
-    throwError(frame.message, server);
-    if (frame.message.end === true) return entries;
-    const entry = frame.message.entry as Message | undefined;
-    if (typeof entry?.name !== "string") throw new Failure(server, "sent no list", "EPROTO");
-    length += entry.name.length;
-    if (entries.length === LONGEST_LIST || length > LONGEST_NAMES) {
-      throw new Failure(server, "sent a list without end", "EPROTO");
-    }
-    entries.push({ name: entry.name, size: whole(entry.size, server) });
-  }
-}
-
-/** Where a file of a folder goes, below the folder that was asked for. What is not below it was not asked for. */
-function placeOf(path: string, asked: string, server: string): string {
-  const folder = asked.split("/").filter((part) => part !== "" && part !== ".");
-  const parts = path.split("/");
-  if (folder.some((part, index) => part !== parts[index])) {
-    throw new Failure(server, "sent a file that was not asked for", "EPROTO");
-  }
-  return parts.slice(Math.max(0, folder.length - 1)).join("/");
-}
-
-/**
- * Fetches one file: behind the bytes that an earlier run left in its part, into the part, and when all are there
- * and their hash is right, the file gets its name.
- */
-async function fetch(
-  { socket, server, incoming, stop }: Line,
-  path: string,
-  target: string,
-  { force, quiet }: { force: boolean; quiet: boolean },
-  rate: number,
-  say: (text: string) => Promise<void>,
-): Promise<number> {
-  const isFree = () => lstat(target).then(() => false, () => true);
-  if (!force && !await isFree()) throw taken(target);
-  await sendMessage(socket, { version: VERSION, get: path });
-  const { size, time } = ((await expectMessage(incoming, "file", server)).file ?? {}) as Message;
-  const total = whole(size, server);
-  const part = await partOf(target, `${path}\n${total}\n${whole(time, server)}`, say);
-  const file = await open(part, constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0));
-  let at = Math.min((await file.stat()).size, total);
-  let writing = Promise.resolve();
-  try {
-    let hash = await hashStart(file, at, socket);
-    await sendMessage(socket, { from: at, sha256: hash.copy().digest("hex") });
-    const from = whole((await expectMessage(incoming, "from", server)).from, server);
-    if (from !== at && from !== 0) throw new Failure(server, "goes on at another place", "EPROTO");
-    if (from > 0) await say(`going on with ${visible(target)} at byte ${from}`);
-    if (from !== at) hash = createHash("sha256");
-    at = from;
-    await file.truncate(at);
-    using progress = new Progress(basename(target), quiet ? 0 : total, at);
-    const begin = performance.now();
-    while (at < total) {
-      // While a piece comes, the one before goes to the disk.
-      const [{ value: frame }] = await Promise.all([incoming.next(), writing]);
-      if (!frame) throw new Failure(server, "hung up too early", "ECONNRESET");
-      if (frame.kind === "message") throwError(frame.message, server);
-      if (frame.kind === "message" || frame.bytes.length > total - at) {
-        throw new Failure(server, "sent no piece of the file", "EPROTO");
+  /** Asks what there is. A list has an end, whoever sends it. */
+  async #list(path: string, recursive: boolean): Promise<Listed[]> {
+    const { peer } = this.#frames;
+    await this.#frames.send({ version: VERSION, list: path, recursive });
+    const entries: Listed[] = [];
+    let length = 0;
+    while (true) {
+      const { end, entry } = await this.#frames.expect("entry", "end");
+      if (end === true) return entries;
+      const { name, size } = (entry ?? {}) as Message;
+      if (typeof name !== "string") throw new Failure(peer, "sent a broken list", "EPROTO");
+      length += name.length;
+      if (entries.length === LONGEST_LIST || length > LONGEST_NAMES) {
+        throw new Failure(peer, "sent a list without end", "EPROTO");
       }
-      writing = writeAll(file, frame.bytes, at);
-      hash.update(frame.bytes);
-      at += frame.bytes.length;
-      progress.step(frame.bytes.length);
-      const tooFast = (at - from) / rate - (performance.now() - begin) / 1000;
-      if (tooFast > 0) await Promise.all([sleep(tooFast * 1000, undefined, { signal: stop }), writing]);
+      entries.push({ name, size: byteCount(size, peer) });
     }
-    const [{ sha256 }] = await Promise.all([expectMessage(incoming, "sha256", server), writing]);
-    if (sha256 !== hash.digest("hex")) {
-      at = 0; // what is here is worth nothing
+  }
+
+  /**
+   * Fetches one file: behind the bytes that an earlier run left in its part, into the part. When all are there and
+   * their hash is right, the file gets its name.
+   */
+  async #fetch(path: string, target: string): Promise<{ size: number; sha256: string }> {
+    const { peer } = this.#frames;
+    const isForced = this.#options.force;
+    const replaced = await replaceable(target);
+    if (replaced && !isForced) throw taken(target);
+    await this.#frames.send({ version: VERSION, get: path });
+    const file = ((await this.#frames.expect("file")).file ?? {}) as Message;
+    const [size, time] = [byteCount(file.size, peer), milliseconds(file.time, peer)];
+
+    const { part, hadOther } = await this.#parts.open(target, `${path}\n${size}\n${time}`, replaced)
+      .catch(async (error) => {
+        await this.#frames.send({ cancel: true });
+        throw error;
+      });
+    await using _ = part;
+    if (hadOther) await this.#say(`${visible(target)} has changed on the server: starting afresh`);
+    let hash = await this.#frames.hashStart(part.file, part.size);
+    await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
+    const from = byteCount((await this.#frames.expect("from")).from, peer);
+    if (from > 0 && from !== part.size) throw new Failure(peer, "goes on at another place", "EPROTO");
+    if (from > 0) await this.#say(`going on with ${visible(target)} at byte ${from}`);
+    if (from < part.size) {
+      await part.restart();
+      hash = createHash("sha256");
+    }
+
+    await this.#receive(part, hash, size, basename(target));
+    const { sha256 } = await this.#frames.expect("sha256");
+    if (hash.digest("hex") !== sha256) {
+      await part.discard();
       throw new Failure(target, "arrived damaged", "EBADMSG");
     }
-  } finally {
-    await Promise.allSettled([writing]);
-    await file.close();
-    if (at === 0 && total > 0) await rm(part, { force: true });
+    await part.finish(time, isForced);
+    return { size, sha256: sha256 as string };
   }
-  if (!force && !await isFree()) throw taken(target); // it has come meanwhile
-  await rename(part, target).catch(failAs(target));
-  return total;
-}
 
-/**
- * The path of the part of a file: beside it, with a fingerprint of the state of the file on the server. The part of an
- * earlier state is of no use any more.
- */
-async function partOf(target: string, state: string, say: (text: string) => Promise<void>): Promise<string> {
-  const fingerprint = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 10);
-  const name = basename(target);
-  const start = name.length <= 60 ? `${name}.` : `${name.slice(0, 50).toWellFormed()}.${fingerprint(name)}.`;
-  const part = `${start}${fingerprint(state)}.part`;
-  for (const other of await readdir(dirname(target))) {
-    if (
-      other === part || !other.startsWith(start) || !/^[0-9a-f]{10}\.part$/.test(other.slice(start.length))
-    ) {
-      continue;
+  /** Adds pieces to a part until it has all its bytes. */
+  async #receive(part: Part, hash: Hash, size: number, name: string): Promise<void> {
+    const { socket, peer } = this.#frames;
+    const { rate, quiet } = this.#options;
+    using progress = new Progress(name, quiet ? 0 : size, part.size);
+    const begin = performance.now();
+    let writing = Promise.resolve();
+    let missing = size - part.size;
+    try {
+      for (let received = 0; missing > 0;) {
+        // While a piece comes, the one before goes to the disk.
+        const [frame] = await Promise.all([this.#frames.receive(), writing]);
+        if (!frame) throw new Failure(peer, "closed the connection too early", "ECONNRESET");
+        if (frame.kind === "message") throwError(frame.message, peer);
+        if (frame.kind !== "piece" || frame.bytes.length === 0 || frame.bytes.length > missing) {
+          throw new Failure(peer, "sent something that is not the next piece", "EPROTO");
+        }
+        hash.update(frame.bytes);
+        writing = part.append(frame.bytes).catch((error) => {
+          socket.destroy(); // the disk is full, say: the rest of the answer is of no use
+          throw error;
+        });
+        missing -= frame.bytes.length;
+        received += frame.bytes.length;
+        progress.step(frame.bytes.length);
+        const early = received / rate * 1000 - (performance.now() - begin);
+        if (early > 1) await sleep(early, undefined, { signal: this.#stop });
+      }
+      await writing;
+    } finally {
+      await Promise.allSettled([writing]);
     }
-    await say(`${visible(target)} has changed on the server: starting afresh`);
-    await rm(join(dirname(target), other));
   }
-  return join(dirname(target), part);
-}
 
-/** Writes all the bytes at a place in a file: one write(2) may take only some of them. */
-async function writeAll(file: FileHandle, bytes: Uint8Array, place: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    done += (await file.write(bytes, done, bytes.length - done, place + done)).bytesWritten;
+  async #say(text: string): Promise<void> {
+    if (!this.#options.quiet) await print(text);
   }
 }
 

@@ -1,49 +1,47 @@
 #!/usr/bin/env bun
 /**
- * 4.2 Serve files that one can rely on: the size in advance, an error in words, a hash at the end.
- * 中文 可靠的文件服务器：先告知大小，出错有话说，最后附上校验值。
+ * 4.2 Serve files reliably: the size first, errors in words, a hash at the end.
+ * 中文 可靠的文件服务器：先告知大小，出错给出说明，最后附上校验值。
  *
  * terminal 1
  *   $ bun scripts/apps/download-server.ts --root .
  *   listening on 127.0.0.1:11501
  *   127.0.0.1:50001 gets LICENSE
  *   127.0.0.1:50001 has LICENSE, 928 bytes
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   error: ../secret: not inside the served folder (EACCES)
  *   ^C
  * terminal 2
  *   $ bun scripts/apps/download-client.ts LICENSE ../secret --out copies
  *   saved 928 bytes as copies/LICENSE
+ *     SHA-256 e222902037bb775355c37c1c37d6f16975b34d08a12cbdf91e47e4c3dd1fb8a1
  *   error: ../secret: not inside the served folder (EACCES)
  *   [exit 1]
  *
- * Python     struct.pack("!IB", length, kind)    ->  header.writeUInt32BE(length), header.writeUInt8(kind)
- *            hashlib.sha256()                    ->  createHash("sha256")
- * Watch out  A stream has no messages: download/protocol.ts cuts it into frames, and shows their bytes.
- *            Callers are served side by side; one that is silent for a minute is hung up on.
- * Try        --list. Ctrl-C the client in the middle of a large file, and run it again.
+ * Python     connection.recv(1024)        ->  frames.receive(), which wraps
+ *                                             socket.iterator()
+ *            connection.sendall(piece)    ->  frames.sendPiece(piece), which wraps
+ *                                             socket.write(frame, done)
+ *            f.readinto(buffer)           ->  file.read(buffer,
+ *            hashlib.sha256()             ->  createHash("sha256")
+ * Watch out  A stream has no messages: download/protocol.ts cuts it into frames,
+ *            and shows their bytes. Callers are served side by side; one that is
+ *            silent for a minute is disconnected.
+ * Try        --list. Press Ctrl-C in the client in the middle of a large file, and
+ *            run it again.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import type { FileHandle } from "node:fs/promises";
+import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import {
-  expectMessage,
-  type Frame,
-  frames,
-  hashStart,
-  LONGEST,
-  type Message,
-  sendMessage,
-  sendPiece,
-  VERSION,
-  whole,
-} from "./download/protocol.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { folderOf } from "../../lib/files.ts";
-import { listInside, openInside } from "./served-folder.ts";
+import { limitIdle } from "../../lib/idle.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, limitIdle, peerName, survive } from "../../lib/tcp.ts";
+import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
+import { byteCount, FrameStream, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
+import { ServedFolder } from "./served-folder.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, root, idle } = await readArguments(import.meta, {
@@ -55,93 +53,127 @@ async function main(stop: AbortSignal) {
         default: 60,
         min: 1,
         max: 86_400,
-        help: "hang up after so many silent seconds",
+        help: "disconnect after so many silent seconds",
       },
     },
   });
-  await folderOf(root); // or an error, now rather than at the first file
+  const folder = await ServedFolder.at(root);
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop, "reset");
-    serve(socket);
+  await using server = createServer({ allowHalfOpen: true }, async (socket) => {
+    closeOnStop(socket, stop, "reset");
+    limitIdle(socket, idle * 1000);
+    const session = new Session(new FrameStream(socket, peerName(socket)), folder);
+    try {
+      await session.serve();
+    } catch (error) {
+      if (!stop.aborted) await report(error, session.caller);
+    } finally {
+      socket.end();
+      linger(socket);
+    }
   });
   server.maxConnections = 1000;
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
+}
 
-  /** Serves one caller: request after request, until they hang up. */
-  async function serve(socket: Socket) {
-    const caller = peerName(socket);
-    limitIdle(socket, idle * 1000);
-    try {
-      const incoming = frames(socket, caller);
-      for (let next = await incoming.next(); !next.done; next = await incoming.next()) {
-        await answer(socket, caller, next.value, incoming);
+/** One caller: request after request, until they close the connection. */
+class Session {
+  readonly caller: string;
+  readonly #frames: FrameStream;
+  readonly #folder: ServedFolder;
+
+  constructor(frames: FrameStream, folder: ServedFolder) {
+    this.caller = frames.peer;
+    this.#frames = frames;
+    this.#folder = folder;
+  }
+
+  /** @throws Failure EPROTO, EMSGSIZE for what is not the protocol; what the connection throws */
+  async serve(): Promise<void> {
+    for (let frame = await this.#frames.receive(); frame; frame = await this.#frames.receive()) {
+      try {
+        await this.#answer(frame.kind === "message" ? frame.message : {});
+      } catch (error) {
+        // Trouble with a file is told to the caller, who may ask for the next one.
+        const failure = explain(error);
+        if (!failure || this.#frames.socket.destroyed) throw error;
+        await this.#frames.send({ error: failure.why, code: failure.code });
+        if (failure.code === "EPROTO") throw error;
+        await report(failure);
       }
-    } catch (error) {
-      if (!stop.aborted) await report(error, caller);
-    } finally {
-      hangUp(socket);
     }
   }
 
-  /** Answers one request. What is wrong with a file is told to the caller; what is wrong with the line ends it. */
-  async function answer(socket: Socket, caller: string, frame: Frame, incoming: AsyncGenerator<Frame>) {
-    const request: Message = frame.kind === "message" ? frame.message : {};
-    try {
-      if (request.version !== VERSION) {
-        throw new Failure(caller, `this server speaks version ${VERSION}`, "EPROTO");
-      }
-      if (typeof request.get === "string") await send(socket, caller, request.get, incoming);
-      else if (typeof request.list === "string") await list(socket, request.list, request.recursive === true);
-      else throw new Failure(caller, "asked for nothing that there is", "EPROTO");
-    } catch (error) {
-      const failure = explain(error);
-      if (!failure || socket.destroyed) throw error;
-      await sendMessage(socket, { error: failure.why, code: failure.code });
-      if (failure.code === "EPROTO") throw error;
-      await report(failure);
+  async #answer(request: Message): Promise<void> {
+    const { version, get, list, check } = request;
+    if (version !== VERSION) {
+      throw new Failure(this.caller, `this server speaks version ${VERSION}`, "EPROTO");
     }
+    if (typeof get === "string") await this.#send(get);
+    else if (typeof list === "string") await this.#list(list, request.recursive === true);
+    else if (typeof check === "string") await this.#compare(check, request);
+    else throw new Failure(this.caller, "sent an unknown request", "EPROTO");
   }
 
-  async function list(socket: Socket, path: string, recursive: boolean) {
-    for await (const entry of listInside(root, path, recursive)) await sendMessage(socket, { entry });
-    await sendMessage(socket, { end: true });
+  async #list(path: string, recursive: boolean): Promise<void> {
+    for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
+      const entry = failure ? { name, error: failure.why, code: failure.code } : { name, size, time };
+      await this.#frames.send({ entry });
+    }
+    await this.#frames.send({ end: true });
   }
 
-  async function send(socket: Socket, caller: string, path: string, incoming: AsyncGenerator<Frame>) {
-    await using file = await openInside(root, path);
+  /** Tells whether a file is the one that the caller has. */
+  async #compare(path: string, { size, sha256 }: Message): Promise<void> {
+    await using file = await this.#folder.open(path);
+    const stat = await file.stat();
+    const isSame = stat.size === byteCount(size, this.caller) &&
+      (await this.#frames.hashStart(file, stat.size)).digest("hex") === sha256;
+    await this.#frames.send({ same: isSame });
+  }
+
+  /** Sends a file, behind the bytes that the caller has already, if they are its own. */
+  async #send(path: string): Promise<void> {
+    await using file = await this.#folder.open(path);
     const { size, mtimeMs } = await file.stat();
-    await sendMessage(socket, { file: { size, time: Math.trunc(mtimeMs) } });
-    const wish = await expectMessage(incoming, "from", caller);
-    const start = Math.min(whole(wish.from, caller), size);
-    let hash = await hashStart(file, start, socket);
-    const isOurs = start === 0 || hash.copy().digest("hex") === wish.sha256;
-    const from = isOurs ? start : 0;
-    if (!isOurs) hash = createHash("sha256");
-    await print(`${caller} gets ${visible(path)}${from > 0 ? ` from byte ${from}` : ""}`);
-    await sendMessage(socket, { from });
+    await this.#frames.send({ file: { size, time: Math.trunc(mtimeMs) } });
+    const wish = await this.#frames.expect("from", "cancel");
+    if (wish.cancel) return;
 
-    const [one, other] = [Buffer.alloc(LONGEST), Buffer.alloc(LONGEST)];
-    const read = async (buffer: Buffer, at: number) => {
-      const { bytesRead } = await file.read(buffer, 0, Math.min(LONGEST, size - at), at);
-      return buffer.subarray(0, bytesRead);
-    };
-    let [piece, spare] = [await read(one, from), other];
-    for (let at = from + piece.length; piece.length > 0; at += piece.length) {
-      // While a piece is on its way, it is hashed, and the next one is read.
-      const [next] = await Promise.all([read(spare, at), sendPiece(socket, piece), hash.update(piece)]);
-      spare = spare === one ? other : one;
-      piece = next;
-    }
+    const start = Math.min(byteCount(wish.from, this.caller), size);
+    let hash = await this.#frames.hashStart(file, start);
+    const isSame = start === 0 || hash.copy().digest("hex") === wish.sha256;
+    const from = isSame ? start : 0;
+    if (!isSame) hash = createHash("sha256");
+    await print(`${this.caller} gets ${visible(path)}${from > 0 ? ` from byte ${from}` : ""}`);
+    await this.#frames.send({ from });
+    await this.#sendPieces(file, from, size, hash);
+
     const now = await file.stat();
     if (now.size !== size || now.mtimeMs !== mtimeMs) {
       throw new Failure(path, "changed while it was sent", "ESTALE");
     }
-    await sendMessage(socket, { sha256: hash.digest("hex") });
-    await print(`${caller} has ${visible(path)}, ${size} bytes`);
+    const sha256 = hash.digest("hex");
+    await this.#frames.send({ sha256 });
+    await print(`${this.caller} has ${visible(path)}, ${size} bytes\n  SHA-256 ${sha256}`);
+  }
+
+  /** While a piece is on its way, it is hashed, and the next one is read. */
+  async #sendPieces(file: FileHandle, from: number, size: number, hash: Hash): Promise<void> {
+    const read = async (buffer: Buffer, at: number) => {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(LONGEST_PIECE, size - at), at);
+      return buffer.subarray(0, bytesRead);
+    };
+    const [one, other] = [0, 1].map(() => Buffer.alloc(Math.min(LONGEST_PIECE, size)));
+    let [piece, spare] = [await read(one, from), other];
+    for (let at = from + piece.length; piece.length > 0; at += piece.length) {
+      const [next] = await Promise.all([read(spare, at), this.#frames.sendPiece(piece), hash.update(piece)]);
+      spare = spare === one ? other : one;
+      piece = next;
+    }
   }
 }
 

@@ -88,7 +88,8 @@ export class ServedFolder {
       if (stat.isFile()) yield { name, size: stat.size, time: timeOf(stat) };
       if (!stat.isDirectory()) return;
       const way = IS_LINUX ? `/proc/self/fd/${file?.fd}` : path;
-      const children = (await readdir(way).catch(failAs(name))).filter((child) => !child.includes("\uFFFD")).sort();
+      const children = (await readdir(way).catch(failAs(name))).filter((child) => !child.includes("\uFFFD"))
+        .sort();
       for (let at = 0; at < children.length; at += SIDE_BY_SIDE) {
         const some = children.slice(at, at + SIDE_BY_SIDE).map(async (child) => {
           const childName = name ? `${name}/${child}` : child;

@@ -400,7 +400,7 @@ for (const encoding of ENCODINGS) {
       expect(await vain.result()).toEqual({
         code: 1,
         stdout: "",
-        stderr: "error: 没有.png: nothing came: there is no such file, or it is empty (ENODATA)\n",
+        stderr: "error: 没有.png: nothing came: no such file, or an empty one (ENODATA)\n",
       });
     });
   });

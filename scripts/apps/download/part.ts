@@ -18,7 +18,8 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "../../../lib/failure.ts";
-import { keepRights, renameToFree } from "../../../lib/files.ts";
+import { renameToFree, taken } from "../../../lib/files.ts";
+import { keepRights } from "../replace.ts";
 
 const { O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = constants;
 
@@ -136,7 +137,7 @@ export class Part {
   }
 
   async discard(): Promise<void> {
-    await this.file.close();
+    await this.file.close().catch(() => {}); // closed already
     await rm(this.path, { force: true });
     this.#size = 0;
   }
@@ -148,14 +149,23 @@ export class Part {
    * @throws Failure EBADMSG when the part is not what was written to it; EEXIST; the errors of rename(2)
    */
   async finish(time: number, overwrites: boolean): Promise<void> {
-    const [written, named] = await Promise.all([this.file.stat(), lstat(this.path)]).catch(failAs(this.#target));
-    if (!isOurs(written) || written.size !== this.#size || written.ino !== named.ino || written.dev !== named.dev) {
+    const [written, named] = await Promise.all([this.file.stat(), lstat(this.path)]).catch(
+      failAs(this.#target),
+    );
+    if (
+      !isOurs(written) || written.size !== this.#size || written.ino !== named.ino ||
+      written.dev !== named.dev
+    ) {
       throw new Failure(this.#target, "was changed by another program while it arrived", "EBADMSG");
     }
     // By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time.
     await utimes(this.path, new Date(), new Date(time)).catch(() => {});
     await this.file.close().catch(failAs(this.#target));
-    await (overwrites ? rename : renameToFree)(this.path, this.#target).catch(failAs(this.#target));
+    await (overwrites ? rename : renameToFree)(this.path, this.#target).catch(async (error) => {
+      if (error.code !== "EEXIST") failAs(this.#target)(error);
+      await this.discard(); // another run was faster
+      throw taken(this.#target);
+    });
   }
 
   /** Closes it; without bytes it is of no use. */
@@ -165,7 +175,9 @@ export class Part {
   }
 }
 
-const hashOf = (text: string, digits: number) => createHash("sha256").update(text).digest("hex").slice(0, digits);
+function hashOf(text: string, digits: number): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, digits);
+}
 
 function stemOf(target: string): string {
   const name = basename(target);

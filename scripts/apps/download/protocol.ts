@@ -29,7 +29,7 @@ import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { LIMIT, messages } from "../../../lib/framing.ts";
+import { LIMIT, unframe } from "../../../lib/framing.ts";
 import { sent } from "../../../lib/socket.ts";
 
 export const VERSION = 1;
@@ -75,7 +75,9 @@ export class FrameStream {
     header.writeUInt32BE(1 + payload.length, 0);
     header.writeUInt8(kind, 4);
     const frame = Buffer.concat([header, payload]); // two writes would be two packets
-    return sent((done) => this.socket.write(frame, done));
+    return sent((done) => this.socket.write(frame, done)).catch((error) => {
+      throw this.socket.errored ?? error; // why it was closed, rather than that it is
+    });
   }
 
   /**
@@ -87,22 +89,23 @@ export class FrameStream {
   }
 
   /**
-   * Receives the next frame, which must be a message with this field.
+   * Receives the next frame, which must be a message with one of these fields.
    * @throws Failure with the words of an error message; EPROTO for anything else; ECONNRESET at the end
    */
-  async expect(field: string): Promise<Message> {
+  async expect(...fields: string[]): Promise<Message> {
     const frame = await this.receive();
     if (!frame) throw new Failure(this.peer, "closed the connection too early", "ECONNRESET");
     if (frame.kind === "message") throwError(frame.message, this.peer);
-    if (frame.kind !== "message" || frame.message[field] === undefined) {
-      throw new Failure(this.peer, `sent no ${field}`, "EPROTO");
+    const message = frame.kind === "message" ? frame.message : {};
+    if (fields.every((field) => message[field] === undefined)) {
+      throw new Failure(this.peer, `sent no ${fields[0]}`, "EPROTO");
     }
-    return frame.message;
+    return message;
   }
 
   async *#frames(): AsyncGenerator<Frame> {
     const chunks = this.socket.iterator({ destroyOnReturn: false });
-    for await (const bytes of messages(chunks, "length", this.peer)) {
+    for await (const bytes of unframe(chunks, "length", this.peer)) {
       const payload = bytes.subarray(1);
       if (bytes[0] === PIECE) yield { kind: "piece", bytes: payload };
       else if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
