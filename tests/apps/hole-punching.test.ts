@@ -1,29 +1,19 @@
 /** Lesson 4.4: the datagrams of the direct way, against bytes that Python's struct and hmac have made, and two ends of one. */
 import { describe, expect, test } from "bun:test";
 import {
-  decodePacket,
-  encodePacket,
-  type Packet,
+  decodeDirect,
+  type DirectDatagram,
+  encodeDirect,
   wayOf,
-  Ways,
-} from "../../scripts/apps/messenger/hole-punching.ts";
-import {
-  Bucket,
-  checkName,
-  decodeRegistration,
-  decodeSeen,
-  encodeRegistration,
-  encodeSeen,
-  readEndpoint,
-  Shown,
-} from "../../scripts/apps/messenger/protocol.ts";
+} from "../../scripts/apps/messenger/direct-datagram.ts";
+import { DirectWays } from "../../scripts/apps/messenger/hole-punching.ts";
 import { EVERYTHING } from "../engine/program.ts";
 import { until } from "../engine/sockets.ts";
 
 const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index));
 
 /** `head = b"SbE\1" + struct.pack("!BBII", type, side, way, number) + payload`, and `hmac.new(key, head, "sha256").digest()[:16]` */
-const KNOWN: [hex: string, packet: Packet][] = [
+const KNOWN: [hex: string, datagram: DirectDatagram][] = [
   [
     "536245010300deadbeef0000000100000000b87cb58b341bd8b1b98aeb65d51c7659",
     { type: "PROBE", side: 0, way: 0xdeadbeef, number: 1, payload: Buffer.alloc(4) },
@@ -52,12 +42,12 @@ const KNOWN: [hex: string, packet: Packet][] = [
   ],
 ];
 
-describe("a packet has the bytes of the figure", () => {
-  for (const [hex, packet] of KNOWN) {
-    test(packet.type, () => {
-      expect(encodePacket(packet, KEY).toString("hex")).toBe(hex);
-      expect(decodePacket(Buffer.from(hex, "hex"), KEY)).toEqual(packet);
-      expect(wayOf(Buffer.from(hex, "hex"))).toBe(packet.way);
+describe("a datagram has the bytes of the figure", () => {
+  for (const [hex, datagram] of KNOWN) {
+    test(datagram.type, () => {
+      expect(encodeDirect(datagram, KEY).toString("hex")).toBe(hex);
+      expect(decodeDirect(Buffer.from(hex, "hex"), KEY)).toEqual(datagram);
+      expect(wayOf(Buffer.from(hex, "hex"))).toBe(datagram.way);
     });
   }
 });
@@ -68,32 +58,32 @@ test("one wrong bit, another key, a byte less or more, and it is none", () => {
     for (let bit = 0; bit < good.length * 8; bit++) {
       const damaged = Buffer.from(good);
       damaged[bit >> 3] ^= 1 << (bit & 7);
-      expect(decodePacket(damaged, KEY)).toBeUndefined();
+      expect(decodeDirect(damaged, KEY)).toBeUndefined();
     }
-    expect(decodePacket(good, Buffer.alloc(32))).toBeUndefined();
+    expect(decodeDirect(good, Buffer.alloc(32))).toBeUndefined();
     for (let length = 0; length < good.length; length++) {
-      expect(decodePacket(good.subarray(0, length), KEY)).toBeUndefined();
+      expect(decodeDirect(good.subarray(0, length), KEY)).toBeUndefined();
     }
-    expect(decodePacket(Buffer.concat([good, Buffer.alloc(1)]), KEY)).toBeUndefined();
+    expect(decodeDirect(Buffer.concat([good, Buffer.alloc(1)]), KEY)).toBeUndefined();
   }
   // Rightly proved, but of an unknown type, and too long.
   const unknown = Buffer.from("536245010801000000000000000901b23e3f790a0469a725c24e8e6ac0ca80", "hex");
-  expect(decodePacket(unknown, KEY)).toBeUndefined();
-  const [, packet] = KNOWN[2];
-  const long = (payload: number) => encodePacket({ ...packet, payload: Buffer.alloc(payload) }, KEY);
-  expect(decodePacket(long(1028), KEY)?.payload).toHaveLength(1028);
-  expect(decodePacket(long(1029), KEY)).toBeUndefined();
-  expect(long(1028).length + 8 + 40).toBeLessThanOrEqual(1280); // one packet of IPv6
+  expect(decodeDirect(unknown, KEY)).toBeUndefined();
+  const [, datagram] = KNOWN[2];
+  const long = (payload: number) => encodeDirect({ ...datagram, payload: Buffer.alloc(payload) }, KEY);
+  expect(decodeDirect(long(1028), KEY)?.payload).toHaveLength(1028);
+  expect(decodeDirect(long(1029), KEY)).toBeUndefined();
+  expect(long(1028).length + 8 + 40).toBeLessThanOrEqual(1280); // one datagram of IPv6
 });
 
-type Datagram = { data: Buffer; from: number };
+type Sent = { data: Buffer; from: number };
 
 /** Two clients and the network between them: `pass` sees each datagram, and says how often it arrives. */
-function pair(pass: (datagram: Datagram) => number = () => 1) {
-  const seen: Datagram[] = [];
+function pair(pass: (datagram: Sent) => number = () => 1) {
+  const seen: Sent[] = [];
   const ends = [0, 1].map((index) => {
     const log: string[] = [];
-    const ways: Ways = new Ways({
+    const ways: DirectWays = new DirectWays({
       send(data) {
         const datagram = { data, from: index };
         seen.push(datagram);
@@ -161,10 +151,10 @@ describe("two ends", () => {
       await two.ways.receive(data, third);
     }
     await two.ways.receive(
-      encodePacket({ ...KNOWN[4][1], side: 0, way: 5, number: 99 }, Buffer.alloc(32)),
+      encodeDirect({ ...KNOWN[4][1], side: 0, way: 5, number: 99 }, Buffer.alloc(32)),
       third,
     );
-    const own = encodePacket(
+    const own = encodeDirect(
       { type: "PROBE", side: 0, way: 5, number: 10_000, payload: Buffer.alloc(4) },
       KEY,
     );
@@ -200,85 +190,4 @@ describe("two ends", () => {
     await until(() => scene.ends[1].log.includes("left other"), "the goodbye");
     expect(scene.ends[1].ways.to("other")).toBeUndefined();
   });
-});
-
-test("a registration and its answer", () => {
-  const token = Buffer.alloc(16, 7);
-  for (const own of [{ address: "192.168.1.2", port: 50_001 }, { address: "2001:db8::1", port: 1 }]) {
-    const registration = { token, own, name: "张三" };
-    expect(decodeRegistration(encodeRegistration(registration))).toEqual(registration);
-    expect(decodeSeen(encodeSeen(token, own), token)).toEqual(own);
-    expect(decodeSeen(encodeSeen(token, own), Buffer.alloc(16))).toBeUndefined();
-  }
-  const good = encodeRegistration({ token, own: { address: "127.0.0.1", port: 1 }, name: "a" });
-  for (let length = 0; length < good.length; length++) {
-    expect(decodeRegistration(good.subarray(0, length))).toBeUndefined();
-  }
-  expect(decodeRegistration(Buffer.concat([good, Buffer.alloc(200)]))).toBeUndefined();
-});
-
-test("an endpoint from the network is read with care", () => {
-  expect(readEndpoint("127.0.0.1:50001")).toEqual({ address: "127.0.0.1", port: 50_001 });
-  expect(readEndpoint("[2001:db8::1]:1")).toEqual({ address: "2001:db8::1", port: 1 });
-  for (
-    const bad of [
-      "",
-      "a:1",
-      "1.2.3.4",
-      "1.2.3.4:0",
-      "1.2.3.4:65536",
-      "1.2.3:4",
-      "::1:1",
-      "[1.2.3.4]:1",
-      "x\n1.2.3.4:1",
-    ]
-  ) {
-    expect(readEndpoint(bad)).toBeUndefined();
-  }
-});
-
-test("names are composed, and what cannot be seen is no name", () => {
-  expect(checkName("e\u0301")).toBe("\u00e9");
-  for (const good of ["张三", "a", "x".repeat(32), "O'Neil-2", "😀"]) expect(checkName(good)).toBe(good);
-  for (
-    const bad of [
-      "",
-      " ",
-      "a b",
-      "x".repeat(33),
-      "a\u0000",
-      "a\u200d",
-      "\u202ea",
-      "\ufeff",
-      "\u3164",
-      "\u0301",
-      "\ud800",
-      "\ue000",
-    ]
-  ) {
-    expect(() => checkName(bad)).toThrow("a name ");
-  }
-});
-
-test("what was shown is remembered for a while", () => {
-  const shown = new Shown();
-  expect([shown.add("a", 1), shown.add("a", 1), shown.add("b", 1)]).toEqual([true, false, true]);
-  for (let id = 2; id <= 1000; id++) shown.add("a", id);
-  expect(shown.add("a", 1)).toBe(false);
-  shown.add("a", 1001);
-  expect(shown.add("a", 1)).toBe(true); // forgotten: memory is bounded
-  for (let sender = 0; sender < 200; sender++) shown.add(`${sender}`, 1);
-  expect(shown.add("b", 1)).toBe(true);
-});
-
-test("a bucket gives its tokens, and then no more than come back", async () => {
-  const bucket = new Bucket(5, 20);
-  const take = () => {
-    let count = 0;
-    while (bucket.take()) count++;
-    return count;
-  };
-  expect(take()).toBe(5);
-  await new Promise((resolve) => setTimeout(resolve, 110));
-  expect(take()).toBeGreaterThanOrEqual(2);
 });

@@ -1,4 +1,4 @@
-"""A client of lesson 4.4, written from the figures in messenger/protocol.ts alone. Arguments: port, encoding, name.
+"""A client of lesson 4.4, written from the figures in messenger/protocol.ts and registration.ts alone. Arguments: port, encoding, name.
 
 It logs in and registers by UDP; answers each private message with its text in upper case; prints what it gets,
 and which of its messages are acknowledged; leaves after the message "bye".
@@ -43,12 +43,15 @@ def mapped(address):
 send(type="login", version=1, name=name, secret=os.urandom(16).hex())
 welcome = receive()
 token = bytes.fromhex(welcome["token"])
-question = b"SbE\x01\x01" + token + struct.pack("!H", 0) + mapped("127.0.0.1") + name.encode()
-udp.sendto(question, ("127.0.0.1", port))
-answer = udp.recv(2048)
-head = b"SbE\x01\x02" + token
-right = answer[:21] == head and answer[23:] == mapped("127.0.0.1") and len(answer) <= len(question)
-print("seen", right and struct.unpack("!H", answer[21:23])[0] == udp.getsockname()[1], flush=True)
+cookie = bytes(8)
+for _ in range(2):  # the second time with the cookie of the answer
+    question = b"SbE\x01\x01" + token + cookie + struct.pack("!H", 0) + mapped("127.0.0.1") + name.encode()
+    udp.sendto(question, ("127.0.0.1", port))
+    answer = udp.recv(2048)
+    right = answer[:21] == b"SbE\x01\x02" + token and answer[31:] == mapped("127.0.0.1")
+    cookie = answer[21:29]
+right = right and len(answer) <= len(question) and question[21:29] == cookie
+print("seen", right and struct.unpack("!H", answer[29:31])[0] == udp.getsockname()[1], flush=True)
 
 number = 0
 waiting = set()

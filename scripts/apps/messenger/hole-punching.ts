@@ -1,106 +1,56 @@
 /**
  * The direct way of lesson 4.4: two clients behind NATs talk to each other, without the server.
  *
- * A NAT lets a datagram in only from where one has gone out to before. So both send to each other at about the
- * same time: the first letters may be thrown away at the other NAT, but each opens its own NAT for the
- * answers. That is hole punching (RFC 5128, section 3.3); in the words of ICE (RFC 8445) the endpoint that the
- * server saw is the server-reflexive candidate, that of the own card the host candidate, one that shows only
- * when a probe comes from it the peer-reflexive one, a probe with its answer a connectivity check, and a probe
- * that goes back at once to where one came from a triggered check.
+ * A NAT lets a datagram in only from an endpoint to which one has gone out before. So both clients send to each
+ * other at about the same time: the other NAT may drop the first datagrams, but each opens its own NAT for the
+ * answers. This is hole punching (RFC 5128, section 3.3). In the words of ICE (RFC 8445), the endpoint that the
+ * server saw is the server-reflexive candidate, the one of the client's own card the host candidate, and one that
+ * shows only when a PROBE comes from it the peer-reflexive candidate; a PROBE with its ANSWER is a connectivity
+ * check, and a PROBE that goes back at once a triggered check.
  * A NAT that takes another port for each destination (endpoint-dependent mapping, RFC 4787, section 4.1;
- * "symmetric") defeats it: the port that the server saw leads nowhere for the other. Then the relay carries on.
+ * "symmetric") defeats it: the port that the server saw leads nowhere for the other client. Then the relay carries on.
  *
- *      0      1      2      3      4      5      6                  10                 14
- *     +------+------+------+------+------+------+------+- - -+------+------+- - -+------+-------- - -+-----------+
- *     | "S"    "b"    "E"    0x01 | type | side | way: 4 bytes      | number: 4 bytes   | payload    | proof: 16 |
- *     +------+------+------+------+------+------+------+- - -+------+------+- - -+------+-------- - -+-----------+
- *
- *     type       payload
- *     3 PROBE    4 bytes 0            asks for an ANSWER, and keeps the NATs open
- *     4 ANSWER   number of the PROBE  it has come, and so will this one: there is a way
- *     5 MESSAGE  id, text             text in the encoding of the lesson, at most 1,024 bytes
- *     6 ACK      id                   the client has it
- *     7 BYE      1 byte               0: I am leaving; 1: I see no way
- *
- * way and key come from the server for each pair; side is 0 for one, 1 for the other. number grows with each
- * datagram of a side: one that is not above the last came late or was repeated by a third, and is thrown away.
- * proof is the start of the HMAC-SHA-256 of all that is before it, with the key (RFC 2104): nobody else can
- * write such a datagram. Anybody on the path can read it: nothing is encrypted. One MESSAGE is under way at a
- * time; it is repeated, each time after twice as long, and after 4 s without an ACK there is no way any more.
+ * No peer can aim a client at a third machine. Until an ANSWER comes, a client sends 4 datagrams to each endpoint
+ * that it was told, and one or two for each PROBE. A way leads to the endpoint to which the answered PROBE was
+ * sent, whatever sender the ANSWER bears. One MESSAGE is under way at a time; it is repeated, each time after twice
+ * as long, and after 4 s without an ACK the way is given up.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
-import { type Endpoint, LONGEST_TEXT, MAGIC } from "./protocol.ts";
-
-const TYPES = { 3: "PROBE", 4: "ANSWER", 5: "MESSAGE", 6: "ACK", 7: "BYE" } as const;
-const HEADER = 14;
-const PROOF = 16;
-
-export type Packet = {
-  type: (typeof TYPES)[keyof typeof TYPES];
-  side: 0 | 1;
-  way: number;
-  number: number;
-  payload: Buffer;
-};
-
-export function encodePacket({ type, side, way, number, payload }: Packet, key: Buffer): Buffer {
-  const header = Buffer.alloc(HEADER);
-  MAGIC.copy(header);
-  header[4] = Number(Object.entries(TYPES).find(([, name]) => name === type)?.[0]);
-  header[5] = side;
-  header.writeUInt32BE(way, 6);
-  header.writeUInt32BE(number, 10);
-  const packet = Buffer.concat([header, payload]);
-  return Buffer.concat([packet, prove(packet, key)]);
-}
-
-/** Reads a packet; a datagram that is none, or whose proof is wrong, gives undefined. */
-export function decodePacket(datagram: Buffer, key: Buffer): Packet | undefined {
-  const type = TYPES[datagram[4] as keyof typeof TYPES];
-  if (wayOf(datagram) === undefined || type === undefined) return undefined;
-  const end = datagram.length - PROOF;
-  if (!timingSafeEqual(prove(datagram.subarray(0, end), key), datagram.subarray(end))) return undefined;
-  const payload = datagram.subarray(HEADER, end);
-  const [least, most] = type === "MESSAGE" ? [4, 4 + LONGEST_TEXT] : type === "BYE" ? [1, 1] : [4, 4];
-  if (payload.length < least || payload.length > most) return undefined;
-  const side = datagram[5] === 0 ? 0 : 1;
-  return { type, side, way: datagram.readUInt32BE(6), number: datagram.readUInt32BE(10), payload };
-}
-
-/** To which way a datagram belongs, if it belongs to any. */
-export function wayOf(datagram: Buffer): number | undefined {
-  const isOurs = datagram.length >= HEADER + PROOF && datagram.subarray(0, 4).equals(MAGIC);
-  return isOurs ? datagram.readUInt32BE(6) : undefined;
-}
-
-function prove(bytes: Buffer, key: Buffer): Buffer {
-  return createHmac("sha256", key).update(bytes).digest().subarray(0, PROOF);
-}
+import { decodeDirect, type DirectDatagram, encodeDirect, uint32, wayOf } from "./direct-datagram.ts";
+import { KEEP_ALIVE } from "./protocol.ts";
+import type { UdpEndpoint } from "./registration.ts";
 
 /** In milliseconds. */
 const TICK = 50;
-const PROBE_EVERY = 200;
 const PATIENCE = 3000;
 const FIRST_WAIT = 270;
 const TRIES = 4; // 270 + 540 + 1,080 + 2,160 ms: about 4 s
-const KEEP_ALIVE = 15_000;
 const SILENCE = 40_000;
 
-/** How many endpoints of the other are tried; how many ways a client has. */
-const MOST_ENDPOINTS = 8;
+/** When an endpoint that has not answered yet is probed, in milliseconds; and how many PROBEs another PROBE triggers. */
+const PROBE_AT = [0, 200, 600, 1400];
+const MOST_TRIGGERED = 4;
+
+/** How many endpoints of the other client are tried; how many ways a client has. */
+const MOST_ENDPOINTS = 2;
 const MOST_WAYS = 100;
 
-/** What the two are told by the server. */
-export type Introduction = { instance: string; way: number; side: 0 | 1; key: Buffer; endpoints: Endpoint[] };
+/** What the server tells each of the two. */
+export type Introduction = {
+  instance: string;
+  way: number;
+  side: 0 | 1;
+  key: Buffer;
+  endpoints: UdpEndpoint[];
+};
 
 /** What a way needs from its client. */
 type Events = {
-  send(datagram: Buffer, to: Endpoint): Promise<void>;
-  opened(to: Endpoint): void;
+  send(datagram: Buffer, to: UdpEndpoint): Promise<void>;
+  opened(to: UdpEndpoint): void;
   /** Shows a message; the ACK goes when that is done. */
   message(instance: string, id: number, bytes: Buffer): Promise<void>;
   acknowledged(id: number): void;
-  /** There is no way, or no more: with a goodbye, or without. */
+  /** There is no way, or no more. @param hasLeft whether the other client has said goodbye */
   ended(hasLeft: boolean): void;
 };
 
@@ -111,15 +61,15 @@ export type Owner = {
 };
 
 /** The direct ways of a client. */
-export class Ways {
-  readonly #ways = new Map<string, { way: number; direct: Direct }>();
+export class DirectWays {
+  readonly #ways = new Map<string, { way: number; direct: DirectWay }>();
   readonly #owner: Owner;
 
   constructor(owner: Owner) {
     this.#owner = owner;
   }
 
-  /** Looks for a way to somebody, in place of the one that there may be. */
+  /** Looks for a way to somebody. It replaces an earlier one. */
   async look(name: string, introduction: Introduction): Promise<void> {
     const owner = this.#owner;
     const before = this.#ways.get(name);
@@ -128,7 +78,7 @@ export class Ways {
       owner.ended(name, true);
       await before.direct.close();
     } else if (this.#ways.size >= MOST_WAYS) return;
-    const direct = new Direct(introduction, {
+    const direct = new DirectWay(introduction, {
       send: owner.send,
       opened: (to) => owner.opened(name, to),
       message: (instance, id, bytes) => owner.message(name, instance, id, bytes),
@@ -143,13 +93,13 @@ export class Ways {
   }
 
   /** The way to somebody, if it is open. */
-  to(name: string): Direct | undefined {
+  to(name: string): DirectWay | undefined {
     const direct = this.#ways.get(name)?.direct;
     return direct?.isOpen ? direct : undefined;
   }
 
-  /** Takes a datagram from the network, whatever it is. */
-  async receive(datagram: Buffer, from: Endpoint): Promise<void> {
+  /** Takes any datagram from the network. */
+  async receive(datagram: Buffer, from: UdpEndpoint): Promise<void> {
     const found = this.#ways.values().find(({ way }) => way === wayOf(datagram));
     await found?.direct.receive(datagram, from);
   }
@@ -160,19 +110,23 @@ export class Ways {
 }
 
 /** One end of a direct way. It opens no socket: its client sends and receives for it. */
-export class Direct {
+export class DirectWay {
   readonly #introduction: Introduction;
   readonly #events: Events;
   readonly #timer: NodeJS.Timeout;
   readonly #begin = performance.now();
   readonly #queue: { id: number; bytes: Uint8Array }[] = [];
-  #endpoints: Endpoint[];
-  /** Where the other is, once it has answered from there. */
-  #other: Endpoint | undefined;
+  /** Where each PROBE went, by its number, until the way is open. */
+  readonly #probes = new Map<number, UdpEndpoint>();
+  readonly #endpoints: UdpEndpoint[];
+  /** Where the other client is, once it has answered a PROBE that was sent there. */
+  #other: UdpEndpoint | undefined;
   #sent = 0;
   #received = 0;
   #heard = 0;
-  #probed = -Infinity;
+  #rounds = 0;
+  #probed = 0;
+  #triggered = 0;
   #tries = 0;
   #due = 0;
 
@@ -188,35 +142,37 @@ export class Direct {
     return this.#other !== undefined;
   }
 
-  /** Sends a message as soon as those before it have come. */
+  /** Sends a message as soon as the earlier ones have arrived. */
   send(id: number, bytes: Uint8Array): void {
     this.#queue.push({ id, bytes });
-    if (this.#queue.length === 1) this.#first();
+    if (this.#queue.length === 1) this.#sendFirst();
   }
 
   /** Takes a datagram of this way. A wrong one, or an old one, changes nothing. */
-  async receive(datagram: Buffer, from: Endpoint): Promise<void> {
-    const packet = decodePacket(datagram, this.#introduction.key);
-    if (!packet || packet.side === this.#introduction.side || packet.number <= this.#received) return;
-    this.#received = packet.number;
+  async receive(bytes: Buffer, from: UdpEndpoint): Promise<void> {
+    const datagram = decodeDirect(bytes, this.#introduction.key);
+    const { side, instance } = this.#introduction;
+    if (!datagram || datagram.side === side || datagram.number <= this.#received) return;
+    this.#received = datagram.number;
     this.#heard = performance.now();
-    if (packet.type === "PROBE") this.#answer(packet, from);
-    // What answers us has got our letters. So has who writes to us: that one has had an answer.
-    if ((packet.type === "ANSWER" || packet.type === "MESSAGE") && !this.#other) {
-      this.#other = from;
-      this.#events.opened(from);
+    const { type, number, payload } = datagram;
+    if (type === "PROBE") this.#post("ANSWER", uint32(number), from);
+    if (type === "ANSWER") this.#open(payload.readUInt32BE());
+    if (type === "MESSAGE") {
+      const id = payload.readUInt32BE();
+      await this.#events.message(instance, id, payload.subarray(4));
+      this.#post("ACK", uint32(id), from);
     }
-    if (packet.type === "MESSAGE") {
-      const id = packet.payload.readUInt32BE();
-      await this.#events.message(this.#introduction.instance, id, packet.payload.subarray(4));
-      this.#post("ACK", number(id), from);
+    // Its datagrams get through from there, so ours may get through to there.
+    if ((type === "PROBE" || type === "MESSAGE") && !this.#other && this.#triggered++ < MOST_TRIGGERED) {
+      this.#probe(from);
     }
-    if (packet.type === "ACK" && this.#queue[0]?.id === packet.payload.readUInt32BE()) {
+    if (type === "ACK" && this.#queue[0]?.id === payload.readUInt32BE()) {
       const { id } = this.#queue.shift() as { id: number };
       this.#events.acknowledged(id);
-      if (this.#queue.length > 0) this.#first();
+      if (this.#queue.length > 0) this.#sendFirst();
     }
-    if (packet.type === "BYE") this.#end(packet.payload[0] === 0);
+    if (type === "BYE") this.#end(payload[0] === 0);
   }
 
   /** Leaves, and says so. */
@@ -225,39 +181,43 @@ export class Direct {
     await this.#bye(0);
   }
 
-  /** A probe has come, so a letter to where it came from gets through: one of ours goes there at once. */
-  #answer({ number: asked }: Packet, from: Endpoint): void {
-    this.#post("ANSWER", number(asked), from);
-    if (this.#other) return;
-    const isKnown = this.#endpoints.some(({ address, port }) =>
-      address === from.address && port === from.port
-    );
-    if (!isKnown && this.#endpoints.length < MOST_ENDPOINTS) this.#endpoints.push(from);
-    this.#post("PROBE", number(0), from);
+  #open(number: number): void {
+    const to = this.#probes.get(number);
+    if (!to || this.#other) return;
+    this.#other = to;
+    this.#probes.clear();
+    this.#events.opened(to);
   }
 
   #tick(now: number): void {
     if (!this.#other && now - this.#begin > PATIENCE) return this.#giveUp();
     if (this.#other && now - this.#heard > SILENCE) return this.#giveUp();
-    if (now - this.#probed >= (this.#other ? KEEP_ALIVE : PROBE_EVERY)) {
-      this.#probed = now;
-      for (const to of this.#other ? [this.#other] : this.#endpoints) this.#post("PROBE", number(0), to);
+    if (this.#other && now - this.#probed >= KEEP_ALIVE) this.#probe(this.#other);
+    if (!this.#other && now - this.#begin >= PROBE_AT[this.#rounds]) {
+      this.#rounds++;
+      for (const to of this.#endpoints) this.#probe(to);
     }
     if (this.#queue.length === 0 || now < this.#due) return;
     if (this.#tries === TRIES) return this.#giveUp();
-    this.#message();
+    this.#sendMessage();
   }
 
-  /** Sends the message that is next, for the first time. */
-  #first(): void {
+  #probe(to: UdpEndpoint): void {
+    this.#probed = performance.now();
+    if (!this.#other) this.#probes.set(this.#sent + 1, to);
+    this.#post("PROBE", uint32(0), to);
+  }
+
+  /** Sends the next message for the first time. */
+  #sendFirst(): void {
     this.#tries = 0;
-    this.#message();
+    this.#sendMessage();
   }
 
-  #message(): void {
+  #sendMessage(): void {
     const { id, bytes } = this.#queue[0];
     this.#due = performance.now() + FIRST_WAIT * 2 ** this.#tries++;
-    if (this.#other) this.#post("MESSAGE", Buffer.concat([number(id), bytes]), this.#other);
+    if (this.#other) this.#post("MESSAGE", Buffer.concat([uint32(id), bytes]), this.#other);
   }
 
   #giveUp(): void {
@@ -271,19 +231,14 @@ export class Direct {
     this.#events.ended(hasLeft);
   }
 
+  /** Says goodbye to a client that has been heard: a machine that is silent may have nothing to do with us. */
   async #bye(why: 0 | 1): Promise<void> {
-    const ends = this.#other ? [this.#other] : this.#endpoints;
+    const ends = this.#other ? [this.#other] : this.#heard > 0 ? this.#endpoints : [];
     await Promise.all(ends.map((to) => this.#post("BYE", Buffer.of(why), to)));
   }
 
-  #post(type: Packet["type"], payload: Buffer, to: Endpoint): Promise<void> {
+  #post(type: DirectDatagram["type"], payload: Buffer, to: UdpEndpoint): Promise<void> {
     const { way, side, key } = this.#introduction;
-    return this.#events.send(encodePacket({ type, side, way, number: ++this.#sent, payload }, key), to);
+    return this.#events.send(encodeDirect({ type, side, way, number: ++this.#sent, payload }, key), to);
   }
-}
-
-function number(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
 }

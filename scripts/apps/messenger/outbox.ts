@@ -1,25 +1,26 @@
 /**
- * The outbox of a client of lesson 4.4: what it has sent, until that is acknowledged. A message that the other's
- * client has not confirmed may be lost wherever it was: in the server, in a NAT, in the other's machine. Who
- * still has it can send it again.
+ * The outbox of a client of lesson 4.4: the messages it has sent, until they are acknowledged. A message that the
+ * receiving client has not confirmed may be lost anywhere: in the server, in a NAT, in the other machine. As long as
+ * the sender keeps it, it can be sent once more.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../../lib/failure.ts";
-import { Bucket, BURST, RATE } from "./protocol.ts";
+import { Bucket } from "./limits.ts";
+import { BURST, RATE } from "./protocol.ts";
 
 /** How many messages are kept while somebody does not confirm them. */
 const MOST = 500;
 
 /**
- * How many may be under way to the server, and how many more may go at once. The sum is below BURST: whatever
- * a network that stood still lets through together is not too fast.
+ * How many may be under way to the server, and how many more may go at once. The sum is below BURST: even a backlog
+ * that is released at once stays below the server's limit.
  */
 const MOST_SENT = BURST * 0.4;
 
-/** How long a confirmation of somebody on line is waited for, in milliseconds. */
+/** How long to wait for a confirmation of somebody who is on line, in milliseconds. */
 export const PATIENCE = 10_000;
 
-/** How far a message is: it waits, it has gone to the server, the server has taken it, it goes the direct way. */
+/** A message waits, has been sent to the server, has been taken by it, or goes the direct way. */
 type State = "waits" | "sent" | "taken" | "direct";
 
 export type Kept = {
@@ -27,16 +28,16 @@ export type Kept = {
   readonly to: string | null;
   readonly text: string;
   readonly bytes: Buffer;
-  /** Who has not confirmed it yet. */
+  /** Those who have not confirmed it yet. */
   missing: Set<string>;
   state: State;
   since: number;
-  /** Whether it has been handed in before; whether it was said that its receiver is away. */
+  /** Whether it has been sent before; whether the user knows that its receiver is away. */
   isAgain: boolean;
   isTold: boolean;
 };
 
-/** How messages can go now. */
+/** The ways that messages can take now. */
 export type Routes = {
   /** The direct way to somebody. */
   direct(to: string): { send(id: number, bytes: Uint8Array): void } | undefined;
@@ -101,7 +102,7 @@ export class Outbox {
     return to === null || this.#kept.values().some(isRelayed) ? undefined : this.#routes.direct(to);
   }
 
-  /** The server has taken a message; one to all is for these. @returns the message */
+  /** The server has taken a message. A message to all goes to `here`. @returns the message */
   taken(id: number, here: string[]): Kept | undefined {
     const message = this.#kept.get(id);
     if (message?.state !== "sent") return undefined;
@@ -122,7 +123,7 @@ export class Outbox {
     this.#kept.delete(id);
   }
 
-  /** Some messages have to go once more: the connection broke that they went by. */
+  /** Sends some messages once more: the connection or the direct way broke that they took. */
   again(isMeant: (message: Kept) => boolean): void {
     for (const message of this.#kept.values()) {
       if (message.state === "waits" || !isMeant(message)) continue;
@@ -132,20 +133,23 @@ export class Outbox {
     this.pump();
   }
 
-  /** Waits until fewer than `count` messages may be acknowledged any moment, but not for ever. */
-  async below(count: number, online: Set<string>, stop: AbortSignal, limit = Infinity): Promise<void> {
+  /**
+   * Waits until fewer than `count` messages may be acknowledged at any moment.
+   * @returns false when that has no hope any more
+   */
+  async below(count: number, online: Set<string>, isHopeless: () => boolean): Promise<boolean> {
     const isAwaited = ({ state, since, missing }: Kept) => {
       if (state === "waits" || state === "direct") return true;
       return performance.now() - since < PATIENCE && (state === "sent" || !missing.isDisjointFrom(online));
     };
-    const end = performance.now() + limit;
-    while (!stop.aborted && performance.now() < end) {
-      if (this.#kept.values().filter(isAwaited).toArray().length < count) return;
+    while (this.#kept.values().filter(isAwaited).toArray().length >= count) {
+      if (isHopeless()) return false;
       await sleep(20);
     }
+    return true;
   }
 
-  /** How many messages each one has not confirmed; those that the server has not taken count for it. */
+  /** How many messages each receiver has not confirmed. Those that the server has not taken count for the server. */
   unconfirmed(server: string): Map<string, number> {
     const counts = new Map<string, number>();
     for (const { state, missing } of this.#kept.values()) {

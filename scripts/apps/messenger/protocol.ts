@@ -1,6 +1,6 @@
 /**
- * The protocol of lesson 4.4, version 1: messages over TCP, registrations over UDP. (hole-punching.ts has the
- * datagrams of two clients who talk without the server.)
+ * The protocol of lesson 4.4, version 1: messages over TCP. (registration.ts has the datagrams between client and
+ * server, direct-datagram.ts those between two clients.)
  *
  * Over TCP both ends send frames, each with one JSON object as text, in the encoding of the lesson:
  *
@@ -20,40 +20,29 @@
  *                                               back    name again;  away name;  warning why code
  *
  *     id         1, 2, 3 ... to 4,294,967,295: a client numbers what it sends
- *     to         a name, or null for all;  also: names that it surely goes to, when it is handed in once more
- *     secret     32 hexadecimal digits that a client keeps to itself: with them it returns as the same one
- *     instance   16 hexadecimal digits that the server makes from the secret: with id, which message this is
+ *     to         a name, or null for all
+ *     also       names that a message to all is surely meant for, when it is sent once more
+ *     secret     32 hexadecimal digits that a client keeps to itself: they prove that it is the same one again
+ *     instance   16 hexadecimal digits that the server makes from the secret: with id, they name a message
  *     token      32 hexadecimal digits that prove a registration
+ *     side       0: this client asked for the direct way; 1: the other one did
  *     here away  lists of names;  late, all, again: true or false;  time: milliseconds since 1970
  *     why code   an error in words, and as in errno(3)
  *
- * A message is acknowledged (`had`) when the client of whom it is for has shown it (`have`), never by the
- * server: only the two ends know that it has arrived (Saltzer, Reed and Clark, "End-to-end arguments in system
- * design", 1984). One to all is acknowledged when every client has it that was on line when the server took it
- * (`here` of `taken`). Until then its sender keeps it, and hands it in again after each reconnect; who gets it
- * twice knows it by (instance, id), shows it once, and says `have` twice. For whom it did not reach, the server
- * keeps it in memory, the last 100 for each name: `away` of `taken`, which is no acknowledgement.
- *
- * A client without fixed port tells its UDP endpoint by the very letters it sends (RFC 5128, section 3.3):
- *
- *      0      1      2      3      4      5                21     23                39
- *     +------+------+------+------+------+------- - -------+------+------- - -------+------- - -----+
- *     | "S"    "b"    "E"    0x01 | type | token: 16 bytes | port | address         | name in UTF-8 |
- *     +------+------+------+------+------+------- - -------+------+------- - -------+------- - -----+
- *
- * type 1, to the server: who I am, and what endpoint my own card has. type 2, the answer, as STUN gives it (RFC
- * 8489): the same without the name, and with the port and the address that the server has seen. So it is always
- * shorter than the question, and nobody can make the server flood a third one by a forged sender. An IPv4 address
- * is ::ffff:a.b.c.d (RFC 4291). A wrong token gets no answer, but the client whose name it was is warned.
+ * A message is acknowledged (`had`) when the receiving client has shown it (`have`), never by the server: only the
+ * two ends know that it has arrived (Saltzer, Reed and Clark, "End-to-end arguments in system design", 1984). A
+ * message to all is acknowledged when all clients have it that were on line when the server took it (`here` of
+ * `taken`). Until then the sender keeps the message, and sends it once more after each reconnect. A receiver that
+ * gets it twice knows it by (instance, id), shows it once, and answers `have` twice. For those who are away (`away`
+ * of `taken`) the server keeps messages in memory, 100 for each name; being kept is not being acknowledged.
  *
  * A name has 1 to 32 characters, a text 1,024 bytes at most. A client may send 50 messages at once, and then 50 a
- * second; `have` for what it got does not count. Who goes on when told `sorry`, too fast, is hung up on.
+ * second; `have` does not count. Beyond that each message is answered `sorry`, and a client that does not stop is
+ * disconnected.
  */
 import type { Socket } from "node:net";
-import { endpoint } from "../../../lib/endpoint.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { frame, Unframer } from "../../../lib/framing.ts";
-import { formatIp, parseIp } from "../../../lib/ip.ts";
 import { decode, encode, type Encoding } from "../../../lib/text.ts";
 
 export const VERSION = 1;
@@ -74,11 +63,11 @@ export const MOST_NAMES = 200;
 export const BURST = 50;
 export const RATE = 50;
 
-/** A `ping` goes every 10 s; who has been silent for 30 s is gone, whether or not TCP knows, in milliseconds. */
+/** A client sends a `ping` every 10 s; a peer that is silent for 30 s is gone, even if TCP does not know. In milliseconds. */
 export const PING = 10_000;
 export const SILENCE = 30_000;
 
-/** How often a client registers, in milliseconds: a NAT may forget it after 2 minutes (RFC 4787, REQ-5). */
+/** How often a client sends on each UDP way, in milliseconds: a NAT may forget it after 2 minutes (RFC 4787, REQ-5). */
 export const KEEP_ALIVE = 15_000;
 
 const isString = (value: unknown): value is string => typeof value === "string";
@@ -93,9 +82,10 @@ const isStrings = (value: unknown): value is string[] =>
 const isHex = (digits: number) => (value: unknown): value is string =>
   isString(value) && value.length === digits && /^[0-9a-f]+$/.test(value);
 
-const LONGEST_NAME = 32;
+/** The longest name, in characters. */
+export const LONGEST_NAME = 32;
 
-/** What may stand in a field, wherever the field occurs. */
+/** The values that a field may have, wherever it occurs. */
 const FIELDS = {
   version: isNumber,
   name: isName,
@@ -121,7 +111,7 @@ const FIELDS = {
   code: (value: unknown): value is string => isString(value) && /^E[A-Z]{1,30}$/.test(value),
 };
 
-/** The messages to the server, and to a client, with their fields. */
+/** The messages to the server and to a client, with their fields. */
 export const TO_SERVER = {
   login: ["version", "name", "secret"],
   send: ["id", "to", "text", "also"],
@@ -162,9 +152,9 @@ export function messageFrame(message: ToServer | ToClient, encoding: Encoding): 
 }
 
 /**
- * Cuts what a connection brings into messages, until the peer hangs up. Each is looked at field by field: what is
- * handed on is what the figure says.
- * @throws Failure EPROTO, EMSGSIZE, EILSEQ for what is no message, and what the connection throws
+ * Cuts the bytes of a connection into messages, until the peer closes. Each message is checked field by field, and
+ * only the fields of the figure are passed on.
+ * @throws Failure EPROTO, EMSGSIZE, EILSEQ for anything else, and the error of the connection
  */
 export async function* messages<S extends Shapes>(
   socket: Socket,
@@ -176,7 +166,7 @@ export async function* messages<S extends Shapes>(
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     for (const payload of unframer.messages(chunk)) yield readMessage(payload, encoding, shapes, peer);
   }
-  if (unframer.pending) throw new Failure(peer, "hung up in the middle of a message", "EPROTO");
+  if (unframer.pending) throw new Failure(peer, "closed in the middle of a message", "EPROTO");
 }
 
 /** @throws Failure EPROTO, EMSGSIZE, EILSEQ */
@@ -195,7 +185,7 @@ export function readMessage<S extends Shapes>(
     found = JSON.parse(decode(payload, encoding, peer));
   } catch (error) {
     if (error instanceof Failure) throw error;
-    throw wrong("what is no JSON");
+    throw wrong("something other than JSON");
   }
   const type = found?.type;
   if (!isString(type) || !Object.hasOwn(shapes, type)) throw wrong("a message of no known type");
@@ -209,11 +199,11 @@ export function readMessage<S extends Shapes>(
     }
     message[field] = found[field];
   }
-  try { // JSON can name, as \uD83D, what the encoding lacks; it must not fail when it is handed on
+  try { // JSON can name, as \uD83D, what the encoding lacks; it must not fail when it is passed on
     encode(JSON.stringify(message), encoding);
     if (isString(message.text)) checkText(encode(message.text, encoding));
   } catch (error) {
-    throw wrong(`a ${type} that cannot be handed on: ${(error as Failure).why}`);
+    throw wrong(`a ${type} that cannot be passed on: ${(error as Failure).why}`);
   }
   return message as Messages<S>;
 }
@@ -226,129 +216,4 @@ export function checkText(bytes: Uint8Array): void {
     `has ${bytes.length} bytes; the limit is ${LONGEST_TEXT}, so that it fits into one datagram`,
     "EMSGSIZE",
   );
-}
-
-/**
- * A name as all compare it: composed (NFC), so that é is é however it was typed.
- * @throws Failure EINVAL, exit code 2, for one that cannot be told from another by looking at it
- */
-export function checkName(text: string): string {
-  const name = text.normalize("NFC");
-  const wrong = (why: string) => new Failure(name || '""', why, "EINVAL", { exitCode: 2 });
-  if (name === "" || [...name].length > LONGEST_NAME) {
-    throw wrong(`a name has 1 to ${LONGEST_NAME} characters`);
-  }
-  if (/[\p{C}\p{Z}\p{White_Space}\p{Default_Ignorable_Code_Point}]|^\p{M}/u.test(name)) {
-    throw wrong("a name has no space, no control character and nothing invisible");
-  }
-  return name;
-}
-
-/** Tokens that come back with time: who needs one more than there are is too fast. */
-export class Bucket {
-  readonly #burst: number;
-  readonly #rate: number;
-  #tokens: number;
-  #since = performance.now();
-
-  /** @param burst how many there are at most; @param rate how many come back each second */
-  constructor(burst: number, rate: number) {
-    this.#burst = this.#tokens = burst;
-    this.#rate = rate;
-  }
-
-  /** Takes one. @returns whether there was one */
-  take(): boolean {
-    const now = performance.now();
-    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#since) * this.#rate / 1000);
-    this.#since = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-}
-
-/** Which messages have been shown: the last 1,000 of each of the last 200 senders. */
-export class Shown {
-  readonly #ids = new Map<string, Set<number>>();
-
-  /** @returns whether it is new */
-  add(instance: string, id: number): boolean {
-    const ids = this.#ids.get(instance) ?? new Set();
-    this.#ids.delete(instance);
-    this.#ids.set(instance, ids); // now the youngest
-    if (ids.has(id)) return false;
-    ids.add(id);
-    dropOldest(ids, 1000);
-    dropOldest(this.#ids, 200);
-    return true;
-  }
-}
-
-/** Drops what came first, until no more than `most` are left. Maps and Sets know in what order things came. */
-export function dropOldest<K>(things: Map<K, unknown> | Set<K>, most: number): void {
-  for (const key of things.keys()) {
-    if (things.size <= most) return;
-    things.delete(key);
-  }
-}
-
-/** What every datagram of the lesson begins with. */
-export const MAGIC = Buffer.from([0x53, 0x62, 0x45, VERSION]);
-
-export type Endpoint = { address: string; port: number };
-export type Registration = { token: Buffer; own: Endpoint; name: string };
-
-export function encodeRegistration({ token, own, name }: Registration): Buffer {
-  return Buffer.concat([MAGIC, Buffer.of(1), token, packEndpoint(own), Buffer.from(name)]);
-}
-
-/** Reads a registration; any other datagram gives undefined. */
-export function decodeRegistration(datagram: Buffer): Registration | undefined {
-  const name = datagram.toString("utf8", 39);
-  if (!isType(datagram, 1) || name === "" || datagram.length > 39 + 4 * LONGEST_NAME) return undefined;
-  return { token: datagram.subarray(5, 21), own: unpackEndpoint(datagram.subarray(21, 39)), name };
-}
-
-/** The answer to a registration. */
-export function encodeSeen(token: Buffer, seen: Endpoint): Buffer {
-  return Buffer.concat([MAGIC, Buffer.of(2), token, packEndpoint(seen)]);
-}
-
-/** Reads the answer to a registration with this token; any other datagram gives undefined. */
-export function decodeSeen(datagram: Buffer, token: Buffer): Endpoint | undefined {
-  if (!isType(datagram, 2) || datagram.length !== 39 || !datagram.subarray(5, 21).equals(token)) {
-    return undefined;
-  }
-  return unpackEndpoint(datagram.subarray(21));
-}
-
-function isType(datagram: Buffer, type: number): boolean {
-  return datagram.subarray(0, 4).equals(MAGIC) && datagram[4] === type;
-}
-
-const MAPPED = 0xffffn << 32n;
-
-function packEndpoint({ address, port }: Endpoint): Buffer {
-  const ip = parseIp(address.replace(/%.*/, ""));
-  const number = ip.version === 4 ? MAPPED | ip.number : ip.number;
-  return Buffer.from(port.toString(16).padStart(4, "0") + number.toString(16).padStart(32, "0"), "hex");
-}
-
-function unpackEndpoint(bytes: Buffer): Endpoint {
-  const number = BigInt(`0x${bytes.toString("hex", 2, 18)}`);
-  const address = formatIp({ version: 6, number }).replace(/^::ffff:(?=\d+\.)/, "");
-  return { address, port: bytes.readUInt16BE(0) };
-}
-
-/** Reads 127.0.0.1:50001 or [::1]:50001, from a peer; anything else gives undefined. */
-export function readEndpoint(text: string): Endpoint | undefined {
-  const [, address = "", digits] = /^\[?([\da-f.:]+?)\]?:(\d{1,5})$/i.exec(text) ?? [];
-  try {
-    parseIp(address);
-  } catch {
-    return undefined;
-  }
-  const port = Number(digits);
-  return port > 0 && port < 65_536 && endpoint(address, port) === text ? { address, port } : undefined;
 }

@@ -1,40 +1,67 @@
 /**
- * Who is known to the server of lesson 4.4, and what waits for each one: a message stays here until its receiver
- * confirms it, so that it can be given once more to a client that comes back. In memory only, and bounded.
+ * The roster of the server of lesson 4.4: everybody it knows, and the messages that wait for each one. A message
+ * stays here until its receiver confirms it, so that a client that comes back gets it once more. All of it is in
+ * memory, and bounded.
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { type Bucket, type Endpoint, MOST_NAMES, type ToClient } from "./protocol.ts";
+import { Bucket } from "./limits.ts";
+import { looks } from "./names.ts";
+import { MOST_NAMES, type ToClient } from "./protocol.ts";
+import type { UdpEndpoint } from "./registration.ts";
+import { largestShare } from "./shares.ts";
 
 /** How many messages wait for somebody who is away, and for somebody who is on line and confirms none. */
 const KEPT = 100;
 const MOST_UNCONFIRMED = 1000;
 
+/** How many names the server knows from messages only: it has been restarted, and they have not come back yet. */
+const MOST_EXPECTED = 100;
+
+/** How often all are told that somebody has come or gone: so many times at once, and then each second. */
+const NEWS_BURST = 50;
+const NEWS_RATE = 5;
+
+/** A client that is logged in. */
 export type Client = {
   socket: Socket;
   instance: string;
   token: Buffer;
-  /** When it was heard of, in milliseconds. */
+  /** When it was last heard, as performance.now() gives it. */
   heard: number;
-  /** What it may still send, and how much more until it is hung up on. */
+  /** The messages that it may still send; and how many too many, until it is disconnected. */
   bucket: Bucket;
   patience: number;
-  /** Its UDP endpoint as its letters show it, and as its own card has it. */
-  seen?: Endpoint;
-  own?: Endpoint;
+  /** The direct ways that it may ask for, and those that others may ask it for. */
+  asks: Bucket;
+  isAsked: Bucket;
+  /** How often it is told that its UDP endpoint has changed. */
+  moves: Bucket;
+  /** Its UDP endpoint as its datagrams show it, and the one of its own card. */
+  seen?: UdpEndpoint;
+  own?: UdpEndpoint;
   /** Whether it knows that somebody registers in its name. */
   isWarned: boolean;
 };
 
 export type Message = Extract<ToClient, { type: "message" }>;
 
-/** Who has a name. Somebody without a client is away. */
-export type Person = { name: string; client?: Client; waiting: Message[] };
+/** Somebody with a name. A person without a client is away; an expected one has never logged in here. */
+export type Person = {
+  name: string;
+  owner: string;
+  isExpected: boolean;
+  client?: Client;
+  waiting: Message[];
+};
 
-export class People {
-  /** Those who went longest ago first. */
+export class Roster {
+  /** In the order in which they left; those who are on line stand anywhere. */
   readonly #people = new Map<string, Person>();
   readonly #post: (client: Client, message: ToClient) => void;
+  /** What all have still to be told: whether somebody was here when they last heard of it. */
+  readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean }>();
+  readonly #news = new Bucket(NEWS_BURST, NEWS_RATE);
 
   constructor(post: (client: Client, message: ToClient) => void) {
     this.#post = post;
@@ -42,6 +69,12 @@ export class People {
 
   get(name: string): Person | undefined {
     return this.#people.get(name);
+  }
+
+  /** Somebody with another name that looks the same. */
+  lookalike(name: string): Person | undefined {
+    const mine = looks(name);
+    return this.#people.values().find((person) => person.name !== name && looks(person.name) === mine);
   }
 
   get names(): string[] {
@@ -56,49 +89,50 @@ export class People {
     return this.names.filter((name) => !this.get(name)?.client);
   }
 
-  /** Finds the place of a name, or makes one: if need be, that of the one who has been away the longest. */
-  place(name: string): Person {
-    const known = this.#people.get(name);
-    if (known) return known;
-    const oldest = this.#people.values().find(({ client }) => !client);
-    if (oldest && this.#people.size >= MOST_NAMES) {
-      this.#people.delete(oldest.name);
-      this.#lose(oldest, oldest.waiting.length);
+  /** Somebody has logged in, from an address: finds the place of that name, or makes one. */
+  enter(name: string, client: Client, address: string): Person {
+    const known = this.get(name);
+    if (!known && this.#people.size >= MOST_NAMES) {
+      this.#forget(this.#expected) || this.#forget(this.#people.values().filter((person) => !person.client));
     }
-    const person = { name, waiting: [] };
+    const person = known ?? { name, owner: address, isExpected: false, waiting: [] };
     this.#people.set(name, person);
+    const wasHere = person.client !== undefined;
+    const isKnown = known !== undefined;
+    Object.assign(person, { client, isExpected: false, owner: address });
+    this.#changed(name, wasHere, isKnown);
     return person;
   }
 
-  /** Somebody's client has gone, with a goodbye or without. */
+  /** Somebody's client has gone. */
   leave(person: Person): void {
     person.client = undefined;
     this.#people.delete(person.name);
     this.#people.set(person.name, person); // now the last one to go
     this.#lose(person, person.waiting.length - KEPT);
-    this.tell({ type: "away", name: person.name });
+    this.#changed(person.name, true, true);
   }
 
-  /** Tells something to all who are on line. */
-  tell(message: ToClient, except?: string): void {
-    for (const { name, client } of this.#people.values()) {
-      if (client && name !== except) this.#post(client, message);
-    }
-  }
-
-  /** Keeps a message until its receiver confirms it, and sends it if that one is on line. */
-  deliver(message: Message, name: string): void {
-    const person = this.place(name);
+  /**
+   * Keeps a message until its receiver confirms it, and sends it if the receiver is on line. A name that has never
+   * been here gets a place only among those that are expected.
+   * @returns whether there was a place
+   */
+  deliver(message: Message, name: string): boolean {
+    const person = this.get(name) ?? this.#expect(name, message.from);
+    if (!person) return false;
     const { client, waiting } = person;
-    if (waiting.some(({ id, instance }) => id === message.id && instance === message.instance)) return;
+    const isSame = ({ id, instance }: Message) => id === message.id && instance === message.instance;
+    if (waiting.some(isSame)) return true;
     waiting.push(message);
     if (!client) this.#lose(person, waiting.length - KEPT);
     else if (waiting.length <= MOST_UNCONFIRMED) this.#post(client, message);
     else client.socket.destroy(new Failure(name, "does not confirm what it gets", "ENOBUFS"));
+    return true;
   }
 
   /**
-   * A client has shown a message. Its sender learns it, if that one is on line; else it asks when it is back.
+   * A client has shown a message. The sender is told, if it is on line; otherwise it asks when it is back.
    * @returns whether there was such a message
    */
   confirm(
@@ -112,16 +146,60 @@ export class People {
     return true;
   }
 
-  /** Drops the oldest messages that wait, and tells their senders. */
+  get #expected() {
+    return this.#people.values().filter(({ isExpected }) => isExpected);
+  }
+
+  /** Makes a place for somebody who has never been here. Only another one who has not gives up a place for it. */
+  #expect(name: string, sender: string): Person | undefined {
+    const isFull = this.#people.size >= MOST_NAMES || this.#expected.toArray().length >= MOST_EXPECTED;
+    if (isFull && !this.#forget(this.#expected)) return undefined;
+    const person = { name, owner: sender, isExpected: true, waiting: [] };
+    this.#people.set(name, person);
+    return person;
+  }
+
+  /** Forgets one of some people: of the owner with the most, one without messages, or the one away the longest. */
+  #forget(people: Iterable<Person>): boolean {
+    const share = largestShare(people, ({ owner }) => owner);
+    const person = share.find(({ waiting }) => waiting.length === 0) ?? share[0];
+    if (!person) return false;
+    this.#people.delete(person.name);
+    this.#lose(person, person.waiting.length);
+    return true;
+  }
+
+  /** Drops messages that wait, each time the oldest one of the sender with the most, and tells the senders. */
   #lose({ name, waiting }: Person, count: number): void {
     const why = `more than ${KEPT} messages wait there, and an old one of yours was dropped`;
-    for (const { id, ...sender } of waiting.splice(0, Math.max(0, count))) {
-      this.#tellSender(sender, { type: "sorry", id, name, why, code: "ENOBUFS" });
+    for (; count > 0; count--) {
+      const [dropped] = largestShare(waiting, ({ from }) => from);
+      waiting.splice(waiting.indexOf(dropped), 1);
+      this.#tellSender(dropped, { type: "sorry", id: dropped.id, name, why, code: "ENOBUFS" });
     }
   }
 
   #tellSender({ from, instance }: Pick<Message, "from" | "instance">, message: ToClient): void {
-    const client = this.#people.get(from)?.client;
+    const client = this.get(from)?.client;
     if (client?.instance === instance) this.#post(client, message);
+  }
+
+  #changed(name: string, wasHere: boolean, isKnown: boolean): void {
+    if (!this.#untold.has(name)) this.#untold.set(name, { wasHere, isKnown });
+    this.tellNews();
+  }
+
+  /** Tells all who has come or gone, as far as there is not too much of it. Whoever came and went is no news. */
+  tellNews(): void {
+    for (const [name, { wasHere, isKnown }] of this.#untold) {
+      const isHere = this.get(name)?.client !== undefined;
+      if (isHere !== wasHere && !this.#news.take()) continue;
+      this.#untold.delete(name);
+      if (isHere === wasHere) continue;
+      const news: ToClient = isHere ? { type: "back", name, again: isKnown } : { type: "away", name };
+      for (const person of this.#people.values()) {
+        if (person.client && person.name !== name) this.#post(person.client, news);
+      }
+    }
   }
 }

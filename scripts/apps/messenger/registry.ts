@@ -1,0 +1,68 @@
+/** The registry of the server of lesson 4.4: it learns by UDP where each client is. */
+import { timingSafeEqual } from "node:crypto";
+import { endpoint } from "../../../lib/endpoint.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { print, report } from "../../../lib/output.ts";
+import { Bucket } from "./limits.ts";
+import type { ToClient } from "./protocol.ts";
+import {
+  addressNumber,
+  addressOf,
+  Cookies,
+  decodeRegistration,
+  encodeSeen,
+  type UdpEndpoint,
+} from "./registration.ts";
+import type { Client, Roster } from "./roster.ts";
+
+export class Registry {
+  readonly #roster: Roster;
+  readonly #post: (client: Client, message: ToClient) => void;
+  readonly #cookies = new Cookies();
+  /** How often a forgery is reported. */
+  readonly #reports = new Bucket(3, 0.2);
+
+  constructor(roster: Roster, post: (client: Client, message: ToClient) => void) {
+    this.#roster = roster;
+    this.#post = post;
+  }
+
+  /** Takes any datagram from the network. @returns the answer to a registration; a stranger gets none */
+  async take(datagram: Buffer, sender: UdpEndpoint): Promise<Buffer | undefined> {
+    const registration = decodeRegistration(datagram);
+    const client = registration && this.#roster.get(registration.name)?.client;
+    if (!client) return undefined;
+    const { name, token, cookie, own } = registration;
+    // An IPv6 socket writes an IPv4 address as ::ffff:a.b.c.d.
+    const seen = { address: addressOf(addressNumber(sender.address)), port: sender.port };
+    if (!timingSafeEqual(token, client.token)) {
+      await this.#warn(
+        client,
+        new Failure(
+          endpoint(seen.address, seen.port),
+          `registers as ${name}, with a wrong token`,
+          "EACCES",
+        ),
+      );
+      return undefined;
+    }
+    const right = this.#cookies.for(token, seen);
+    if (timingSafeEqual(cookie, right)) {
+      const isNew = client.seen?.address !== seen.address || client.seen.port !== seen.port;
+      Object.assign(client, { seen, own });
+      if (isNew && client.moves.take()) {
+        await print(`${name} is at ${endpoint(seen.address, seen.port)} by UDP`);
+      }
+    }
+    return encodeSeen(token, { cookie: right, seen });
+  }
+
+  /** Somebody registers in the name of a client: the client is told once. */
+  async #warn(client: Client, forgery: Failure): Promise<void> {
+    if (!client.isWarned) {
+      this.#post(client, { type: "warning", why: `somebody ${forgery.why}`, code: forgery.code });
+    }
+    client.isWarned = true;
+    if (this.#reports.take()) await report(forgery);
+  }
+}

@@ -1,0 +1,65 @@
+/** Shares of lesson 4.4: where there is not enough for all, the one with the most gives up something. */
+import { Bucket, dropOldest } from "./limits.ts";
+import { addressNumber, addressOf } from "./registration.ts";
+
+/** The things of the owner that has the most of them, the oldest first. */
+export function largestShare<T>(things: Iterable<T>, owner: (thing: T) => string): T[] {
+  const shares = Map.groupBy(things, owner).values();
+  return shares.reduce((largest, share) => share.length > largest.length ? share : largest, []);
+}
+
+/**
+ * The network that one household or company has: an IPv4 address, or the first 64 bits of an IPv6 address.
+ * @param address of a peer; undefined where the connection was reset at once
+ */
+export function neighbourhood(address: string | undefined): string {
+  if (address === undefined) return "unknown";
+  const number = addressNumber(address);
+  const isIpv4 = number >> 32n === 0xffffn;
+  return addressOf(isIpv4 ? number : number >> 64n << 64n);
+}
+
+/** How many callers from one address are let in at once, and then each second. */
+const BURST = 100;
+const RATE = 5;
+
+/** The places of a server: who calls from where. A caller is anything that can be disconnected. */
+export class Places<Caller> {
+  readonly #most: number;
+  readonly #disconnect: (caller: Caller) => void;
+  readonly #callers = new Map<Caller, string>();
+  readonly #rates = new Map<string, Bucket>();
+
+  constructor(most: number, disconnect: (caller: Caller) => void) {
+    this.#most = most;
+    this.#disconnect = disconnect;
+  }
+
+  /**
+   * Finds a place for a caller. When all are taken, the newest caller of the address with the most places makes
+   * room for an address that has at least two fewer.
+   * @returns whether there is one
+   */
+  take(caller: Caller, address: string | undefined): boolean {
+    const from = neighbourhood(address);
+    const rate = this.#rates.get(from) ?? new Bucket(BURST, RATE);
+    this.#rates.delete(from);
+    this.#rates.set(from, rate); // now the youngest
+    dropOldest(this.#rates, 10 * this.#most);
+    if (!rate.take()) return false;
+    if (this.#callers.size >= this.#most) {
+      const largest = largestShare(this.#callers.entries(), ([, owner]) => owner);
+      const mine = this.#callers.values().filter((owner) => owner === from).toArray();
+      if (mine.length + 2 > largest.length) return false;
+      const [newest] = largest[largest.length - 1];
+      this.#callers.delete(newest);
+      this.#disconnect(newest);
+    }
+    this.#callers.set(caller, from);
+    return true;
+  }
+
+  leave(caller: Caller): void {
+    this.#callers.delete(caller);
+  }
+}

@@ -1,0 +1,96 @@
+/** The parts of lesson 4.4 that need no network: registrations, names, limits. */
+import { expect, test } from "bun:test";
+import { Bucket, Shown } from "../../scripts/apps/messenger/limits.ts";
+import { checkName } from "../../scripts/apps/messenger/names.ts";
+import {
+  decodeRegistration,
+  decodeSeen,
+  encodeRegistration,
+  encodeSeen,
+  NO_COOKIE,
+  readEndpoint,
+} from "../../scripts/apps/messenger/registration.ts";
+
+test("a registration and its answer", () => {
+  const token = Buffer.alloc(16, 7);
+  for (const own of [{ address: "192.168.1.2", port: 50_001 }, { address: "2001:db8::1", port: 1 }]) {
+    const registration = { token, cookie: Buffer.alloc(8, 9), own, name: "张三" };
+    expect(decodeRegistration(encodeRegistration(registration))).toEqual(registration);
+    const answer = { cookie: Buffer.alloc(8, 9), seen: own };
+    expect(decodeSeen(encodeSeen(token, answer), token)).toEqual(answer);
+    expect(decodeSeen(encodeSeen(token, answer), Buffer.alloc(16))).toBeUndefined();
+    expect(encodeSeen(token, answer).length).toBeLessThan(encodeRegistration(registration).length);
+  }
+  const own = { address: "127.0.0.1", port: 1 };
+  const good = encodeRegistration({ token, cookie: NO_COOKIE, own, name: "a" });
+  for (let length = 0; length < good.length; length++) {
+    expect(decodeRegistration(good.subarray(0, length))).toBeUndefined();
+  }
+  expect(decodeRegistration(Buffer.concat([good, Buffer.alloc(200)]))).toBeUndefined();
+});
+
+test("an endpoint from the network is read with care", () => {
+  expect(readEndpoint("127.0.0.1:50001")).toEqual({ address: "127.0.0.1", port: 50_001 });
+  expect(readEndpoint("[2001:db8::1]:1")).toEqual({ address: "2001:db8::1", port: 1 });
+  for (
+    const bad of [
+      "",
+      "a:1",
+      "1.2.3.4",
+      "1.2.3.4:0",
+      "1.2.3.4:65536",
+      "1.2.3:4",
+      "::1:1",
+      "[1.2.3.4]:1",
+      "x\n1.2.3.4:1",
+    ]
+  ) {
+    expect(readEndpoint(bad)).toBeUndefined();
+  }
+});
+
+test("names are composed, and what cannot be seen is no name", () => {
+  expect(checkName("e\u0301")).toBe("\u00e9");
+  for (const good of ["张三", "a", "x".repeat(32), "O'Neil-2", "😀"]) expect(checkName(good)).toBe(good);
+  for (
+    const bad of [
+      "",
+      " ",
+      "a b",
+      "x".repeat(33),
+      "a\u0000",
+      "a\u200d",
+      "\u202ea",
+      "\ufeff",
+      "\u3164",
+      "\u0301",
+      "\ud800",
+      "\ue000",
+    ]
+  ) {
+    expect(() => checkName(bad)).toThrow("a name ");
+  }
+});
+
+test("what was shown is remembered for a while", () => {
+  const shown = new Shown();
+  expect([shown.add("a", 1), shown.add("a", 1), shown.add("b", 1)]).toEqual([true, false, true]);
+  for (let id = 2; id <= 1000; id++) shown.add("a", id);
+  expect(shown.add("a", 1)).toBe(false);
+  shown.add("a", 1001);
+  expect(shown.add("a", 1)).toBe(true); // forgotten: memory is bounded
+  for (let sender = 0; sender < 200; sender++) shown.add(`${sender}`, 1);
+  expect(shown.add("b", 1)).toBe(true);
+});
+
+test("a bucket gives its tokens, and then no more than come back", async () => {
+  const bucket = new Bucket(5, 20);
+  const take = () => {
+    let count = 0;
+    while (bucket.take()) count++;
+    return count;
+  };
+  expect(take()).toBe(5);
+  await new Promise((resolve) => setTimeout(resolve, 110));
+  expect(take()).toBeGreaterThanOrEqual(2);
+});
