@@ -9,6 +9,14 @@ export npm_config_update_notifier := false
 
 .PHONY: help demo lessons lesson test matrix check fmt index bench ci setup clean
 
+# A lesson that is given as a goal: `make lesson 2.1`.
+WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
+ifneq ($(filter lesson test matrix copy,$(firstword $(MAKECMDGOALS))),)
+  ifneq ($(WORDS),)
+    $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
+  endif
+endif
+
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -19,14 +27,14 @@ lessons: setup ## list the lessons
 	@bun tests/commands/lesson.ts
 
 lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
-	@bun tests/commands/lesson.ts $(or $(L),$(error which one? make lesson L=2.1, or L=udp/send))
+	@bun tests/commands/lesson.ts "$${L:?which one? make lesson L=2.1, or L=udp/send}"
 
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
-test: setup ## play every head on Bun, and test lib and what goes wrong
-	@bun test --parallel=$(if $(EVERYTHING),3,4) --timeout=60000 tests
+test: setup ## play every head on Bun, and test lib and what goes wrong; of one lesson: L=2.1, on Node: ON=node
+	@bun tests/commands/test.ts "$$L"
 
-matrix: setup ## play every head with both ends on each of Bun, Node and Deno
-	@bun tests/commands/matrix.ts
+matrix: setup ## play every head with both ends on each of Bun, Node and Deno; of one lesson: L=2.1
+	@bun tests/commands/matrix.ts "$$L"
 
 check: setup ## types, format, lint, and that README and heads are up to date
 	@bun tests/commands/check.ts

@@ -4,7 +4,8 @@ import { $, chalk } from "zx";
 import { ALONE } from "../engine/alone.ts";
 import { columns } from "../engine/columns.ts";
 import { Mismatch, play } from "../engine/engine.ts";
-import { find, lessons } from "../engine/lessons.ts";
+import { lessons } from "../engine/lessons.ts";
+import { choose } from "./choose.ts";
 
 const name = process.argv[2];
 if (!name) {
@@ -14,12 +15,7 @@ if (!name) {
   process.exit(0);
 }
 
-const found = find(name);
-if (found.length === 0) {
-  console.error(`error: ${name}: no such lesson (ENOENT)\nhint: make lessons lists them`);
-  process.exit(1);
-}
-for (const { path, head } of found) {
+for (const { path, head } of choose(name)) {
   console.log(`\n${chalk.bold(`${head.number} ${head.title}`)}: ${head.idea}\n${chalk.dim(path)}\n`);
   if (ALONE.includes(path)) { // what it shows is this machine's own: nothing to compare it with
     await $({ stdio: "inherit" })`bun ${path}`;

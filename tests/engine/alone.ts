@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { Mismatch, play } from "./engine.ts";
 import { find, type Lesson } from "./lessons.ts";
-import { type Program, type Runtime, start } from "./program.ts";
+import { ON, type Program, type Runtime, start } from "./program.ts";
 
 /** Whether this machine lets us make one. A test that needs it says `(needs unshare and ip)`. */
 export const CAN_BE_ALONE = spawnSync("unshare", ["-Urnm", "ip", "link"]).status === 0;
@@ -29,7 +29,7 @@ export const canPlay = ({ path }: Lesson) => CAN_BE_ALONE || !ALONE.includes(pat
  */
 export async function playLesson({ path, head }: Lesson, cell: Cell = {}): Promise<void> {
   if (!ALONE.includes(path)) return await play(head, cell);
-  const { server = "bun", client = "bun" } = cell;
+  const { server = ON, client = ON } = cell;
   await using program = startAlone('exec "$@"', ["bun", import.meta.path, path, server, client]);
   const { code, stderr } = await program.result();
   if (code !== 0) throw new Mismatch(stderr);

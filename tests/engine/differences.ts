@@ -1,3 +1,6 @@
+import { type Cell as AnyCell, playLesson } from "./alone.ts";
+import { Mismatch } from "./engine.ts";
+import type { Lesson } from "./lessons.ts";
 import type { Runtime } from "./program.ts";
 
 /**
@@ -29,3 +32,24 @@ export const DIFFERENCES: Difference[] = [
     reason: "Deno does not tell which error a send met: EACCES appears as UNKNOWN",
   },
 ];
+
+export type Cell = Required<AnyCell>;
+export type Verdict = { passed: boolean; mark: string; note?: string };
+
+/** Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ. */
+export async function judge(lesson: Lesson, cell: Cell, known: Difference[]): Promise<Verdict> {
+  const { path } = lesson;
+  const difference = known.find(({ lesson: other, server = cell.server, client = cell.client }) =>
+    other === path && server === cell.server && client === cell.client
+  );
+  const where = `${path}, server on ${cell.server}, client on ${cell.client}`;
+  try {
+    await playLesson(lesson, cell);
+  } catch (error) {
+    if (!(error instanceof Mismatch)) throw error;
+    if (difference?.mismatch.test(error.message)) return { passed: true, mark: "known" };
+    return { passed: false, mark: "FAIL", note: `${where}\n${error.message}` };
+  }
+  if (!difference) return { passed: true, mark: "ok" };
+  return { passed: false, mark: "FAIL", note: `${where}\nno longer differs: ${difference.reason}` };
+}

@@ -11,7 +11,17 @@ import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/output.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
-import { Late, type Program, READY, ROOT, type Runtime, RUNTIMES, start, type Stream } from "./program.ts";
+import {
+  Late,
+  ON,
+  type Program,
+  READY,
+  ROOT,
+  type Runtime,
+  RUNTIMES,
+  start,
+  type Stream,
+} from "./program.ts";
 import { freePort } from "./sockets.ts";
 
 /** What a run shows, as it happens. */
@@ -261,7 +271,7 @@ class Terminal {
     const { options, values, port, hasPort, serving } = this.#stage;
     const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
     const isScript = words[0] === "bun";
-    if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? "bun"]);
+    if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? ON]);
     if (options.asWritten) return words;
     for (const [index, word] of words.entries()) {
       const own = words[index - 1] === "--local-port" ? [[word]] : [];

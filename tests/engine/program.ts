@@ -15,8 +15,11 @@ export type Runtime = keyof typeof RUNTIMES;
 /** Whether what takes long is tested too: `make test EVERYTHING=1`, as `make ci` does. */
 export const EVERYTHING = Boolean(process.env.EVERYTHING);
 
+/** On what scripts are run where a test does not say it: `make test ON=node`. */
+export const ON = (process.env.ON || "bun") as Runtime;
+
 /** Where a test of what goes wrong is run: on Bun, or, with EVERYTHING, on all three. */
-export const EVERYWHERE: Runtime[] = EVERYTHING ? ["bun", "node", "deno"] : ["bun"];
+export const EVERYWHERE: Runtime[] = EVERYTHING && !process.env.ON ? ["bun", "node", "deno"] : [ON];
 
 export type Stream = "stdout" | "stderr";
 
@@ -46,6 +49,9 @@ export function start(words: string[], options: Options = {}): Program {
   return new Program(words, options);
 }
 
+/** What runs on Bun alone, whatever ON says. */
+const BUN_ONLY = ["tcp/servers/bun-listen"];
+
 /** Starts a script of the project: `script("udp/send", ["你好"], { runtime: "deno" })`. */
 export function script(
   name: string,
@@ -53,7 +59,11 @@ export function script(
   options: Options & { runtime?: Runtime } = {},
 ): Program {
   return start(
-    [...RUNTIMES[options.runtime ?? "bun"], join(ROOT, "scripts", `${name}.ts`), ...words],
+    [
+      ...RUNTIMES[options.runtime ?? (BUN_ONLY.includes(name) ? "bun" : ON)],
+      join(ROOT, "scripts", `${name}.ts`),
+      ...words,
+    ],
     options,
   );
 }

@@ -1,0 +1,172 @@
+/**
+ * `make test`: runs the test files, several at once, and tells of each as soon as it has ended; failures whole.
+ *
+ *     make test                   all of them
+ *     make test L=3.1             what belongs to one lesson, or to one script: L=udp/send
+ *     make test L=3.1 ON=node     with the scripts on another runtime
+ *     make test EVERYTHING=1      what goes wrong on all three runtimes, and what takes long
+ *
+ * A file belongs to the lessons that its first lines name ("Lesson 3.6: ..."). Those below tests/course/ are about
+ * all lessons: there it is the tests whose names name the script.
+ */
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { constants, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { glob } from "zx";
+import type { Lesson } from "../engine/lessons.ts";
+import { EVERYTHING, type Program, ROOT, start } from "../engine/program.ts";
+import { choose } from "./choose.ts";
+
+/** How many files are run at once. They wait for programs more than they compute. */
+const AT_ONCE = EVERYTHING ? 3 : 4;
+
+/** How long one test may take, and one file, in milliseconds. */
+const LIMIT = 60_000;
+const LIMIT_OF_FILE = 20 * 60_000;
+
+/** How long each file took, so that the next run starts with the longest. */
+const TIMES = join(ROOT, "node_modules", ".cache", "test-times.json");
+
+/** A test file, and which of its tests: all, or those whose names fit. */
+export type Work = { file: string; names?: RegExp };
+
+export type Outcome = {
+  passed: number;
+  failed: number;
+  /** The names of the tests that were skipped. */
+  skipped: string[];
+  /** What was printed, without what went well. */
+  text: string;
+};
+
+/** What is to be run for some lessons. */
+export function workFor(lessons: Lesson[], files: { file: string; source: string }[]): Work[] {
+  const scripts = lessons.map(({ path }) => RegExp.escape(path.replace(/^scripts\/|\.ts$/g, "")));
+  const names = RegExp(`(?<![\\w/-])(?:scripts/)?(?:${scripts.join("|")})(?:\\.ts)?(?![\\w/-])`);
+  return files.flatMap(({ file, source }): Work[] => {
+    if (file.startsWith("tests/course/")) return [{ file, names }];
+    const numbers = lessonsOf(source);
+    return lessons.some(({ head }) => numbers.includes(head.number)) ? [{ file }] : [];
+  });
+}
+
+/** The numbers of the lessons that the first comment of a test file names. */
+export function lessonsOf(source: string): string[] {
+  const comment = /^\/\*\*[^]*?\*\//.exec(source)?.[0] ?? "";
+  return [...comment.matchAll(/\bLessons? ((?:\d+\.\d+(?:, | and )?)+)/gi)]
+    .flatMap(([, numbers]) => numbers.match(/\d+\.\d+/g) ?? []);
+}
+
+/** What Bun's test runner prints although nothing is wrong. */
+const NO_FAILURE = /^(?:\((?:pass|skip|todo)\) |bun test v|\S+\.test\.ts:$)/;
+const SUMMARY = /\n(?:\d+ tests failed:| *\d+ pass)\n[^]*$/;
+
+/** What Bun's test runner has said of a file. */
+export function read(code: number, output: string): Outcome {
+  const lines = output.split("\n");
+  const count = (word: string) =>
+    Number(lines.map((line) => RegExp(`^ *(\\d+) ${word}$`).exec(line)?.[1]).findLast((found) => found) ?? 0);
+  const [passed, failed] = [count("pass"), count("fail")];
+  const skipped = lines.flatMap((line) => /^\(skip\) (.*)$/.exec(line)?.[1] ?? []);
+  const isBroken = code !== 0 && failed === 0 && !/regex .* matched 0 tests/.test(output);
+  const text = lines.filter((line) => !NO_FAILURE.test(line)).join("\n").replace(SUMMARY, "").trim();
+  return { passed, failed: isBroken ? 1 : failed, skipped, text };
+}
+
+/** One line for each thing that tests need and that is not here. */
+export function skips(names: string[], isHere: (tool: string) => boolean): string[] {
+  const counts = new Map<string, number>();
+  for (const name of names) {
+    const needs = /\(needs ([^()]+)\)/.exec(name)?.[1];
+    const missing = needs?.split(/, | and /).filter((tool) => /^[\w-]+$/.test(tool) && !isHere(tool)) ?? [];
+    const why = needs ? `needs ${missing.length > 0 ? missing.join(" and ") : needs}` : name;
+    counts.set(why, (counts.get(why) ?? 0) + 1);
+  }
+  return Array.from(counts, ([why, count]) => `skipped: ${why} (${count} ${count === 1 ? "test" : "tests"})`);
+}
+
+async function main(name: string | undefined): Promise<void> {
+  const all = glob.globbySync("tests/**/*.test.ts", { cwd: ROOT })
+    .map((file) => ({ file, source: readFileSync(join(ROOT, file), "utf8") }));
+  const todo = name ? workFor(choose(name), all) : all.map(({ file }): Work => ({ file }));
+  const times = knownTimes();
+  const length = ({ file }: Work) => times[file] ?? statSync(join(ROOT, file)).size;
+  todo.sort((a, b) => length(b) - length(a));
+
+  const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+  await chmod(folder, 0o755); // a test may look at its own folder as another user
+  const running = new Set<Program>();
+  let isInterrupted = false;
+  const end = async () => {
+    await Promise.all(Array.from(running, (program) => program[Symbol.asyncDispose]()));
+    await rm(folder, { recursive: true, force: true });
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, async () => {
+      isInterrupted = true;
+      await end();
+      process.exit(128 + constants.signals[signal]);
+    });
+  }
+
+  const began = Date.now();
+  const sum = { files: 0, passed: 0, failed: 0, skipped: [] as string[] };
+  const width = Math.max(...todo.map(({ file }) => file.length));
+  const runNext = async ({ file, names }: Work, own: string) => {
+    const began = Date.now();
+    const words = ["bun", "test", `--timeout=${LIMIT}`, ...(names ? ["-t", names.source] : []), `./${file}`];
+    await using program = start(words, { env: { TMPDIR: own }, limit: LIMIT_OF_FILE });
+    running.add(program);
+    const { code, stdout, stderr } = await program.result();
+    if (isInterrupted) return;
+    const outcome = read(code, stdout + stderr);
+    const behind = [...(await program.orphans()).map(({ command }) => command), ...readdirSync(own)];
+    running.delete(program);
+    if (behind.length > 0) {
+      outcome.failed++;
+      outcome.text += `\nleft behind:\n${behind.map((what) => `  ${what}\n`).join("")}`;
+    }
+    const ms = Date.now() - began;
+    if (names) outcome.skipped = outcome.skipped.filter((name) => names.test(name));
+    else times[file] = ms;
+    const { passed, failed, skipped } = outcome;
+    if (names && passed + failed + skipped.length === 0) return; // none of its tests is of this lesson
+    sum.files++;
+    sum.passed += passed;
+    sum.failed += failed;
+    sum.skipped.push(...skipped);
+    const counts = [[passed, "passed"], [failed, "failed"], [skipped.length, "skipped"]] as const;
+    const told = counts.flatMap(([count, word]) => count > 0 ? `${count} ${word}` : []).join(", ");
+    const mark = `${failed > 0 ? "FAIL" : "ok  "} ${(ms / 1000).toFixed(1).padStart(5)} s`;
+    console.log(`${mark}  ${file.padEnd(width)}  ${told || "only with EVERYTHING=1"}`);
+    if (failed > 0) console.log(`\n${outcome.text}\n`);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    for (let next = todo.shift(); next && !isInterrupted; next = todo.shift()) {
+      const own = join(folder, `${todo.length}`);
+      mkdirSync(own);
+      await runNext(next, own);
+    }
+  }));
+  if (isInterrupted) return; // the signal's handler ends it
+  await end();
+  mkdirSync(dirname(TIMES), { recursive: true });
+  writeFileSync(TIMES, JSON.stringify(times));
+  for (const line of skips(sum.skipped, (tool) => Boolean(Bun.which(tool)))) console.log(line);
+  console.log(`\n${sum.files} files in ${((Date.now() - began) / 1000).toFixed(0)} s`);
+  console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped.length} skipped`);
+  if (sum.failed > 0) process.exitCode = 1;
+}
+
+/** The times of the runs before this one, in milliseconds. */
+function knownTimes(): Record<string, number> {
+  try {
+    return JSON.parse(readFileSync(TIMES, "utf8"));
+  } catch {
+    return {}; // the first run
+  }
+}
+
+if (import.meta.main) await main(process.argv[2]);
