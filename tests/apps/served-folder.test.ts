@@ -1,4 +1,4 @@
-/** The folder that a server serves: no name from a caller leads out of it. */
+/** Lessons 4.1, 4.2 and 4.5, the folder that a server serves: no name from a caller leads out of it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";

@@ -1,3 +1,4 @@
+/** Lesson 4.5: wrong passwords cost time. */
 import { describe, expect, setSystemTime, test } from "bun:test";
 import { WrongPasswords } from "../../scripts/apps/sftp/keys.ts";
 

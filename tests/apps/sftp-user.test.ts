@@ -1,4 +1,4 @@
-/** sftp/user.ts, beside id(1). */
+/** Lesson 4.5: who the user is, beside id(1). */
 import { expect, test } from "bun:test";
 import process from "node:process";
 import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";

@@ -1,4 +1,4 @@
-/** 1.2 against IANA's special-purpose registries (of 2026-07), node:net, and Python's ipaddress. */
+/** Lesson 1.2, against IANA's special-purpose registries (of 2026-07), node:net, and Python's ipaddress. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { isIP } from "node:net";

@@ -1,4 +1,4 @@
-/** 1.4 against `ss -Htuan`, in a network of its own, where nothing changes in between. */
+/** Lesson 1.4, against `ss -Htuan`, in a network of its own, where nothing changes in between. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";

@@ -1,4 +1,4 @@
-/** 1.3 against `getent services`, and ports that the test holds. */
+/** Lesson 1.3, against `getent services`, and ports that the test holds. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";

@@ -1,4 +1,4 @@
-/** HOST:PORT, as chat and lossy-link take it. */
+/** Lessons 2.3 and 2.6: HOST:PORT, as chat and lossy-link take it. */
 import { describe, expect, test } from "bun:test";
 import { readEndpoint } from "../../scripts/udp/endpoint-flag.ts";
 

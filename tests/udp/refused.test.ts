@@ -1,4 +1,4 @@
-/** UDP: that one letter found nobody costs no other letter. */
+/** Lessons 2.1 and 2.2: that one datagram found nobody costs no other datagram. */
 import { expect, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
