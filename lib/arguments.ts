@@ -7,7 +7,7 @@ import { relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { canonical } from "./endpoint.ts";
-import { Failure } from "./failure.ts";
+import { failAs, Failure } from "./failure.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
 /** A flag of one lesson. A `number` is whole, from `min` to `max`. */
@@ -30,11 +30,8 @@ type Value<F extends Flag> = F extends { kind: "switch" } ? boolean
 
 type Values<L extends Lesson> =
   & { words: string[] }
-  & (L extends { port: number } ? Network : unknown)
+  & (L extends { port: number } ? { host: string; family: 4 | 6; port: number; encoding: Encoding } : unknown)
   & (L extends { flags: infer F extends Flags } ? { [K in keyof F]: Value<F[K]> } : unknown);
-
-/** What every lesson that opens a socket has: --host as an address and its family, --port, --encoding. */
-export type Network = { host: string; family: 4 | 6; port: number; encoding: Encoding };
 
 /**
  * Reads the command line. `--help` prints the head of the lesson and its flags, and ends the program.
@@ -154,12 +151,6 @@ export async function resolve(host: string): Promise<{ address: string; family: 
     }
     return { address: canonical(host), family: 6 };
   }
-  try {
-    return await lookup(host, { order: "ipv4first" }) as { address: string; family: 4 | 6 };
-  } catch (error) {
-    const hint = "an address such as 127.0.0.1 needs no look-up";
-    throw (error as { code?: string }).code === "EAI_AGAIN"
-      ? new Failure(`look up ${host}`, "no name server answers", "EAI_AGAIN", { hint })
-      : new Failure(`look up ${host}`, "unknown host", "ENOTFOUND", { hint: `check the spelling; ${hint}` });
-  }
+  const found = await lookup(host, { order: "ipv4first" }).catch(failAs(`look up ${host}`));
+  return found as { address: string; family: 4 | 6 };
 }

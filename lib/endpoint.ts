@@ -1,6 +1,6 @@
 /** Endpoints: an address and a port, as people write them. */
 import { isIP } from "node:net";
-import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
+import { networkInterfaces } from "node:os";
 
 /**
  * Writes an endpoint as `127.0.0.1:7788` or, for IPv6, `[::1]:7788` (RFC 3986, section 3.2.2).
@@ -18,18 +18,14 @@ export function endpoint(address: string, port?: number): string {
  */
 export function canonical(address: string): string {
   const [number, zone] = address.split("%");
-  const plain = new URL(`http://[${number}]`).hostname.slice(1, -1);
-  const [, high, low] = /^::ffff:([\da-f]+):([\da-f]+)$/.exec(plain) ?? [];
-  const bytes = [high, low].flatMap((half) => [parseInt(half, 16) >> 8, parseInt(half, 16) & 255]);
-  const written = high === undefined ? plain : `::ffff:${bytes.join(".")}`;
-  return zone === undefined ? written : `${written}%${cardName(zone)}`;
-}
-
-/** The name of a network card that is given by its number (`scopeid` of a link-local address); any other stays. */
-function cardName(zone: string): string {
-  const numbered = ([, card]: [string, NetworkInterfaceInfo[]?]) =>
-    card?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone);
-  return Object.entries(networkInterfaces()).find(numbered)?.[0] ?? zone;
+  const plain = new URL(`http://[${number}]`).hostname.slice(1, -1).replace(
+    /^::ffff:(\w+):(\w+)$/,
+    (_, high, low) => `::ffff:${Buffer.from(high.padStart(4, "0") + low.padStart(4, "0"), "hex").join(".")}`,
+  );
+  const card = Object.entries(networkInterfaces()).find(([, addresses]) =>
+    addresses?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone)
+  );
+  return zone === undefined ? plain : `${plain}%${card?.[0] ?? zone}`;
 }
 
 /**
@@ -39,8 +35,7 @@ function cardName(zone: string): string {
 export function isSameAddress(a: string, b: string): boolean {
   const [one, two] = [a, b].map((address) => {
     const plain = (isIP(address) === 6 ? canonical(address) : address).replace(/^::ffff:(?=\d+\.)/, "");
-    if (isEveryAddress(plain)) return [plain === "::" ? "::1" : "127.0.0.1"];
-    return plain.split("%");
+    return isEveryAddress(plain) ? [plain === "::" ? "::1" : "127.0.0.1"] : plain.split("%");
   });
   return one[0] === two[0] && (one[1] ?? two[1]) === (two[1] ?? one[1]);
 }

@@ -29,15 +29,13 @@ export class Failure extends Error {
 /** The codes that a lesson can meet, where the system's own words (errno(3)) are missing or say too little. */
 const WHY: Record<string, string> = {
   EADDRNOTAVAIL: "not an address of this machine",
-  EAFNOSUPPORT: "this machine has no such kind of address",
+  EAI_AGAIN: "no name server answers",
   ECANCELED: "connection closed",
-  ECONNABORTED: "connection aborted",
-  EHOSTUNREACH: "no route to host",
   EISDIR: "is a folder",
-  ELOOP: "too many symbolic links",
   ENETUNREACH: "network unreachable",
   ENOENT: "no such file or folder",
   ENOTDIR: "not a folder",
+  ENOTFOUND: "unknown host",
   EPIPE: "connection closed by peer",
   ERR_SOCKET_BAD_PORT: "port 0 is no program's port",
   ERR_SOCKET_CLOSED: "connection closed",
@@ -52,6 +50,7 @@ const HINTS: Record<string, string> = {
   EADDRNOTAVAIL: "a program can only bind an address of its own machine; 0.0.0.0 is all of them",
   ECONNREFUSED: "nobody listens there; start the server first",
   EMSGSIZE: "a datagram carries at most 65507 bytes over IPv4 (65535 less the IP and UDP headers)",
+  ENOTFOUND: "check the spelling; an address such as 127.0.0.1 needs no look-up",
 };
 
 /** Names of system calls as verbs; the other calls are verbs themselves. */

@@ -24,16 +24,14 @@ const LONGEST = 65_536;
  * @throws Failure EILSEQ that names the first character which the encoding does not have
  */
 export function encode(text: string, encoding: Encoding): Buffer {
-  const bytes = encoding === "utf-8" ? Buffer.from(text) : iconv().encode(text, encoding);
-  if (has(encoding, text)) return bytes;
-  for (const character of text) { // slow, but only to name the one
-    if (has(encoding, character)) continue;
-    const point = character.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
-    const hint = encoding === "gbk" ? "utf-8 has every character: --encoding utf-8 at both ends" : undefined;
-    const what = `${character.toWellFormed()} (U+${point})`;
-    throw new Failure(what, `not a character of ${encoding}; nothing was sent`, "EILSEQ", { hint });
-  }
-  return bytes;
+  const lacks = has(encoding, text)
+    ? undefined
+    : Array.from(text).find((character) => !has(encoding, character));
+  if (lacks === undefined) return encoding === "utf-8" ? Buffer.from(text) : iconv().encode(text, encoding);
+  const point = lacks.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
+  const hint = encoding === "gbk" ? "utf-8 has every character: --encoding utf-8 at both ends" : undefined;
+  const what = `${lacks.toWellFormed()} (U+${point})`;
+  throw new Failure(what, `not a character of ${encoding}; nothing was sent`, "EILSEQ", { hint });
 }
 
 /** Whether the encoding has every character of a text. */
