@@ -9,12 +9,8 @@ export const ENCODINGS = ["utf-8", "gbk"] as const;
 /** UTF-8 (RFC 3629), or GBK, which Windows terminals in Chinese speak. */
 export type Encoding = (typeof ENCODINGS)[number];
 
-/** Loaded only where GBK is spoken. (TextDecoder has GBK too, but throws on some bytes on Node, and cannot encode.) */
-const iconv = () => require("iconv-lite") as typeof import("iconv-lite");
-const require = createRequire(import.meta.url);
-
-/** Characters of code page 936 and GB 18030 that iconv-lite writes in GBK, but that Python's `gbk` cannot read. */
-const NOT_IN_GBK = /[\u01F9\u1E3F\u20AC\u2E80-\u2FFF\u303E\u3400-\u4DBF\uE000-\uF8FF]/;
+/** Loaded, with its package, only where GBK is spoken. */
+const gbk = () => createRequire(import.meta.url)("./gbk.ts") as typeof import("./gbk.ts");
 
 /** How long a text may wait for the rest of its last character, in characters. */
 const LONGEST = 65_536;
@@ -27,7 +23,7 @@ export function encode(text: string, encoding: Encoding): Buffer {
   const lacks = has(encoding, text)
     ? undefined
     : Array.from(text).find((character) => !has(encoding, character));
-  if (lacks === undefined) return encoding === "utf-8" ? Buffer.from(text) : iconv().encode(text, encoding);
+  if (lacks === undefined) return encoding === "utf-8" ? Buffer.from(text) : gbk().encode(text);
   const point = lacks.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
   const hint = encoding === "gbk" ? "utf-8 has every character: --encoding utf-8 at both ends" : undefined;
   const what = `${lacks.toWellFormed()} (U+${point})`;
@@ -36,13 +32,12 @@ export function encode(text: string, encoding: Encoding): Buffer {
 
 /** Whether the encoding has every character of a text. */
 function has(encoding: Encoding, text: string): boolean {
-  if (encoding === "utf-8") return text.isWellFormed();
-  return !NOT_IN_GBK.test(text) && fromBytes(iconv().encode(text, encoding), encoding) === text;
+  return encoding === "utf-8" ? text.isWellFormed() : gbk().has(text);
 }
 
 /** Bytes that are not valid text become U+FFFD. */
 function fromBytes(bytes: Buffer, encoding: Encoding): string {
-  return encoding === "utf-8" ? bytes.toString() : iconv().decode(bytes, encoding, { stripBOM: false });
+  return encoding === "utf-8" ? bytes.toString() : gbk().decode(bytes);
 }
 
 /**
@@ -116,11 +111,7 @@ export function isExit(text: string): boolean {
 
 /** How many bytes at the end begin a character that more bytes can complete: 0 to 3. */
 function incomplete(bytes: Buffer, encoding: Encoding): number {
-  if (encoding === "gbk") {
-    let isLead = false; // the first of two bytes: 0x81 to 0xFE
-    for (const byte of bytes) isLead = !isLead && byte > 0x80 && byte < 0xff;
-    return Number(isLead);
-  }
+  if (encoding === "gbk") return gbk().incomplete(bytes);
   const decoder = new TextDecoder();
   decoder.decode(bytes.subarray(-3), { stream: true });
   if (decoder.decode() === "") return 0; // it had kept nothing back
