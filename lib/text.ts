@@ -20,9 +20,8 @@ const LONGEST = 65_536;
  * @throws Failure EILSEQ that names the first character which the encoding does not have
  */
 export function encode(text: string, encoding: Encoding): Buffer {
-  const lacks = has(encoding, text)
-    ? undefined
-    : Array.from(text).find((character) => !has(encoding, character));
+  const has = encoding === "utf-8" ? (part: string) => part.isWellFormed() : gbk().has;
+  const lacks = has(text) ? undefined : Array.from(text).find((character) => !has(character));
   if (lacks === undefined) return encoding === "utf-8" ? Buffer.from(text) : gbk().encode(text);
   const point = lacks.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
   const hint = encoding === "gbk" ? "utf-8 has every character: --encoding utf-8 at both ends" : undefined;
@@ -30,14 +29,10 @@ export function encode(text: string, encoding: Encoding): Buffer {
   throw new Failure(what, `not a character of ${encoding}; nothing was sent`, "EILSEQ", { hint });
 }
 
-/** Whether the encoding has every character of a text. */
-function has(encoding: Encoding, text: string): boolean {
-  return encoding === "utf-8" ? text.isWellFormed() : gbk().has(text);
-}
-
-/** Bytes that are not valid text become U+FFFD. */
-function fromBytes(bytes: Buffer, encoding: Encoding): string {
-  return encoding === "utf-8" ? bytes.toString() : gbk().decode(bytes);
+/** Bytes that are not valid text become U+FFFD. UTF-8 can carry that character itself; GBK cannot. */
+function toText(bytes: Buffer, encoding: Encoding): { text: string; isValid: boolean } {
+  const text = encoding === "utf-8" ? bytes.toString() : gbk().decode(bytes);
+  return { text, isValid: encoding === "utf-8" ? isUtf8(bytes) : !text.includes("\uFFFD") };
 }
 
 /**
@@ -67,8 +62,8 @@ export class Decoder {
     const all = Buffer.concat([this.#rest, bytes]);
     const whole = all.subarray(0, all.length - (stream ? incomplete(all, this.#encoding) : 0));
     this.#rest = all.subarray(whole.length);
-    const text = fromBytes(whole, this.#encoding);
-    if (!this.#reported && !isValid(text, whole, this.#encoding)) {
+    const { text, isValid } = toText(whole, this.#encoding);
+    if (!isValid && !this.#reported) {
       this.#reported = true;
       report(new Failure(from, `bytes that are not valid ${this.#encoding}, shown as \uFFFD`, "EILSEQ"));
     }
@@ -94,14 +89,9 @@ export class Decoder {
  * @throws Failure EILSEQ for bytes that are not valid text
  */
 export function decode(bytes: Buffer, encoding: Encoding, from: string): string {
-  const text = fromBytes(bytes, encoding);
-  if (isValid(text, bytes, encoding)) return text;
+  const { text, isValid } = toText(bytes, encoding);
+  if (isValid) return text;
   throw new Failure(from, `bytes that are not valid ${encoding}`, "EILSEQ");
-}
-
-/** Whether a decoded text is what the bytes say. UTF-8 can carry the character U+FFFD itself; GBK cannot. */
-function isValid(text: string, bytes: Buffer, encoding: Encoding): boolean {
-  return encoding === "utf-8" ? isUtf8(bytes) : !text.includes("\uFFFD");
 }
 
 /** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */
