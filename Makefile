@@ -36,6 +36,9 @@ test: setup ## play every head on Bun, and test lib and what goes wrong; of one 
 matrix: setup ## play every head with both ends on each of Bun, Node and Deno; of one lesson: L=2.1
 	@bun tests/commands/matrix.ts "$$L"
 
+copy: setup ## take one lesson along, with what it imports: make copy L=3.1 TO=DIR
+	@bun tests/commands/copy.ts "$$L" "$$TO"
+
 check: setup ## types, format, lint, and that README and heads are up to date
 	@bun tests/commands/check.ts
 

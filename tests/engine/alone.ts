@@ -27,18 +27,26 @@ export const canPlay = ({ path }: Lesson) => CAN_BE_ALONE || !ALONE.includes(pat
  * Plays the head of a lesson; one that shows all of the network, in a network of its own.
  * @throws Mismatch
  */
-export async function playLesson({ path, head }: Lesson, cell: Cell = {}): Promise<void> {
-  if (!ALONE.includes(path)) return await play(head, cell);
+export async function playLesson({ path, head }: Lesson, cell: Cell = {}, folder?: string): Promise<void> {
+  if (!ALONE.includes(path)) return await play(head, { ...cell, folder });
   const { server = ON, client = ON } = cell;
-  await using program = startAlone('exec "$@"', ["bun", import.meta.path, path, server, client]);
+  await using program = startAlone('exec "$@"', [
+    "bun",
+    import.meta.path,
+    path,
+    server,
+    client,
+    folder ?? "",
+  ]);
   const { code, stderr } = await program.result();
   if (code !== 0) throw new Mismatch(stderr);
 }
 
 if (import.meta.main) {
-  const [path, server, client] = process.argv.slice(2);
+  const [path, server, client, folder] = process.argv.slice(2);
   try {
-    await play(find(path)[0].head, { server: server as Runtime, client: client as Runtime, asWritten: true });
+    const cell = { server: server as Runtime, client: client as Runtime };
+    await play(find(path)[0].head, { ...cell, asWritten: true, folder: folder || undefined });
   } catch (error) {
     console.error(error instanceof Mismatch ? error.message : error);
     process.exit(1);

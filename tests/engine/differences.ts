@@ -36,15 +36,23 @@ export const DIFFERENCES: Difference[] = [
 export type Cell = Required<AnyCell>;
 export type Verdict = { passed: boolean; mark: string; note?: string };
 
-/** Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ. */
-export async function judge(lesson: Lesson, cell: Cell, known: Difference[]): Promise<Verdict> {
+/**
+ * Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ.
+ * @param folder where to play, if not in a copy of the project
+ */
+export async function judge(
+  lesson: Lesson,
+  cell: Cell,
+  known: Difference[],
+  folder?: string,
+): Promise<Verdict> {
   const { path } = lesson;
   const difference = known.find(({ lesson: other, server = cell.server, client = cell.client }) =>
     other === path && server === cell.server && client === cell.client
   );
   const where = `${path}, server on ${cell.server}, client on ${cell.client}`;
   try {
-    await playLesson(lesson, cell);
+    await playLesson(lesson, cell, folder);
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     if (difference?.mismatch.test(error.message)) return { passed: true, mark: "known" };
