@@ -6,17 +6,17 @@
  * terminal 1
  *   $ bun scripts/apps/download-basic-server.ts --root scripts
  *   listening on 127.0.0.1:11500
- *   127.0.0.1:50001 > tcp/none.ts
- *   error: tcp/none.ts: no such file (ENOENT)
- *   127.0.0.1:50002 > tcp
- *   error: tcp: is a folder (EISDIR)
+ *   127.0.0.1:50001 > apps/none.ts
+ *   error: apps/none.ts: no such file (ENOENT)
+ *   127.0.0.1:50002 > apps
+ *   error: apps: is a folder (EISDIR)
  *   ^C
  * terminal 2
- *   $ bun scripts/apps/download-basic-client.ts tcp/none.ts
- *   error: tcp/none.ts: nothing came: no such file, or an empty one (ENODATA)
+ *   $ bun scripts/apps/download-basic-client.ts apps/none.ts
+ *   error: apps/none.ts: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
- *   $ bun scripts/apps/download-basic-client.ts tcp
- *   error: tcp: nothing came: no such file, or an empty one (ENODATA)
+ *   $ bun scripts/apps/download-basic-client.ts apps
+ *   error: apps: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
  *
  * Python     s.connect((host, port))        ->  connect({ host, port })

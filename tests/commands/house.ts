@@ -1,0 +1,127 @@
+/** The shape of the house, which `make check` looks at: what belongs where, how much it is, and the calls in plain view. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { glob } from "zx";
+import { occurs, plainCode, promisedCalls } from "../engine/calls.ts";
+import { closure } from "../engine/closure.ts";
+import type { Lesson } from "../engine/lessons.ts";
+import { ROOT } from "../engine/program.ts";
+import { lessonsOf } from "./test.ts";
+
+/** What lib/ may hold. */
+const MOST_MODULES = 14, MOST_LINES = 1200;
+/** The lessons with which people begin, and what each may take along, beside its own file. */
+const FIRST = ["2.1", "2.2", "3.1", "3.2", "3.3", "3.4"];
+const MOST_MODULES_OF_FIRST = 8, MOST_LINES_OF_FIRST = 650;
+/** The longest function of a lesson, in lines: about two screens. */
+const LONGEST = 100;
+
+const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
+const count = (files: string[]) => files.reduce((sum, file) => sum + read(file).split("\n").length - 1, 0);
+
+/** lib/ holds what scripts of at least two chapters use, and reads in a sitting. */
+export function strangersInLib(lessons: Lesson[]): string[] {
+  const chapters = new Map<string, Set<string>>();
+  for (const { path, head } of lessons) {
+    for (const module of closure(path).modules) {
+      chapters.set(module, (chapters.get(module) ?? new Set()).add(head.number.split(".")[0]));
+    }
+  }
+  const modules = readdirSync(join(ROOT, "lib")).map((name) => `lib/${name}`);
+  const lines = count(modules);
+  return [
+    ...modules.filter((file) => (chapters.get(file)?.size ?? 0) < 2).map((file) => {
+      const [only] = chapters.get(file) ?? [];
+      return `${file}: used by ${
+        only ? `chapter ${only} alone: it belongs beside its scripts` : "no lesson"
+      }`;
+    }),
+    ...(modules.length > MOST_MODULES ? [`lib/: ${modules.length} modules, ${MOST_MODULES} at most`] : []),
+    ...(lines > MOST_LINES ? [`lib/: ${lines} lines, ${MOST_LINES} at most`] : []),
+  ];
+}
+
+/** Every file below scripts/ is a lesson, is used by one, or is named in a head. */
+export function unused(lessons: Lesson[]): string[] {
+  const used = new Set(lessons.flatMap(({ path }) => closure(path).modules));
+  const heads = lessons.map(({ head }) => head.text).join("\n");
+  return glob.globbySync("scripts/**", { cwd: ROOT })
+    .filter((file) => !used.has(file) && (file.endsWith(".ts") || !heads.includes(file)))
+    .map((file) => `${file}: no lesson uses it`);
+}
+
+/** What the head of a lesson promises in its Python row stands in its code. */
+export function missingCalls(lessons: Lesson[]): string[] {
+  return lessons.flatMap(({ path, head }) => {
+    const source = read(path);
+    const code = plainCode(source);
+    const note = head.notes.find(({ label }) => label === "Python")?.text ?? "";
+    const { calls, wrapped } = promisedCalls(note);
+    return [
+      ...calls.filter((call) => !occurs(call, code)).map((call) => `${path}: no ${call} in its code`),
+      ...wrapped.flatMap(({ helper, calls }) => {
+        const module = moduleOf(helper, path, source);
+        const code = plainCode(read(module));
+        return calls.filter((call) => !occurs(call, code))
+          .map((call) => `${path}: ${helper}() of ${module} wraps no ${call}`);
+      }),
+    ];
+  });
+}
+
+/** The file from which a file imports a name; itself, if it does not. */
+function moduleOf(name: string, path: string, source: string): string {
+  const from = RegExp(`^import \\{[^}]*\\b${name}\\b[^}]*\\} from "(\\.[^"]+)";$`, "m").exec(source)?.[1];
+  return from === undefined ? path : join(path, "..", from).replaceAll("\\", "/");
+}
+
+/** The first lessons take little along. */
+export function heavy(lessons: Lesson[]): string[] {
+  return lessons.filter(({ head }) => FIRST.includes(head.number)).flatMap(({ path }) => {
+    const { modules, staticPackages } = closure(path);
+    const others = modules.filter((module) => module !== path);
+    const lines = count(others);
+    return [
+      ...(others.length > MOST_MODULES_OF_FIRST
+        ? [`${path}: takes ${others.length} modules along, ${MOST_MODULES_OF_FIRST} at most`]
+        : []),
+      ...(lines > MOST_LINES_OF_FIRST
+        ? [`${path}: takes ${lines} lines along, ${MOST_LINES_OF_FIRST} at most`]
+        : []),
+      ...staticPackages.map((name) => `${path}: loads ${name} when it starts`),
+    ];
+  });
+}
+
+/** A function with its place and its length in lines. */
+export type Length = { file: string; name: string; lines: number };
+
+/** The functions and methods of a file, as deno fmt writes them: each ends with a brace below its beginning. */
+export function functions(file: string, source = read(file)): Length[] {
+  const lines = source.split("\n");
+  return lines.flatMap((line, index) => {
+    const found =
+      /^( *)(?:export )?(?:static )?(?:async )?(?:function\*? (\w+)|\*?((?!(?:if|for|while|switch|catch|with)\b)[#\w]+)(?=[(<]))/
+        .exec(line);
+    if (!found) return [];
+    const open = line.endsWith("{") ? index : lines.findIndex((next, at) => at > index && /\{$/.test(next));
+    if (open !== index && !lines[open]?.startsWith(`${found[1]})`)) return []; // a call, or a type
+    const end = lines.findIndex((next, at) => at > open && next.startsWith(`${found[1]}}`));
+    if (end < 0 || lines[end] !== `${found[1]}}`) return [];
+    return [{ file, name: found[2] ?? found[3], lines: end - index + 1 }];
+  });
+}
+
+/** No function of a lesson, or of its parts, is longer than about two screens. */
+export function long(): string[] {
+  return glob.globbySync(["scripts/**/*.ts", "lib/*.ts"], { cwd: ROOT }).flatMap((file) => functions(file))
+    .filter(({ lines }) => lines > LONGEST)
+    .map(({ file, name, lines }) => `${file}: ${name} has ${lines} lines, ${LONGEST} at most`);
+}
+
+/** Tests that `make test L=3.1` would not find. */
+export function homeless(): string[] {
+  return glob.globbySync(["tests/**/*.test.ts", "!tests/{course,lib,engine,commands}/**"], { cwd: ROOT })
+    .filter((file) => lessonsOf(read(file)).length === 0)
+    .map((file) => `${file}: begins without "/** Lesson N.N"`);
+}
