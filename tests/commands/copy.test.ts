@@ -60,14 +60,14 @@ describe.concurrent("the heads of a lesson are true where it was copied to", () 
 
 describe("what is taken along", () => {
   test("3.1: its two scripts, what they import, and no package that is loaded at once", () => {
-    const { files, packages, staticPackages } = luggage(find("3.1"));
+    const { files, packages, packagesAtOnce } = luggage(find("3.1"));
     expect(files.filter((file) => !file.startsWith("lib/"))).toEqual([
       "scripts/tcp/client.ts",
       "scripts/tcp/server.ts",
     ]);
     expect(files).toContain("lib/arguments.ts");
     expect(packages).toEqual(["iconv-lite"]);
-    expect(staticPackages).toEqual([]);
+    expect(packagesAtOnce).toEqual([]);
   });
 
   test("the file of a worker, the parts, and the files that a head names", () => {

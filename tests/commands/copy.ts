@@ -15,7 +15,7 @@ import { ROOT } from "../engine/program.ts";
 import { choose } from "./choose.ts";
 
 /** What a lesson takes along: its files, from the top of the project, and its npm packages. */
-export type Luggage = { files: string[]; packages: string[]; staticPackages: string[] };
+export type Luggage = { files: string[]; packages: string[]; packagesAtOnce: string[] };
 
 /** What some lessons need: their scripts, those that their heads start, what all these import, and named files. */
 export function luggage(lessons: Lesson[]): Luggage {
@@ -37,12 +37,11 @@ export function luggage(lessons: Lesson[]): Luggage {
     ...named.filter((name) => name.endsWith(".ts")),
   ]);
   const closures = Array.from(scripts, (path) => closure(path));
-  const all = (key: "modules" | "packages" | "staticPackages") => closures.flatMap((part) => part[key]);
   const sorted = (names: string[]) => [...new Set(names)].sort();
   return {
-    files: sorted([...all("modules"), ...named]),
-    packages: sorted(all("packages")),
-    staticPackages: sorted(all("staticPackages")),
+    files: sorted([...closures.flatMap(({ modules }) => modules), ...named]),
+    packages: sorted(closures.flatMap(({ packages }) => packages)),
+    packagesAtOnce: sorted(closures.flatMap(({ atOnce }) => atOnce.packages)),
   };
 }
 
@@ -78,11 +77,11 @@ async function main(): Promise<void> {
   if (!name) throw new Failure("L=", "says which lesson, and is needed", "EINVAL", usage);
   if (!to) throw new Failure("TO=", "says into which folder, and is needed", "EINVAL", usage);
   const lessons = choose(name);
-  const { files, packages, staticPackages } = await copyLessons(lessons, to);
+  const { files, packages, packagesAtOnce } = await copyLessons(lessons, to);
   await print(`${to}: ${files.length} files and a package.json. To run them there:\n`);
   await print(`  cd ${/[^\w./-]/.test(to) ? `'${to.replaceAll("'", "'\\''")}'` : to}`);
   if (packages.length > 0) {
-    const when = staticPackages.length > 0
+    const when = packagesAtOnce.length > 0
       ? ""
       : `   # only for what needs ${packages.join(" and ")}: --encoding gbk`;
     await print(`  bun install${when}`);

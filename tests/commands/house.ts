@@ -78,8 +78,8 @@ function moduleOf(name: string, path: string, source: string): string {
 /** The first lessons take little along. */
 export function heavy(lessons: Lesson[]): string[] {
   return lessons.filter(({ head }) => FIRST.includes(head.number)).flatMap(({ path }) => {
-    const { modules, staticPackages } = closure(path);
-    const others = modules.filter((module) => module !== path);
+    const { atOnce } = closure(path);
+    const others = atOnce.modules.filter((module) => module !== path);
     const lines = count(others);
     return [
       ...(others.length > MOST_MODULES_OF_FIRST
@@ -88,7 +88,7 @@ export function heavy(lessons: Lesson[]): string[] {
       ...(lines > MOST_LINES_OF_FIRST
         ? [`${path}: takes ${lines} lines along, ${MOST_LINES_OF_FIRST} at most`]
         : []),
-      ...staticPackages.map((name) => `${path}: loads ${name} when it starts`),
+      ...atOnce.packages.map((name) => `${path}: loads ${name} when it starts`),
     ];
   });
 }
