@@ -1,0 +1,35 @@
+#!/usr/bin/env bun
+/**
+ * 2.2 bare  Answer datagrams:  bun echo-server.ts [PORT]
+ * The lesson ../echo-server.ts adds flags, IPv6 and GBK.
+ *
+ * terminal 1
+ *   $ bun scripts/udp/bare/echo-server.ts
+ *   listening on 127.0.0.1:8080
+ *   127.0.0.1:50001 > 在吗？
+ *   ^C
+ * terminal 2
+ *   $ bun scripts/udp/bare/echo-client.ts
+ *   > 在吗？
+ *   在吗？
+ *   > exit
+ */
+import { createSocket } from "node:dgram";
+import process from "node:process";
+
+const HOST = "127.0.0.1";
+const PORT = Number(process.argv[2] ?? 8080);
+const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
+
+const socket = createSocket("udp4"); //                     s = socket(AF_INET, SOCK_DGRAM)
+socket.on("message", (data, { address, port }) => { //      data, (address, port) = s.recvfrom(65535)
+  console.log(`${address}:${port} > ${visible(data.toString())}`);
+  socket.send(data, port, address); //                      s.sendto(data, (address, port))
+});
+socket.on("error", ({ message }) => { // the port is taken, say
+  console.error(`error: ${message}`);
+  process.exitCode = 1;
+});
+socket.bind(PORT, HOST, () => { //                          s.bind((HOST, PORT))
+  console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
+});
