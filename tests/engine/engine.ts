@@ -271,19 +271,26 @@ class Terminal {
     const { options, values, port, hasPort, serving } = this.#stage;
     const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
     const isScript = words[0] === "bun";
+    const portIsWord = words[0] === "python3" || /^(scripts\/\w+\/)?bare\//.test(words[1]); // not a flag
     if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? ON]);
     if (options.asWritten) return words;
     for (const [index, word] of words.entries()) {
-      const own = words[index - 1] === "--local-port" ? [[word]] : [];
+      const isPort = words[index - 1] === "--local-port" || (portIsWord && /^\d+$/.test(word));
+      const own = isPort ? [[word]] : [];
       for (const [shown] of [...word.matchAll(PORT), ...own]) {
         if (!values.has(shown)) values.set(shown, `${await freePort()}`); // of a program that is started later
       }
       words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
     }
-    if (!isScript || !hasPort) return words;
+    if (!(isScript || portIsWord) || !hasPort) return words;
+    const own = (serves && serving.has(serves) && values.get(serves)) || "0";
+    if (portIsWord) {
+      const at = words.findLastIndex((word) => /\.(ts|py)$/.test(word)) + 1;
+      if (!/^\d+$/.test(words[at])) words.splice(at, 0, serves ? own : port);
+      return words;
+    }
     const at = words.indexOf("--port");
     if (at < 0 && !serves && words.includes(port)) return words; // a port that is a word, not a flag
-    const own = (serves && serving.has(serves) && values.get(serves)) || "0";
     if (at < 0) return [...words, "--port", serves ? own : port];
     if (serves) words[at + 1] = own;
     return words;

@@ -31,6 +31,14 @@ export type Head = {
   text: string;
 };
 
+/** The head of a bare program, which is read beside its lesson and needs neither an idea nor notes. */
+export type BareHead = Pick<Head, "number" | "title" | "sections" | "text"> & {
+  /** "bun receive.ts [PORT]" */
+  usage: string;
+  /** What its lesson has and it leaves out: "adds flags, IPv6 and GBK." */
+  adds: string;
+};
+
 const TERMINAL = /^terminal (\d+)$/;
 const LABELS = ["Python", "Watch out", "Try"];
 
@@ -92,6 +100,43 @@ export function parseHead(source: string): Head {
     }
   }
   return head;
+}
+
+/** What a shell reports of a program that Ctrl-C has ended: 128 and the number of SIGINT. */
+const INTERRUPTED = 130;
+
+/**
+ * Parses the head of a bare program:
+ *
+ *     2.1 bare  TITLE:  bun receive.ts [PORT]
+ *     The lesson ../receive.ts adds WHAT IT LEAVES OUT.
+ *
+ *     terminal 1
+ *       ...
+ *
+ * Its `^C` is not handled, so it ends the program with exit code 130.
+ * @param name its file's name, which its lesson has too
+ * @throws Error that names what is missing
+ */
+export function parseBareHead(source: string, name: string): BareHead {
+  const text = headText(source);
+  if (text === undefined) throw new Error("no head: a bare program starts with a /** comment");
+  const [first, second, gap, ...terminals] = text.split("\n");
+  const title = /^(\d+\.\d+) bare {2}([^:]+): {2}(bun (\S+)( .+)?)$/.exec(first);
+  if (title?.[4] !== name) throw new Error(`head: expected "NUMBER bare  TITLE:  bun ${name}": ${first}`);
+  const lesson = /^The lesson \.\.\/(\S+) (adds .+\.)$/.exec(second);
+  if (lesson?.[1] !== name) throw new Error(`head: expected "The lesson ../${name} adds WHAT.": ${second}`);
+  if (gap !== "") throw new Error("head: no empty line before the terminals");
+  for (const line of terminals) {
+    if (!TERMINAL.test(line) && !line.startsWith("  ")) throw new Error(`head: not understood: ${line}`);
+  }
+  const sections = parseSections(terminals).map(({ terminal, steps }) => ({
+    terminal,
+    steps: steps.flatMap((step): Step[] =>
+      step.kind === "key" && step.key === "^C" ? [step, { kind: "exit", code: INTERRUPTED }] : [step]
+    ),
+  }));
+  return { number: title[1], title: title[2], usage: title[3], adds: lesson[2], sections, text };
 }
 
 /**

@@ -1,32 +1,45 @@
 /** The lessons: every script below scripts/ that can be run, with its head. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { glob } from "zx";
-import { type Head, parseHead } from "./head.ts";
+import { type BareHead, type Head, parseBareHead, parseHead } from "./head.ts";
 import { READY, ROOT } from "./program.ts";
 
 /** A lesson, which is a file with a shebang: its path from the top of the project, and its head. */
 export type Lesson = { path: string; head: Head };
+
+/** A bare program, in the folder bare/ beside its lesson. */
+export type BareProgram = { path: string; head: BareHead };
 
 /**
  * Reads all lessons, in the order of their numbers, those that serve first.
  * @throws Error that names the script whose head cannot be parsed
  */
 export function lessons(root = ROOT): Lesson[] {
-  const files = glob.globbySync("scripts/**/*.ts", { cwd: root })
-    .map((path) => ({ path, source: readFileSync(join(root, path), "utf8") }));
-  const found = files.filter(({ source }) => source.startsWith("#!")).map(({ path, source }) => {
-    try {
-      return { path, head: parseHead(source) };
-    } catch (error) {
-      throw new Error(`${path}: ${(error as Error).message}`);
-    }
-  });
+  const found = read(root, ["scripts/**/*.ts", "!scripts/**/bare/*"], parseHead);
   const order = (lesson: Lesson) =>
     `${lesson.head.number.replace(/\d+/g, (n) => n.padStart(3, "0"))} ${
       serves(lesson) ? 1 : 2
     } ${lesson.path}`;
   return found.sort((a, b) => (order(a) < order(b) ? -1 : 1));
+}
+
+/** Reads the bare programs. @throws Error that names the one whose head cannot be parsed */
+export function barePrograms(root = ROOT): BareProgram[] {
+  return read(root, ["scripts/**/bare/*.ts"], parseBareHead);
+}
+
+/** Reads the scripts, which are the files with a shebang. */
+function read<H>(root: string, globs: string[], parse: (source: string, name: string) => H) {
+  return glob.globbySync(globs, { cwd: root }).flatMap((path) => {
+    const source = readFileSync(join(root, path), "utf8");
+    if (!source.startsWith("#!")) return [];
+    try {
+      return [{ path, head: parse(source, basename(path)) }];
+    } catch (error) {
+      throw new Error(`${path}: ${(error as Error).message}`);
+    }
+  });
 }
 
 /** Whether a script prints a ready line in its own head. */

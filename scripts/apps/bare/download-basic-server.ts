@@ -4,13 +4,13 @@
  * The lesson ../download-basic-server.ts adds flags, GBK and limits.
  *
  * terminal 1
- *   $ bun scripts/apps/bare/download-basic-server.ts 11500 scripts
+ *   $ bun scripts/apps/bare/download-basic-server.ts 11500 scripts/tcp
  *   listening on 127.0.0.1:11500
- *   127.0.0.1:50001 > tcp/phone.svg
+ *   127.0.0.1:50001 > phone.svg
  *   sent 311 bytes to 127.0.0.1:50001
  *   ^C
  * terminal 2
- *   $ bun scripts/apps/bare/download-basic-client.ts 11500 tcp/phone.svg
+ *   $ bun scripts/apps/bare/download-basic-client.ts 11500 phone.svg
  *   saved 311 bytes as copy-phone.svg
  */
 import { createReadStream, realpathSync } from "node:fs";

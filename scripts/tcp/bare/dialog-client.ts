@@ -41,7 +41,7 @@ for await (const text of createInterface({ input: process.stdin })) { // text = 
   if (text === "exit") break;
   prompt();
 }
-socket.destroy(); //                                                   s.close()
+process.exit(); //                                                     s.close()
 
 function fail(why?: string) {
   console.error(`error: ${HOST}:${PORT}: ${why}`);

@@ -29,7 +29,8 @@ socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, sa
   console.error(`error: ${HOST}:${PORT}: ${code}`);
   process.exit(1);
 });
-socket.resume(); // nothing comes but the end, which is seen by reading only
+socket.resume(); // nothing comes but the end, which only a reader sees
+socket.on("close", () => process.exit());
 const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
 
 prompt();

@@ -39,4 +39,4 @@ for await (const text of createInterface({ input: process.stdin })) { // text = 
   if (text === "exit") break;
   prompt();
 }
-socket.close(); //                                                     s.close()
+process.exit(); //                                                     s.close()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
  * 2.3 bare  Chat by menu:  bun chat.ts [OWN_PORT [OTHER_PORT]]
- * The lesson ../chat.ts talks and hears at once, and adds flags and GBK.
+ * The lesson ../chat.ts adds talking and hearing at once, flags and GBK.
  *
  * terminal 1
  *   $ bun scripts/udp/bare/chat.ts 7788 7789

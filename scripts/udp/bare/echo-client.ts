@@ -40,4 +40,4 @@ for await (const text of createInterface({ input: process.stdin })) { // text = 
   }
   prompt();
 }
-socket.close(); //                                                     s.close()
+process.exit(); //                                                     s.close()
