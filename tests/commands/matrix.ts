@@ -1,11 +1,13 @@
 /**
- * `make matrix`: plays every lesson with server and client on each runtime, and closes with a table.
+ * `make matrix`: plays every lesson with server and client on each runtime, and each bare program with its whole
+ * lesson at the other end; closes with a table.
  * `make matrix L=3.1`, or `L=udp/send`: those of one lesson. `ON=node`: both ends on that runtime alone.
  */
 import process from "node:process";
 import { canPlay } from "../engine/alone.ts";
 import { type Cell, DIFFERENCES, judge } from "../engine/differences.ts";
 import type { Head } from "../engine/head.ts";
+import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
 import { ON, READY, type Runtime, RUNTIMES } from "../engine/program.ts";
 import { choose } from "./choose.ts";
 
@@ -16,7 +18,7 @@ const names = process.env.ON ? [ON] : Object.keys(RUNTIMES) as Runtime[];
 const CELLS: Cell[] = names.flatMap((server) => names.map((client) => ({ server, client })));
 
 /** A lesson without a server has only callers: three cells, not nine. */
-function applies({ sections }: Head, { server, client }: Cell): boolean {
+function applies({ sections }: Pick<Head, "sections">, { server, client }: Cell): boolean {
   const hasServer = sections.some(({ steps }) =>
     steps.some((step) => step.kind === "see" && READY.test(step.text))
   );
@@ -24,7 +26,9 @@ function applies({ sections }: Head, { server, client }: Cell): boolean {
 }
 
 async function main(): Promise<void> {
-  const played = choose(process.argv[2]);
+  const chosen = choose(process.argv[2]);
+  const isChosen = (program: BareProgram) => chosen.some(({ path }) => path === lessonOf(program));
+  const played = [...chosen, ...barePrograms().filter(isChosen)];
   const rows = new Map(played.map(({ path }) => [path, CELLS.map(() => "")]));
   const notes: string[] = [];
   const count = { passed: 0, failed: 0, skipped: 0 };

@@ -5,9 +5,9 @@
  *     unshare -Urn sh -c 'ip link set lo up; exec bun tests/engine/as-written.ts'
  */
 import { play } from "./engine.ts";
-import { lessons } from "./lessons.ts";
+import { barePrograms, lessons } from "./lessons.ts";
 
-for (const { path, head } of lessons()) {
+for (const { path, head } of [...lessons(), ...barePrograms()]) {
   await play(head, { asWritten: true });
   console.log(path);
 }

@@ -1,6 +1,7 @@
 import { type Cell as AnyCell, playLesson } from "./alone.ts";
 import { Mismatch } from "./engine.ts";
-import type { Lesson } from "./lessons.ts";
+import { playBare } from "./bare.ts";
+import type { BareProgram, Lesson } from "./lessons.ts";
 import type { Runtime } from "./program.ts";
 
 /**
@@ -37,22 +38,24 @@ export type Cell = Required<AnyCell>;
 export type Verdict = { passed: boolean; mark: string; note?: string };
 
 /**
- * Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ.
+ * Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ. A bare program
+ * is played with the whole lesson at the other end.
  * @param folder where to play, if not in a copy of the project
  */
 export async function judge(
-  lesson: Lesson,
+  script: Lesson | BareProgram,
   cell: Cell,
   known: Difference[],
   folder?: string,
 ): Promise<Verdict> {
-  const { path } = lesson;
+  const { path } = script;
   const difference = known.find(({ lesson: other, server = cell.server, client = cell.client }) =>
     other === path && server === cell.server && client === cell.client
   );
   const where = `${path}, server on ${cell.server}, client on ${cell.client}`;
   try {
-    await playLesson(lesson, cell, folder);
+    if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell);
+    else await playLesson(script as Lesson, cell, folder);
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     if (difference?.mismatch.test(error.message)) return { passed: true, mark: "known" };

@@ -11,6 +11,9 @@ export type Lesson = { path: string; head: Head };
 /** A bare program, in the folder bare/ beside its lesson. */
 export type BareProgram = { path: string; head: BareHead };
 
+/** The path of the lesson that a bare program stands beside. */
+export const lessonOf = ({ path }: BareProgram): string => path.replace("/bare/", "/");
+
 /**
  * Reads all lessons, in the order of their numbers, those that serve first.
  * @throws Error that names the script whose head cannot be parsed

@@ -46,6 +46,5 @@ server.on("error", ({ message }) => { // the port is taken, say
   process.exitCode = 1;
 });
 server.listen(PORT, HOST, () => { //                              s.bind((HOST, PORT)); s.listen()
-  const { port } = server.address() as AddressInfo; //            s.getsockname()
-  console.log(`listening on ${HOST}:${port}`);
+  console.log(`listening on ${HOST}:${(server.address() as AddressInfo).port}`);
 });
