@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { heavy, homeless, long, missingCalls, strangersInLib, unused } from "./house.ts";
+import { heavy, homeless, long, missingCalls, notBare, strangersInLib, unused } from "./house.ts";
 import { READMES, render } from "./index.ts";
-import { barePrograms, lessonOf, lessons } from "../engine/lessons.ts";
+import { lessons } from "../engine/lessons.ts";
 import { ROOT } from "../engine/program.ts";
 
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
@@ -14,25 +14,7 @@ const quiet = $({ cwd: ROOT, quiet: true, nothrow: true, stdio: ["ignore", "pipe
 /** What is checked; a check that finds something gives it as text. */
 const CHECKS: Record<string, () => string | Promise<string>> = {
   "every lesson has a head that can be parsed": () => (lessons().length > 0 ? "" : "no lessons"),
-  "every bare program is short, imports node: alone and stands beside its lesson": () => {
-    const numbers = new Map(lessons().map(({ path, head }) => [path, head.number]));
-    return barePrograms().flatMap((program) => {
-      const { path, head } = program;
-      const source = read(path);
-      const length = source.split("\n").length - 1;
-      const limit = path.endsWith("/chat.ts") ? 65 : 50;
-      const foreign = [
-        ...source.matchAll(/^(?:import|export) .*?from "(?!node:)(.*)"|import\("(?!node:)(.*)"/gm),
-      ];
-      return [
-        ...(length > limit ? [`${path}: ${length} lines; at most ${limit}`] : []),
-        ...foreign.map(([, name]) => `${path}: imports ${name}`),
-        ...(numbers.get(lessonOf(program)) === head.number
-          ? []
-          : [`${path}: ${head.number} is not its lesson`]),
-      ];
-    }).join("\n");
-  },
+  "each bare program is short, alone, and beside its lesson": () => notBare(lessons()).join("\n"),
   "the READMEs show the heads as they are": () =>
     READMES.filter((readme) => render(readme) !== read(readme.file))
       .map(({ file }) => `${file} is stale: make index`).join("\n"),

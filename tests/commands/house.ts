@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { glob } from "zx";
 import { occurs, plainCode, promisedCalls } from "../engine/calls.ts";
 import { closure } from "../engine/closure.ts";
-import type { Lesson } from "../engine/lessons.ts";
+import { barePrograms, type Lesson, lessonOf } from "../engine/lessons.ts";
 import { ROOT } from "../engine/program.ts";
 import { lessonsOf } from "./test.ts";
 
@@ -15,6 +15,8 @@ const FIRST = ["2.1", "2.2", "3.1", "3.2", "3.3", "3.4"];
 const MOST_MODULES_OF_FIRST = 8, MOST_LINES_OF_FIRST = 650;
 /** The longest function of a lesson, in lines: about two screens. */
 const LONGEST = 100;
+/** The longest bare program, in lines with its head; the menu of the chat may need more. */
+const LONGEST_BARE = 50, LONGEST_BARE_CHAT = 65;
 
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 const count = (files: string[]) => files.reduce((sum, file) => sum + read(file).split("\n").length - 1, 0);
@@ -41,9 +43,10 @@ export function strangersInLib(lessons: Lesson[]): string[] {
   ];
 }
 
-/** Every file below scripts/ is a lesson, is used by one, or is named in a head. */
+/** Every file below scripts/ is a lesson or a bare program, is used by a lesson, or is named in a head. */
 export function unused(lessons: Lesson[]): string[] {
   const used = new Set(lessons.flatMap(({ path }) => closure(path).modules));
+  for (const { path } of barePrograms()) used.add(path);
   const heads = lessons.map(({ head }) => head.text).join("\n");
   return glob.globbySync("scripts/**", { cwd: ROOT })
     .filter((file) => !used.has(file) && (file.endsWith(".ts") || !heads.includes(file)))
@@ -124,4 +127,21 @@ export function homeless(): string[] {
   return glob.globbySync(["tests/**/*.test.ts", "!tests/{course,lib,engine,commands}/**"], { cwd: ROOT })
     .filter((file) => lessonsOf(read(file)).length === 0)
     .map((file) => `${file}: begins without "/** Lesson N.N"`);
+}
+
+/** A bare program is short, imports nothing but `node:`, and has a lesson of its name and number. */
+export function notBare(lessons: Lesson[]): string[] {
+  const numbers = new Map(lessons.map(({ path, head }) => [path, head.number]));
+  return barePrograms().flatMap((program) => {
+    const { path, head } = program;
+    const most = path.endsWith("/chat.ts") ? LONGEST_BARE_CHAT : LONGEST_BARE;
+    const foreign = [...read(path).matchAll(/(?:\bfrom|\bimport|\brequire) ?\(? ?["'](?!node:)(.*?)["']/g)];
+    return [
+      ...(count([path]) > most ? [`${path}: ${count([path])} lines, ${most} at most`] : []),
+      ...foreign.map(([, name]) => `${path}: imports ${name}`),
+      ...(numbers.get(lessonOf(program)) === head.number
+        ? []
+        : [`${path}: no lesson of its name is ${head.number}`]),
+    ];
+  });
 }
