@@ -10,7 +10,8 @@ export const ENCODINGS = ["utf-8", "gbk"] as const;
 export type Encoding = (typeof ENCODINGS)[number];
 
 /** Loaded, with its package, only where GBK is spoken. */
-const gbk = () => createRequire(import.meta.url)("./gbk.ts") as typeof import("./gbk.ts");
+const require = createRequire(import.meta.url);
+const gbk = () => require("./gbk.ts") as typeof import("./gbk.ts");
 
 /** How long a text may wait for the rest of its last character, in characters. */
 const LONGEST = 65_536;

@@ -130,7 +130,7 @@ export class Program {
   }
 
   /** Types text; `\n` ends a line. */
-  type(text: string): void {
+  type(text: string | Uint8Array): void {
     this.#process.stdin.write(text);
   }
 
