@@ -105,7 +105,7 @@ describe("messages", () => {
     expect(await all(["你"], "gbk")).toEqual(["你 c4e3"]);
   });
 
-  test("one word that cannot be sent: none is", async () => {
+  test("one word that cannot be sent: none is", () => {
     expect(() => messages(["好", "😀"], "gbk", new AbortController().signal)).toThrow(
       "😀 (U+1F600): not a character of gbk",
     );
