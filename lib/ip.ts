@@ -1,10 +1,8 @@
 /** IP addresses as the numbers they are, 32 bits (RFC 791) or 128 (RFC 4291), and as people write them. */
+import { canonical } from "./endpoint.ts";
 import { Failure } from "./failure.ts";
 
 export type Ip = { version: 4 | 6; number: bigint };
-
-/** How long an address is. */
-export const BITS = { 4: 32, 6: 128 };
 
 /**
  * Reads an address: `127.0.0.1`, `2001:db8::1` or `::ffff:127.0.0.1`.
@@ -66,34 +64,10 @@ function parseGroups(text: string): bigint {
 /** Writes an address the one way that all programs should: for IPv6, RFC 5952. */
 export function formatIp({ version, number }: Ip): string {
   if (version === 4) return [24n, 16n, 8n, 0n].map((shift) => number >> shift & 0xffn).join(".");
-  if (number >> 32n === 0xffffn) return `::ffff:${formatIp({ version: 4, number: number & 0xffffffffn })}`;
-  const text = groupsOf(number).map((group) => group.toString(16)).join(":");
-  for (let zeros = 8; zeros > 1; zeros--) { // the longest run of zero groups, the first of these
-    const run = new RegExp(`(^|:)0(:0){${zeros - 1}}(:|$)`);
-    if (run.test(text)) return text.replace(run, "::");
-  }
-  return text;
+  return canonical(groupsOf(number).join(":"));
 }
 
-/** The eight numbers of 16 bits that an IPv6 address is written with. */
-export function groupsOf(number: bigint): bigint[] {
-  return Array.from({ length: 8 }, (_, index) => number >> BigInt(112 - 16 * index) & 0xffffn);
-}
-
-/**
- * The network of an address: the first `prefix` bits are the same in all of its addresses. `first`
- * names the network itself; `last` is, in IPv4, its broadcast address.
- */
-export function networkOf({ version, number }: Ip, prefix: number): { first: Ip; last: Ip; host: Ip } {
-  const hostBits = (1n << BigInt(BITS[version] - prefix)) - 1n;
-  return {
-    first: { version, number: number & ~hostBits },
-    last: { version, number: number | hostBits },
-    host: { version, number: number & hostBits },
-  };
-}
-
-/** Whether a network has addresses for itself and for broadcast: IPv4, but no line of two (RFC 3021). */
-export function hasBroadcast(version: 4 | 6, prefix: number): boolean {
-  return version === 4 && prefix <= 30;
+/** The eight groups of four hexadecimal digits that an IPv6 address is written with, zeros and all. */
+export function groupsOf(number: bigint): string[] {
+  return number.toString(16).padStart(32, "0").match(/.{4}/g) ?? [];
 }

@@ -1,18 +1,22 @@
 #!/usr/bin/env bun
 /**
- * 1.2 Addresses: an address says who you are in which network, and some say much more.
+ * 1.2 Addresses: an address says who you are in which network, and some say
+ * much more.
  * 中文 地址：地址说明你在哪个网络里、是哪一台；有些地址还有特别的含义。
  *
  * terminal 1
  *   $ bun scripts/network/address.ts 127.0.0.1 192.168.1.255/24 239.255.0.1
  *   127.0.0.1
  *     kind      loopback (127.0.0.0/8, RFC 1122): this machine only
- *     class     A: network 127.0.0.0, host 0.0.0.1, broadcast 127.255.255.255, hosts 16777214
+ *     class     A: network 127.0.0.0, host 0.0.0.1, broadcast 127.255.255.255,
+ *               hosts 16777214
  *     delivery  one-to-one (unicast)
  *   192.168.1.255/24
- *     kind      private (192.168.0.0/16, RFC 1918): for networks of one's own; not routed on the Internet
+ *     kind      private (192.168.0.0/16, RFC 1918): for networks of one's own;
+ *               not routed on the Internet
  *     class     C
- *     /24       network 192.168.1.0, host 0.0.0.255, broadcast 192.168.1.255, hosts 254
+ *     /24       network 192.168.1.0, host 0.0.0.255, broadcast 192.168.1.255,
+ *               hosts 254
  *     delivery  one-to-all (broadcast): every host of network 192.168.1.0
  *   239.255.0.1
  *     kind      multicast (239.0.0.0/8, RFC 2365): inside one organisation
@@ -21,26 +25,34 @@
  *   $ bun scripts/network/address.ts 256.1.1.1 0.0.0.0 FE80:0:0::1
  *   error: 256.1.1.1: 256 is more than 255 (EINVAL)
  *   0.0.0.0
- *     kind      this host (0.0.0.0/32, RFC 1122): in a bind, every address of this machine
- *     class     A: network 0.0.0.0, host 0.0.0.0, broadcast 0.255.255.255, hosts 16777214
+ *     kind      this host (0.0.0.0/32, RFC 1122): in a bind,
+ *               every address of this machine
+ *     class     A: network 0.0.0.0, host 0.0.0.0, broadcast 0.255.255.255,
+ *               hosts 16777214
  *     delivery  none
  *   FE80:0:0::1 = fe80::1
- *     kind      link-local (fe80::/10, RFC 4291): this link only; every card makes itself one
+ *     kind      link-local (fe80::/10, RFC 4291): this link only;
+ *               every card makes itself one
  *     full      fe80:0000:0000:0000:0000:0000:0000:0001
  *     delivery  one-to-one (unicast)
  *   [exit 2]
  *
- * Python     ipaddress.ip_address(text).is_private  ->  (none; node:net has isIP and BlockList)
- * Watch out  127.0.0.1 is this machine only; 0.0.0.0, in a bind, is every address of it.
- *            Without a prefix length the class decides what is network and what is host, as it did until
- *            1993; since then (CIDR, RFC 4632) each network has a length of its own: write it, as /24.
- * Try        Give it your own addresses from 1.1, and ::, ::ffff:127.0.0.1, 2001:db8::1/64, ff02::1
+ * Python     ipaddress.ip_address(text).is_private
+ *                ->  (none; node:net has isIP and BlockList)
+ * Watch out  127.0.0.1 is this machine only; 0.0.0.0, in a bind, is every
+ *            address of it. An address without a prefix length is divided into
+ *            network and host by its class, as it was until 1993. Since then
+ *            (CIDR, RFC 4632) each network has a length of its own: write it,
+ *            as /24.
+ * Try        Give it your own addresses from 1.1; and ::, ::ffff:127.0.0.1,
+ *            2001:db8::1/64, ff02::1.
  */
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { BITS, formatIp, groupsOf, hasBroadcast, type Ip, networkOf, parseIp, wrong } from "../../lib/ip.ts";
+import { formatIp, groupsOf, type Ip, parseIp, wrong } from "../../lib/ip.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
+import { BITS, hasBroadcast, networkOf } from "./networks.ts";
 
 /**
  * What the blocks are for: IANA's special-purpose registries of IPv4 and IPv6 (as of 2026-07), and the
@@ -196,7 +208,7 @@ function describe(word: string) {
     host: network && formatIp(network.host),
     broadcast,
     hosts: version === 6 || bits === null ? null : 2 ** (32 - bits) - (broadcast ? 2 : 0),
-    full: version === 4 ? null : groupsOf(ip.number).map((n) => n.toString(16).padStart(4, "0")).join(":"),
+    full: version === 4 ? null : groupsOf(ip.number).join(":"),
     scope: block === "ff00::/8" ? SCOPES[formatIp(ip)[3]] ?? "not assigned" : null,
     ipv4: block in CARRIES
       ? formatIp({ version: 4, number: ip.number >> CARRIES[block] & 0xffffffffn })
@@ -240,7 +252,7 @@ function page(word: string, answer: ReturnType<typeof describe>): string {
   if (hosts) parts.push(`hosts ${hosts}`);
   const split = parts.join(", ");
   const byClass = split && prefix === null ? `: ${split}` : "";
-  const rows = [
+  const rows: [name: string, value: string | null][] = [
     ["kind", `${kind} (${block}, ${source}): ${meaning}`],
     ["full", answer.full],
     ["carries", answer.ipv4],
@@ -248,9 +260,15 @@ function page(word: string, answer: ReturnType<typeof describe>): string {
     [`/${prefix}`, prefix === null ? null : split],
     ["delivery", answer.delivery + whom[answer.delivery]],
   ];
-  const lines = rows.filter(([, value]) => value).map(([name, value]) => `  ${name?.padEnd(9)} ${value}`);
+  const lines = rows.flatMap(([name, value]) => value ? folded(`  ${name.padEnd(9)} ${value}`) : []);
   const isSame = word.split("/")[0] === address;
   return [visible(isSame ? word : `${word} = ${address}`), ...lines].join("\n");
+}
+
+/** A row as lines of at most 80 columns, cut behind a comma if possible: all of it is ASCII. */
+function folded(row: string): string[] {
+  const [line] = row.length <= 80 ? [row] : /^.{40,79}[,;:](?= )|^.{1,80}(?= )/.exec(row) ?? [row];
+  return line === row ? [row] : [line, ...folded(" ".repeat(11) + row.slice(line.length))];
 }
 
 if (import.meta.main) run("client", main);

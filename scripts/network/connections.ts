@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 1.4 Connections: each TCP or UDP socket of this machine, its two ends, and the program that holds it.
+ * 1.4 Connections: the TCP and UDP sockets of this machine, with both ends and
+ * the programs that hold them.
  * 中文 连接：本机的每个 TCP、UDP 套接字，它的两端，以及持有它的程序。
  *
  * terminal 1
@@ -25,17 +26,21 @@
  *   > exit
  *   ok, Processing Request Completion！
  *
- * Python     (none; netstat -tuanp, ss -tuanp)   ->  /proc/net/tcp, tcp6, udp, udp6 and /proc/PID/fd
- *            AF_INET, AF_INET6                   ->  tcp and udp, tcp6 and udp6
- *            AF_UNIX                             ->  a path instead of an address and a port (see 3.10)
- *            SOCK_STREAM, SOCK_DGRAM, SOCK_RAW   ->  node:net (tcp), node:dgram (udp), none (see 5.1)
- * Watch out  There are three kinds of sockets: a stream (TCP) carries bytes in order, a datagram socket (UDP)
- *            sends single letters, a raw socket sees the packets of IP itself. Of these, TCP alone has
- *            states; UNCONN is a UDP socket that writes to anybody.
- *            One connection on one machine is two lines: each end has a socket of its own.
- *            Whose sockets they are, you see of your own programs; the administrator sees all.
- * Try        Look again after the client has gone: TIME_WAIT waits for late packets, and belongs to nobody.
- *            Compare with ss -tuanp.
+ * Python     (none; netstat -tuanp, ss -tuanp)
+ *                ->  procNet("tcp"), procNet("tcp6"), procNet("udp") and
+ *                    procNet("udp6"), which read /proc/net/tcp and so on;
+ *                    readlinkSync(`/proc/${pid}/fd/${fd}`)
+ *            AF_INET, AF_INET6
+ *                ->  (none; tcp and udp are IPv4, tcp6 and udp6 are IPv6)
+ * Watch out  There are three kinds of sockets: a stream (TCP) carries bytes in
+ *            order, a datagram socket (UDP) sends single datagrams, a raw
+ *            socket sees the packets of IP itself. Of these, only TCP has
+ *            states; UNCONN is a UDP socket without a fixed peer.
+ *            A connection inside one machine is two lines: each end has a
+ *            socket of its own. You see the owners of your own programs'
+ *            sockets only; the administrator sees all.
+ * Try        Look again after the client has gone: TIME_WAIT waits for late
+ *            packets, and belongs to nobody. Compare with ss -tuanp.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readArguments } from "../../lib/arguments.ts";
@@ -62,13 +67,13 @@ const STATES = [
   "CLOSING",
 ];
 
-type Endpoint = { address: string; port: number };
+type End = { address: string; port: number };
 type Owner = { pid: number; name: string };
 
 async function main() {
   const { listening, json } = await readArguments(import.meta, {
     flags: {
-      listening: { kind: "switch", help: "only sockets that wait for anybody: LISTEN and UNCONN" },
+      listening: { kind: "switch", help: "only sockets that anybody can reach: LISTEN and UNCONN" },
       json: {
         kind: "switch",
         help:
@@ -77,7 +82,12 @@ async function main() {
       },
     },
   });
-  const tables = ["tcp", "tcp6", "udp", "udp6"].map((proto) => ({ proto, lines: procNet(proto) }));
+  const tables = [
+    { proto: "tcp", lines: procNet("tcp") },
+    { proto: "tcp6", lines: procNet("tcp6") },
+    { proto: "udp", lines: procNet("udp") },
+    { proto: "udp6", lines: procNet("udp6") },
+  ];
   if (!tables[0].lines) {
     throw new Failure("/proc/net/tcp", "only Linux lists its sockets there", "ENOENT", {
       hint: "on this system, netstat -an shows them",
@@ -131,18 +141,18 @@ function parse(proto: string, words: string[]) {
 }
 
 /** `0100007F:2904` is 127.0.0.1:10500: the port is written as a number, the address as it lies in memory. */
-function parseEndpoint(text: string): Endpoint {
+function parseEndpoint(text: string): End {
   const [address, port] = text.split(":");
   return { address: formatIp(procAddress(address)), port: parseInt(port, 16) };
 }
 
-type Ends = { local: Endpoint; remote: Endpoint | null };
+type Ends = { local: End; remote: End | null };
 
 function byPorts(a: Ends, b: Ends): number {
   return a.local.port - b.local.port || (a.remote?.port ?? 0) - (b.remote?.port ?? 0);
 }
 
-function isNobody({ address, port }: Endpoint): boolean {
+function isNobody({ address, port }: End): boolean {
   return port === 0 && isEveryAddress(address);
 }
 
@@ -161,10 +171,19 @@ function ownersOfSockets(): Map<string, Owner[]> {
   return owners;
 }
 
-/** The name that a program was started by, without its folder; a program can change it. */
+/**
+ * The name of a program: its first word without the folder. Many programs write a title over their words, such as
+ * `sshd-session: anna@pts/0`, `php-fpm: master process (/etc/php/php-fpm.conf)` or `/opt/chrome --type=gpu/x`: then
+ * the short name that the kernel keeps (man 5 proc_pid_comm) tells which part is the name.
+ */
 function programName(pid: string): string {
-  const command = attempt(() => readFileSync(`/proc/${pid}/cmdline`, "utf8")) ?? "";
-  return command.split("\0")[0].replace(/.*\//, "") || "?";
+  const read = (file: string) => attempt(() => readFileSync(`/proc/${pid}/${file}`, "utf8")) ?? "";
+  const [word] = read("cmdline").split("\0");
+  const short = read("comm").trimEnd();
+  const inTitle = /^([^\s/:]+): /.exec(word)?.[1];
+  const names = [word, word.split(" ")[0]].map((path) => path.replace(/.*\//, "")).concat(inTitle ?? []);
+  const matching = short === "" ? undefined : names.find((name) => name.startsWith(short));
+  return matching ?? inTitle ?? (names[0] || short || "?");
 }
 
 function attempt<T>(work: () => T): T | undefined {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 1.3 Ports: an address finds the machine, a port finds the program on it; one program holds it at a time.
+ * 1.3 Ports: an address finds the machine, a port finds the program on it; only
+ * one program holds it at a time.
  * 中文 端口：地址找到机器，端口找到机器上的程序；同一个端口一次只能由一个程序占用。
  *
  * terminal 1
@@ -11,19 +12,23 @@
  *   closed tcp 127.0.0.1:50001: it is free
  *   $ bun scripts/network/port.ts 61234
  *   61234
- *     range    dynamic (49152-65535): for clients and for private use; nobody can register it
+ *     range    dynamic (49152-65535): for clients and private use; not registered
  *     service  none
  *     tcp      free
  *     udp      free
  *
- * Python     socket.getservbyname("http")        ->  (none; /etc/services is read)
- *            s.bind((host, 0)); s.getsockname()  ->  server.listen({ host, port: 0 }); server.address()
- * Watch out  The old notes call all ports above 1023 dynamic. There are three ranges (RFC 6335): well-known
- *            0-1023, registered 1024-49151, dynamic 49152-65535. And a system chooses as it likes: Linux
- *            gives clients 32768-60999 (/proc/sys/net/ipv4/ip_local_port_range).
- *            Free now is not free in a moment: a server binds, and handles EADDRINUSE.
- * Try        Ask for http, ssh, 3306 and 8080, as yourself and as the administrator.
- *            Start a server of the course, and ask for its port.
+ * Python     socket.getservbyname("http")
+ *                ->  readServices(), which reads /etc/services
+ *            s.bind((host, 0)); s.getsockname()
+ *                ->  first.listen({ host: address, port: 0 }); first.address()
+ * Watch out  The old notes call all ports above 1023 dynamic. There are three
+ *            ranges (RFC 6335): well-known 0-1023, registered 1024-49151,
+ *            dynamic 49152-65535. And a system chooses as it likes: Linux gives
+ *            clients 32768-60999 (/proc/sys/net/ipv4/ip_local_port_range).
+ *            A port that is free now may be taken in a moment: a server binds
+ *            it, and handles EADDRINUSE.
+ * Try        Ask for http, ssh, 3306 and 8080, as yourself and as the
+ *            administrator. Start a server of the course, and ask for its port.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -40,12 +45,7 @@ import { readServices, type Service } from "../../lib/services.ts";
 const RANGES = [
   { name: "well-known", first: 0, last: 1023, meaning: "for services that everybody knows" },
   { name: "registered", first: 1024, last: 49151, meaning: "anybody may register a service with IANA" },
-  {
-    name: "dynamic",
-    first: 49152,
-    last: 65535,
-    meaning: "for clients and for private use; nobody can register it",
-  },
+  { name: "dynamic", first: 49152, last: 65535, meaning: "for clients and private use; not registered" },
 ];
 
 async function main() {
@@ -95,11 +95,11 @@ async function main() {
   if (json) await print(JSON.stringify(answers, null, 2));
 }
 
-/** What becomes of a port that is held: for the same protocol, for the other one, and afterwards. */
+/** Shows a port that is held: to the same protocol, to the other one, and afterwards. */
 async function bindTwice(json: boolean) {
   const address = "127.0.0.1";
-  await using first = createServer();
-  first.listen({ host: address, port: 0 }); // 0: whichever is free
+  await using first = createServer(); // `await using` closes it at the end of the function, whatever happens
+  first.listen({ host: address, port: 0 }); // 0: any free one
   await once(first, "listening");
   const { port } = first.address() as AddressInfo;
   const name = endpoint(address, port);
@@ -133,7 +133,7 @@ async function bindUdp(host: string, port: number) {
 const STATES = {
   free: "free",
   taken: "taken (EADDRINUSE)",
-  forbidden: "permission denied (EACCES): below 1024, ports are kept for the administrator",
+  forbidden: "permission denied (EACCES): below 1024, for the administrator only",
 };
 
 /** Whether a server could have the port now: only the attempt tells. */

@@ -298,12 +298,14 @@ test("what a person reads", async () => {
   const { code, stdout, stderr } = await program.result();
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toBe(`::FFFF:127.0.0.1 = ::ffff:127.0.0.1
-  kind      IPv4-mapped (::ffff:0:0/96, RFC 4291): an IPv4 peer, as an IPv6 socket sees it
+  kind      IPv4-mapped (::ffff:0:0/96, RFC 4291): an IPv4 peer,
+            as an IPv6 socket sees it
   full      0000:0000:0000:0000:0000:ffff:7f00:0001
   carries   127.0.0.1
   delivery  one-to-one (unicast)
 fe80::1%\\x1b[31m/64
-  kind      link-local (fe80::/10, RFC 4291): this link only; every card makes itself one
+  kind      link-local (fe80::/10, RFC 4291): this link only;
+            every card makes itself one
   full      fe80:0000:0000:0000:0000:0000:0000:0001
   /64       network fe80::, host ::1
   delivery  one-to-one (unicast)

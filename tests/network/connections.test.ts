@@ -89,6 +89,42 @@ test.skipIf(!CAN_BE_ALONE)(
 );
 
 test.skipIf(!CAN_BE_ALONE)(
+  "a program that writes a title over its words keeps its name (needs unshare and ip)",
+  async () => {
+    const titles = {
+      "sshd-session: anna@pts/0": "sshd-session",
+      "php-fpm: master process (/etc/php/8.4/fpm/php-fpm.conf)": "php-fpm",
+      "nginx: worker process": "nginx",
+      "/opt/a folder/bun": "bun",
+      "/opt/b/bun --type=gpu --dir=/home/c": "bun",
+      "/opt/some where/else": "else",
+      "-bash": "-bash",
+    };
+    const program = (title: string, port: number) => `
+      bash -c 'exec -a "$1" "$0" -e "
+        require(\\"net\\").createServer().listen(${port}, \\"127.0.0.1\\", () => console.log(\\"ready\\"));
+      "' "$(which bun)" '${title}' >> $folder/ready &
+      kill="$kill $!"; read ready <&3`;
+    const look = EVERYWHERE.map((runtime) =>
+      `${RUNTIMES[runtime].join(" ")} scripts/network/connections.ts --json --listening | tr -d '\\n'; echo`
+    );
+    await using shell = startAlone(`
+      folder=$(mktemp -d)
+      mkfifo $folder/ready
+      exec 3<> $folder/ready
+      trap 'kill $kill; rm -r $folder' EXIT
+      ${Object.keys(titles).map((title, at) => program(title, 7001 + at)).join("\n")}
+      ${look.join("\n")}`);
+    const { code, stdout, stderr } = await shell.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const found = stdout.trim().split("\n").map((line) =>
+      (JSON.parse(line) as Connection[]).map(({ programs }) => programs[0].name)
+    );
+    expect(found).toEqual(EVERYWHERE.map(() => Object.values(titles)));
+  },
+);
+
+test.skipIf(!CAN_BE_ALONE)(
   "programs of others are not seen, which a hint tells (needs unshare and ip)",
   async () => {
     await using server = script("tcp/server", ["--port", "0"]);

@@ -13,7 +13,14 @@ type Card = {
   name: string;
   mac: string | null;
   loopback: boolean;
-  addresses: { family: string; address: string; prefix: number; network: string; broadcast: string | null }[];
+  addresses: {
+    family: string;
+    address: string;
+    peer: string | null;
+    prefix: number;
+    network: string;
+    broadcast: string | null;
+  }[];
 };
 
 type IpCard = {
@@ -45,11 +52,11 @@ function ofIp(json: string) {
   }));
 }
 
-/** Runs commands in a network of its own: what `ip` says there, then what each runtime says. */
-async function alone(shell: string): Promise<{ ip: string; ours: string[]; stderr: string }> {
+/** Runs commands in a network of its own: what `ip` says there, then, after some more, what each runtime says. */
+async function alone(shell: string, then = ""): Promise<{ ip: string; ours: string[]; stderr: string }> {
   const one = (command: string) => `${command} scripts/network/interfaces.ts --json | tr -d '\\n'; echo`;
   const commands = EVERYWHERE.map((runtime) => one(RUNTIMES[runtime].join(" ")));
-  await using program = startAlone([shell, "ip -json addr", ...commands].join("\n"));
+  await using program = startAlone([shell, "ip -json addr", then, ...commands].join("\n"));
   const { code, stdout, stderr } = await program.result();
   expect(code, stderr).toBe(0);
   const [ip, ...ours] = stdout.trim().split("\n");
@@ -131,15 +138,72 @@ test.skipIf(!HAS_VETH)(
   },
 );
 
+const HAS_TUN = CAN_BE_ALONE &&
+  spawnSync("unshare", ["-Urn", "ip", "tuntap", "add", "dev", "tun0", "mode", "tun"]).status === 0;
+
+test.skipIf(!HAS_VETH || !HAS_TUN)(
+  "addresses that no route shows, and those of other cards without a carrier (needs unshare, ip, veth and tun)",
+  async () => {
+    const { ip, ours } = await alone(`
+    ip link add v0 type veth peer name v1
+    ip link add v2 type veth peer name v3
+    ip link add v4 type veth peer name v5
+    ip tuntap add dev tun0 mode tun
+    ip addr add 172.17.0.1/16 brd + dev v0
+    ip addr add 172.17.0.2/32 dev v2
+    ip addr add 172.17.1.3/24 brd 172.17.1.200 dev v2 noprefixroute
+    ip addr add 10.1.1.1 peer 192.168.5.2/24 dev v2
+    ip addr add fd18::1 peer fd19::2/64 dev v2 nodad
+    ip addr add 10.2.0.1/24 dev v4 label v4:1
+    ip addr add 10.8.0.2/24 dev tun0
+    for card in v0 v2 v4 v5 tun0; do ip link set $card up; done
+    timeout 5 sh -c 'until ip addr show dev v4 | grep -q "inet6.*link *$"; do :; done'`);
+    for (const json of ours) {
+      expect(ofOurs(json)).toEqual(ofIp(ip));
+      const { cards } = JSON.parse(json) as { cards: Card[] };
+      const shown = (name: string) =>
+        cards.find((card) => card.name === name)?.addresses
+          .filter(({ address }) => !address.startsWith("fe80:"))
+          .map((a) => [a.address, a.prefix, a.peer, a.network, a.broadcast]);
+      expect(shown("v0")).toEqual([["172.17.0.1", 16, null, "172.17.0.0", "172.17.255.255"]]);
+      expect(shown("v2")).toEqual([
+        ["172.17.0.2", 32, null, "172.17.0.2", null],
+        ["172.17.1.3", 24, null, "172.17.1.0", "172.17.1.200"],
+        ["10.1.1.1", 24, "192.168.5.2", "192.168.5.0", null],
+        ["fd18::1", 64, "fd19::2", "fd19::", null],
+      ]);
+      expect(shown("v4")).toEqual([["10.2.0.1", 24, null, "10.2.0.0", "10.2.0.255"]]);
+      expect(shown("tun0")).toEqual([["10.8.0.2", 24, null, "10.8.0.0", null]]);
+      expect(cards.find(({ name }) => name === "tun0")?.mac).toBeNull();
+    }
+  },
+);
+
+test.skipIf(!HAS_VETH)(
+  "a machine without ip: what the runtime lists, an address with a label too (needs unshare, ip and veth)",
+  async () => {
+    const { ip, ours } = await alone(
+      `
+    ip link add v0 type veth peer name v1
+    ip addr add 10.2.0.1/24 dev v0 label v0:1
+    ip link set v0 up
+    ip link set v1 up
+    timeout 5 sh -c 'until [ "$(ip addr | grep -c "inet6 fe80.*link *$")" = 2 ]; do :; done'`,
+      'mount --bind /bin/false "$(readlink -f "$(command -v ip)")"',
+    );
+    for (const json of ours) expect(ofOurs(json)).toEqual(ofIp(ip));
+  },
+);
+
 test.skipIf(!HAS_VETH)(
   "the name of a card does not drive the terminal (needs unshare, ip and veth)",
   async () => {
     await using program = startAlone(`
-    ip link add "$(printf 'v\\033[31m')" type veth peer name v1
+    ip link add "$(printf "v'\\033[31m")" type veth peer name v1
     bun scripts/network/interfaces.ts`);
     const { code, stdout } = await program.result();
     expect(code).toBe(0);
-    expect(stdout).toContain("v\\x1b[31m  MAC ");
+    expect(stdout).toContain("v'\\x1b[31m  MAC ");
     expect(stdout).not.toContain("\x1b");
   },
 );

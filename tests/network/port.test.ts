@@ -171,7 +171,7 @@ test("what a person reads", async () => {
   expect(lines[3]).toBe("  tcp      taken (EADDRINUSE)");
   expect(lines.slice(5, 10)).toEqual([
     "61235",
-    "  range    dynamic (49152-65535): for clients and for private use; nobody can register it",
+    "  range    dynamic (49152-65535): for clients and private use; not registered",
     "  service  none",
     "  tcp      free",
     "  udp      free",
