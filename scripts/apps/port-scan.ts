@@ -33,16 +33,12 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isEveryAddress, isLoopback } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { resolve } from "../../lib/host.ts";
-import { openFiles } from "./open-files.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { readServices } from "../../lib/services.ts";
+import { openFiles, readServices } from "../../lib/system.ts";
 import { survive } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
 import { isPrivate } from "./private-address.ts";
-
-/** How many open files are left to the runtime itself. */
-const SPARE = 32;
 
 /** How many bytes of a banner are shown. */
 const LONGEST_BANNER = 256;
@@ -93,7 +89,7 @@ async function main(stop: AbortSignal) {
   }
   // Each call is an open file. Beyond the limit it would fail here, which says nothing about the port.
   const files = openFiles();
-  const width = Math.min(options.concurrency, Math.max(1, files.limit - files.open - SPARE));
+  const width = Math.min(options.concurrency, Math.max(1, files.free));
   if (width < options.concurrency) {
     await hint(
       `${width} calls at once, not ${options.concurrency}: at most ${files.limit} files may be open`,

@@ -39,7 +39,7 @@ import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { readServices, type Service } from "../../lib/services.ts";
+import { readServices, type Service } from "../../lib/system.ts";
 
 /** RFC 6335, section 6. */
 const RANGES = [

@@ -1,8 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.5 Close, and what closes: a server holds a listening socket and one socket for each caller, and closing
- * each of them ends something else.
- * 中文 关闭，关的是什么：服务器有一个监听套接字，每个来电另有一个；关哪一个，结束的事情各不相同。
+ * 3.5 What a close ends: a server has one listening socket and one socket for each
+ * connection, and closing each of them ends something different.
+ * 中文 关闭的是什么：监听套接字只有一个，每个连接另有一个；关哪个，就结束哪个。
  *
  * terminal 1
  *   $ bun scripts/tcp/close-order.ts
@@ -27,17 +27,21 @@
  *   4. C resets the connection
  *   server (C) cannot read: connection reset by peer (ECONNRESET)
  *
- * Python     listener.close()                    ->  server.close()
- *            connection.close()                  ->  socket.destroy()
- *            connection.shutdown(SHUT_WR)        ->  socket.end(), with allowHalfOpen: true
- *            SO_LINGER of 0 seconds, then close  ->  socket.resetAndDestroy()
- *            b"" from connection.recv(1024)      ->  for await (const data of socket) ends
- *            ConnectionResetError                ->  for await (const data of socket) throws ECONNRESET
- * Watch out  Closing the listening socket refuses new callers and keeps the connected ones; closing an
- *            accepted socket ends that caller only; a peer's close is an empty read, because nobody can
- *            send nothing. A close comes after all that was sent before it; a reset drops what is still
- *            under way, and closing a socket with unread bytes is a reset too (RFC 1122, section 4.2.2.13).
- * Try        Take out allowHalfOpen below: server (B) can no longer answer, its half closed with B's.
+ * Python     listener.close()                ->  server.close()
+ *            data = connection.recv(1024)    ->  await reads.next()
+ *            if not data: ...                ->  if (done) ...
+ *            connection.close()              ->  socket.destroy()
+ *            connection.shutdown(SHUT_WR)    ->  socket.end()
+ *            SO_LINGER of 0 s, then close()  ->  socket.resetAndDestroy()
+ *            except ConnectionResetError:    ->  catch (error)
+ * Watch out  A closed listening socket refuses new connections; the existing ones
+ *            go on. A closed accepted socket ends its own connection only. TCP has
+ *            no empty message, so an empty read always means: the peer has closed.
+ *            A close arrives after all that was sent before it. A reset discards
+ *            what is still on its way; and closing a socket that has unread bytes
+ *            is a reset, too (RFC 1122, section 4.2.2.13).
+ * Try        Remove allowHalfOpen from createServer below: server (B) can no
+ *            longer answer, because its half closes together with B's.
  */
 import { on, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -45,79 +49,96 @@ import { readArguments } from "../../lib/arguments.ts";
 import { explain } from "../../lib/failure.ts";
 import { print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { peerName, sendAll, survive } from "../../lib/tcp.ts";
-import { encode, texts } from "../../lib/text.ts";
-
-/** One end of a connection, and what each of its reads brings. */
-type End = { name: string; socket: Socket; reads: AsyncGenerator<string> };
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop, peerName } from "../../lib/tcp.ts";
+import { Decoder, encode, type Encoding } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding } = await readArguments(import.meta, { port: 0 });
 
-  await using opened = new AsyncDisposableStack(); // closed at the end, the last one first
-  const server = opened.use(createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop)));
-  const callers = on(server, "connection", { signal: stop });
-  server.listen({ host, port, signal: stop });
+  await using opened = new AsyncDisposableStack(); // closes at the end what was put in, the last one first
+  // allowHalfOpen: when the peer closes its sending half, ours stays open until we close it.
+  const server = opened.use(createServer({ allowHalfOpen: true }, (socket) => closeOnStop(socket, stop)));
+  const accepted = on(server, "connection", { signal: stop });
+  server.listen({ host, port, signal: stop }); // from here on the system answers connection requests
   await once(server, "listening", { signal: stop });
   const listening = server.address() as AddressInfo;
   await ready(listening);
 
-  const [a, serverA] = await call("A");
-  const [b, serverB] = await call("B");
-  const [c, serverC] = await call("C");
+  const [a, serverA] = await open("A");
+  const [b, serverB] = await open("B");
+  const [c, serverC] = await open("C");
 
   await print("1. the server closes the listening socket");
-  server.close();
-  await call("D").catch((error) => tell("D cannot connect", error));
-  await send(a, "I am still here");
-  await read(serverA);
+  server.close(); // nobody listens at the port any more: the system answers a SYN with a reset
+  await open("D").catch((error) => tell("D cannot connect", error));
+  await a.send("I am still here");
+  await serverA.read();
 
   await print("2. the server closes the accepted socket of A");
-  serverA.socket.destroy();
-  await read(a);
-  await send(b, "So am I");
-  await read(serverB);
+  serverA.socket.destroy(); // a FIN goes to A, and to nobody else
+  await a.read();
+  await b.send("So am I");
+  await serverB.read();
 
   await print("3. B closes its sending half");
-  b.socket.end(); // FIN: the server reads the end, and may go on sending
-  await read(serverB);
-  await send(serverB, "Goodbye then");
-  await read(b);
+  b.socket.end(); // a FIN says: no more bytes from B; the other direction stays open
+  await serverB.read();
+  await serverB.send("Goodbye then");
+  await b.read();
   await print("server (B) closes");
-  serverB.socket.destroy();
-  await read(b);
+  serverB.socket.destroy(); // now both directions are closed, and the connection has ended
+  await b.read();
 
   await print("4. C resets the connection");
-  const reading = read(serverC);
-  c.socket.resetAndDestroy(); // RST instead of FIN
+  const reading = serverC.read();
+  c.socket.resetAndDestroy(); // a RST instead of a FIN: it ends both directions at once
   await reading;
 
-  /** Calls the server, and gives both ends of the connection. */
-  async function call(name: string): Promise<[caller: End, accepted: End]> {
-    const socket = survive(connect({ host, port: listening.port }), stop);
+  /** Connects to the server, and gives both ends of the connection. */
+  async function open(name: string): Promise<[client: End, server: End]> {
+    const socket = closeOnStop(connect({ host, port: listening.port }), stop); // sends a SYN
     opened.defer(() => void socket.destroy());
-    await once(socket, "connect");
-    const { value: [accepted] = [] } = await callers.next(); // accept
-    await print(`${name} connects from ${peerName(accepted)}`);
-    const end = (name: string, socket: Socket) => ({ name, socket, reads: texts(socket, encoding, name) });
-    return [end(name, socket), end(`server (${name})`, accepted)];
-  }
-
-  async function send({ name, socket }: End, text: string) {
-    await print(`${name} sends "${text}"`);
-    await sendAll(socket, encode(text, encoding));
+    await once(socket, "connect"); // the SYN-ACK has come
+    const { value: [other] = [] } = await accepted.next();
+    await print(`${name} connects from ${peerName(other)}`);
+    return [new End(name, socket, encoding), new End(`server (${name})`, other, encoding)];
   }
 }
 
-/** Reads once (recv), and says what came. */
-async function read({ name, reads }: End) {
-  try {
-    const { value, done } = await reads.next();
-    await print(
-      done ? `${name} reads nothing: the other side has closed` : `${name} reads "${visible(value)}"`,
-    );
-  } catch (error) {
-    await tell(`${name} cannot read`, error);
+/** One end of a connection, which says what it sends and what each of its reads brings. */
+class End {
+  readonly name: string;
+  readonly socket: Socket;
+  readonly #reads: AsyncIterator<Buffer>;
+  readonly #encoding: Encoding;
+  readonly #decoder: Decoder;
+
+  constructor(name: string, socket: Socket, encoding: Encoding) {
+    this.name = name;
+    this.socket = socket;
+    this.#reads = socket.iterator({ destroyOnReturn: false });
+    this.#encoding = encoding;
+    this.#decoder = new Decoder(encoding);
+  }
+
+  async send(text: string) {
+    await print(`${this.name} sends "${text}"`);
+    const { socket } = this;
+    await sent((done) => socket.write(encode(text, this.#encoding), done)); // the system takes the bytes
+  }
+
+  /** One read (recv): it waits until bytes have come, or the end. */
+  async read() {
+    const { name } = this;
+    const reads = this.#reads;
+    try {
+      const { value, done } = await reads.next();
+      if (done) return await print(`${name} reads nothing: the other side has closed`);
+      await print(`${name} reads "${visible(this.#decoder.decode(value, name))}"`);
+    } catch (error) {
+      await tell(`${name} cannot read`, error);
+    }
   }
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.6 Mark the messages in a stream: with a line end after each, or its length before it, they are found
- * again however they arrive.
- * 中文 给字节流里的消息做标记：每条后面加换行，或前面写上长度，不管怎么到达都能还原。
+ * 3.6 Mark the messages in a stream: with a line end after each, or its length
+ * before it, the receiver finds them again, however they arrive.
+ * 中文 给字节流里的消息做标记：每条后面加换行，或者前面写长度，接收方就能还原。
  *
  * terminal 1
  *   $ bun scripts/tcp/framing-server.ts --framing length
@@ -23,16 +23,22 @@
  *   error: 127.0.0.1:7892: connection reset by peer (ECONNRESET)
  *   [exit 1]
  *
- * Python     s.sendall(message + b"\n")          ->  socket.write(frame(message, "line"))
+ * Python     s.sendall(message + b"\n")
+ *            ->  socket.write(piece, done), after frame(message, framing)
  *            s.sendall(struct.pack("!I", len(message)) + message)
- *            ->  socket.write(frame(message, "length")), in lib/framing.ts
+ *            ->  the same, with --framing length
  *            s.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
  *            ->  connect({ host, port, noDelay: true })
- * Watch out  The framing is part of the protocol: above, the bytes of 你 were taken for a length. An empty
- *            message, which TCP alone cannot send (3.1), exists again. A line cannot contain a line end; a
- *            message after its length can contain anything. The byte of the line end, 0x0A, is never part
- *            of another character in UTF-8 or GBK; that of the backslash, 0x5C, can be, in GBK.
- * Try        Type the messages, without words. Take --framing line at both ends, or another --seed.
+ *            s.shutdown(SHUT_WR)
+ *            ->  socket.end()
+ * Watch out  The framing is part of the protocol: above, the server took the bytes
+ *            of 你 for a length. An empty message, which TCP alone cannot carry
+ *            (3.1), exists again. A line cannot contain a line end; a message with
+ *            its length can contain anything. The byte of a line end, 0x0A, is
+ *            part of no other character, neither in UTF-8 nor in GBK; the byte of
+ *            a backslash, 0x5C, is part of some in GBK.
+ * Try        Start the client without words and type the messages. Then use
+ *            --framing line at both ends, or another --seed.
  */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -42,11 +48,12 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { frame, FRAMINGS } from "../../lib/framing.ts";
-import { isExit, keyboard } from "../../lib/keyboard.ts";
+import { keyboard } from "../../lib/keyboard.ts";
 import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendAll, survive } from "../../lib/tcp.ts";
-import { encode } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop } from "../../lib/tcp.ts";
+import { encode, isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, words, framing, pieces, pause, seed } = await readArguments(import.meta, {
@@ -56,58 +63,60 @@ async function main(stop: AbortSignal) {
       framing: { kind: "choice", choices: FRAMINGS, default: "length", help: "the same at both ends" },
       pieces: { kind: "switch", help: "cut the sending at random places" },
       pause: { kind: "number", min: 0, max: 10_000, default: 20, help: "ms between two pieces" },
-      seed: { kind: "number", min: 0, max: 2 ** 31, default: 1, help: "another one cuts at other places" },
+      seed: { kind: "number", min: 0, max: 2 ** 31, default: 1, help: "cut at other places" },
     },
   });
   const server = endpoint(host, port);
   const glued = Buffer.concat(words.map((word) => frame(encode(word, encoding), framing)));
   const random = randomNumbers(seed);
 
-  // Without noDelay the system gathers small pieces while it waits for an acknowledgement (RFC 896).
-  await using socket = survive(connect({ host, port, noDelay: true }), stop);
-  await once(socket, "connect");
-  const gone = new AbortController();
-  const either = AbortSignal.any([stop, gone.signal]);
-  let done = false;
-  const silence = listen();
+  // noDelay: each piece goes off at once. Otherwise the system collects small pieces while an acknowledgement
+  // is missing (Nagle's algorithm, RFC 896).
+  await using socket = closeOnStop(connect({ host, port, noDelay: true }), stop);
+  await once(socket, "connect"); // SYN, SYN-ACK, ACK: the connection is open
+  const lost = new AbortController(); // aborted when the server closes before us
+  const either = AbortSignal.any([stop, lost.signal]);
+  let isDone = false;
+  const closing = waitForClose();
   try {
-    if (words.length > 0) await send(glued); // all in one go
+    if (words.length > 0) await send(glued); // all messages in one go
     else {
-      for await (const { text, bytes } of keyboard(encoding, either)) {
+      for await (const { text, bytes: message } of keyboard(encoding, either)) {
         if (isExit(text)) break;
-        await send(frame(bytes, framing));
+        await send(frame(message, framing));
       }
-      gone.signal.throwIfAborted();
+      lost.signal.throwIfAborted();
     }
-    done = true;
-    socket.end();
-    await silence;
-    gone.signal.throwIfAborted();
+    isDone = true;
+    socket.end(); // FIN: no more messages
+    await closing;
+    lost.signal.throwIfAborted();
   } catch (error) {
-    throw explain(gone.signal.reason ?? error, server) ?? error;
+    throw explain(lost.signal.reason ?? error, server) ?? error;
   }
 
   async function send(bytes: Buffer) {
     const sizes: number[] = [];
     for (const piece of pieces ? cut(bytes, random) : [bytes]) {
       if (pause > 0 && sizes.length > 0) await wait(pause, undefined, { signal: either });
-      await sendAll(socket, piece);
+      await sent((done) => socket.write(piece, done)); // the system has taken it, and sends it
       sizes.push(piece.length);
     }
     await print(`sent ${bytes.length} bytes${pieces ? ` in pieces of ${sizes.join(", ")}` : ""}`);
   }
 
-  /** The server says nothing. Its hang-up comes after ours, or something went wrong. */
-  async function listen() {
+  /** The server sends nothing. It closes after us; anything else is an error. */
+  async function waitForClose() {
     try {
       for await (const _ of socket.iterator({ destroyOnReturn: false }));
-      if (!done) throw new Failure(server, "hung up", "EPIPE");
+      if (!isDone) throw new Failure(server, "closed the connection", "EPIPE");
     } catch (error) {
-      gone.abort(error);
+      lost.abort(error);
     }
   }
 }
 
+/** Cuts bytes into pieces of random length: three or more, where there are enough bytes. */
 function* cut(bytes: Buffer, random: () => number): Generator<Buffer> {
   for (let at = 0; at < bytes.length;) {
     const size = 1 + Math.floor(random() * bytes.length / 3);
@@ -116,7 +125,7 @@ function* cut(bytes: Buffer, random: () => number): Generator<Buffer> {
   }
 }
 
-/** Numbers from 0 to 1 that look random, and are the same each time for the same seed. */
+/** Numbers from 0 to 1 that look random, the same for the same seed: Math.random() takes none. */
 function randomNumbers(seed: number): () => number {
   let count = 0;
   return () => createHash("sha256").update(`${seed} ${count++}`).digest().readUInt32BE() / 2 ** 32;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.6 Find the messages in a stream: TCP delivers bytes in order, not messages; what was sent in one go may
- * arrive in several reads, and what was sent in several may arrive in one.
- * 中文 在字节流里找消息：TCP 只保证字节按顺序到达，不认得消息；一次发的可能分几次读到，几次发的也可能一次读到。
+ * 3.6 Find the messages in a stream: TCP delivers bytes in order, but no messages;
+ * one write may arrive in several reads, and several writes may arrive in one.
+ * 中文 在字节流里找消息：TCP 只保证字节的顺序，一次写入可能分几次读到，反之亦然。
  *
  * terminal 1
  *   $ bun scripts/tcp/framing-server.ts --framing none
@@ -36,14 +36,16 @@
  *   $ bun scripts/tcp/framing-client.ts --framing line --pieces 你好 再见
  *   sent 14 bytes in pieces of 3, 1, 5, 2, 3
  *
- * Python     data = connection.recv(65536)       ->  for await (const bytes of socket)
- *            connection.makefile("rb")           ->  new Unframer("line", caller), in lib/framing.ts
- *            struct.unpack("!I", header)         ->  new Unframer("length", caller)
- * Watch out  Two messages above came glued into one read, then torn into five, in the middle of characters.
- *            Lesson 3.3 is spared that only because its client waits for each reply. And a peer may send
- *            a line without an end, or promise 4 GB: what exceeds the limit ends its connection at once,
- *            before memory is taken for it.
- * Try        Type lines to it with nc 127.0.0.1 7892 while it serves --framing line.
+ * Python     data = connection.recv(65536)   ->  for await (const bytes of reads)
+ *            connection.makefile("rb")       ->  new Unframer(framing, peer)
+ *            for line in file: ...           ->  unframer.messages(bytes)
+ *            struct.unpack("!I", header)     ->  the same call, --framing length
+ * Watch out  Above, two messages first arrive glued into one read, then torn into
+ *            five, in the middle of characters. 3.3 avoids this only because its
+ *            client waits for each reply before it sends again. A peer may also
+ *            send a line without an end, or announce 4 GB: what exceeds the limit
+ *            ends its connection at once, before memory is taken for it.
+ * Try        Type lines into nc 127.0.0.1 7892 while it serves --framing line.
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
@@ -52,7 +54,7 @@ import { Failure } from "../../lib/failure.ts";
 import { FRAMINGS, Unframer } from "../../lib/framing.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, peerName, survive } from "../../lib/tcp.ts";
+import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
@@ -63,36 +65,41 @@ async function main(stop: AbortSignal) {
     },
   });
 
+  // allowHalfOpen: when the client closes its half, we close ours ourselves, after its last message.
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop);
-    serve(socket); // not awaited: callers do not wait for each other
+    closeOnStop(socket, stop);
+    receive(socket); // no await: the next connection does not wait for this one
   });
   server.maxConnections = 1000; // each may keep the beginning of one message in memory
-  server.listen({ host, port, signal: stop });
+  server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 
-  async function serve(socket: Socket) {
-    const caller = peerName(socket);
-    const unframer = new Unframer(framing, caller);
+  /** Shows the messages of one connection, until it ends. */
+  async function receive(socket: Socket) {
+    const peer = peerName(socket);
+    const unframer = new Unframer(framing, peer);
     const decoder = new Decoder(encoding);
+    const reads = socket.iterator({ destroyOnReturn: false }); // leaving the loop leaves the closing to us
     try {
-      await print(`${caller} connected`);
-      for await (const bytes of socket.iterator({ destroyOnReturn: false })) { // recv: cut anywhere
+      await print(`${peer} connected`);
+      for await (const bytes of reads) { // whatever has arrived: the network may have cut it anywhere
         for (const message of unframer.messages(bytes)) {
-          const text = decoder.decode(message, caller, { stream: framing === "none" });
-          await print(`${caller} > ${message.length} bytes${text && `: ${visible(text)}`}`);
+          const text = decoder.decode(message, peer, { stream: framing === "none" });
+          await print(`${peer} > ${message.length} bytes${text && `: ${visible(text)}`}`);
         }
       }
-      if (decoder.pending) await print(`${caller} > ${decoder.decode(Buffer.alloc(0), caller)}`);
-      if (unframer.pending) throw new Failure(caller, "hung up inside a message", "EPROTO");
-      await print(`${caller} hung up`);
+      const rest = decoder.end(peer); // half a character that nothing has completed
+      if (rest) await print(`${peer} > ${rest}`);
+      if (unframer.pending) throw new Failure(peer, "closed the connection inside a message", "EPROTO");
+      await print(`${peer} hung up`);
     } catch (error) {
-      socket.resetAndDestroy(); // not a goodbye: the caller learns that something went wrong
-      await report(error, caller);
+      socket.resetAndDestroy(); // RST, not FIN: the client learns that something went wrong
+      await report(error, peer);
     } finally {
-      hangUp(socket);
+      socket.end(); // FIN: we send nothing more, either
+      linger(socket); // waits until the client has closed, too
     }
   }
 }

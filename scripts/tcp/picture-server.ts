@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.7 Give a picture to everybody at once: bytes travel in JSON as base64, and nobody waits for a slow caller.
- * 中文 同时给所有人发图片：图片的字节用 base64 放进 JSON，慢的人不耽误别人。
+ * 3.7 Send a picture to everybody at once: JSON carries its bytes as base64, and
+ * nobody waits for a slow client.
+ * 中文 同时给所有人发图片：图片的字节用 base64 放进 JSON，慢的客户端不耽误别人。
  *
  * terminal 1
  *   $ bun scripts/tcp/picture-server.ts scripts/tcp/phone.svg
@@ -14,14 +15,18 @@
  *   saved 311 bytes as album/phone.svg
  *   $ cmp scripts/tcp/phone.svg album/phone.svg
  *
- * Python     base64.b64encode(data).decode()     ->  buffer.toString("base64")
- *            json.dumps({"filename": name, "filedata": text})
- *            ->  the same bytes, but written in pieces: {"filename": NAME, "filedata": "...
- *            Thread(target=send_picture, args=(connection,)).start()  ->  a function without await
- * Watch out  Base64 makes 4 characters of 3 bytes. One sendall of it all would keep the whole picture in
- *            memory for each caller who reads slowly; in pieces, each sent when the last one has been taken,
- *            it is one piece.
- * Try        nc 127.0.0.1 5566. Then call from a terminal and stop it with Ctrl-Z: the others do not notice.
+ * Python     base64.b64encode(data)      ->  piece.toString("base64", 0, length)
+ *            connection.sendall(text)    ->  socket.write(text, "latin1", done)
+ *            connection.close()          ->  socket.end()
+ *            Thread(target=send_picture, args=(connection,)).start()
+ *            ->  sendPicture(socket), without await
+ * Watch out  Base64 makes 4 characters of 3 bytes. One sendall of it all would
+ *            keep the whole picture in memory for each slow client. Here each
+ *            client costs one piece: the next one is read when the system has
+ *            taken the last. A client that reads nothing for a minute is
+ *            disconnected.
+ * Try        nc 127.0.0.1 5566. Then connect from another terminal and stop that
+ *            client with Ctrl-Z: the others do not notice.
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
@@ -29,53 +34,62 @@ import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
+import { limitIdle } from "../../lib/idle.ts";
 import { print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, limitIdle, peerName, sendAll, survive } from "../../lib/tcp.ts";
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 
 /** Bytes of the picture in one piece: a multiple of 3, so that base64 has no padding before the end. */
 const PIECE = 3 * 8192;
+
+/** How long a client may take no byte, in milliseconds. */
+const PATIENCE = 60_000;
 
 async function main(stop: AbortSignal) {
   const { host, port, words: [path] } = await readArguments(import.meta, { port: 5566, words: "FILE" });
   await using file = await openFile(path);
   const name = ascii(JSON.stringify(basename(path)));
 
+  // allowHalfOpen: a client that closes its sending half still gets the whole picture.
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop, "reset"); // stopped in the middle, half a picture must not look whole
-    sendPicture(socket); // no await: the next caller is served at once
+    closeOnStop(socket, stop, "reset"); // stopped in the middle: half a picture must not look whole
+    sendPicture(socket); // no await: the next connection is served at once
   });
-  server.maxConnections = 1000;
-  server.listen({ host, port, signal: stop });
+  server.maxConnections = 1000; // each costs an open file and one piece
+  server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 
   async function sendPicture(socket: Socket) {
-    const caller = peerName(socket);
-    limitIdle(socket, 60_000);
+    const peer = peerName(socket);
+    // Resolves when the system has taken the text: later, the slower the client reads.
+    const send = (text: string) => sent((done) => socket.write(text, "latin1", done));
+    limitIdle(socket, PATIENCE);
     try {
       const { size } = await file.stat();
       const piece = Buffer.alloc(PIECE);
-      await sendAll(socket, Buffer.from(`{"filename": ${name}, "filedata": "`));
+      await send(`{"filename": ${name}, "filedata": "`);
       for (let position = 0; position < size; position += PIECE) {
         const length = Math.min(PIECE, size - position);
         const { bytesRead } = await file.read({ buffer: piece, length, position });
         if (bytesRead < length) throw new Failure(path, "has become shorter", "EIO");
-        await sendAll(socket, Buffer.from(piece.toString("base64", 0, length)));
+        await send(piece.toString("base64", 0, length));
       }
-      await sendAll(socket, Buffer.from('"}'));
-      await print(`sent ${size} bytes to ${caller}`);
+      await send('"}');
+      await print(`sent ${size} bytes to ${peer}`);
+      socket.end(); // FIN: the client reads the end
     } catch (error) {
-      socket.resetAndDestroy();
-      if (!stop.aborted) await report(error, caller);
+      socket.resetAndDestroy(); // RST: the client learns that something is missing
+      if (!stop.aborted) await report(error, peer);
     } finally {
-      hangUp(socket);
+      linger(socket); // waits until the client has closed, too
     }
   }
 }
 
-/** Writes a JSON text in ASCII, as `json.dumps` does: any encoding at the other end reads it. */
+/** Turns JSON into ASCII, as `json.dumps` does: the client can read it in any encoding. */
 function ascii(json: string): string {
   return json.replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 3.10 Call inside one machine: the same call as over TCP, and no network in between.
- * 中文 拨打本机电话：和 TCP 一样地打，只是不经过网络。
+ * 3.10 Connect inside one machine: the same stream as over TCP, without a network.
+ * 中文 在一台机器里连接：和 TCP 一样的字节流，只是不经过网络。
  *
  * terminal 1
  *   $ bun scripts/unix/client.ts
@@ -23,43 +23,55 @@
  *   请讲
  *   ^D
  *
- * Python     s = socket(AF_UNIX, SOCK_STREAM); s.connect(path)
- *            ->  connect({ path })
- * Watch out  The rest is as in lessons 3.1 and 3.3: a stream of bytes, and an empty read at the end. But
- *            nothing leaves this machine: no address, no port, no packets for a sniffer to see.
- * Try        ss -xl | grep lesson shows who listens. Then --path @lesson at both ends: where is the file?
+ * Python     s = socket(AF_UNIX, SOCK_STREAM)
+ *            s.connect(path)             ->  connect({ path })
+ *            s.sendall(data)             ->  socket.write(bytes, done)
+ *            data = s.recv(1024)         ->  await reads.next()
+ * Watch out  The rest is as in 3.1 and 3.3: a stream of bytes, and an empty read
+ *            at the end. But nothing leaves this machine: there is no address, no
+ *            port, and no packet that a sniffer could see.
+ * Try        ss -xl | grep lesson shows the listening socket. Then use --path
+ *            @lesson at both ends: where is the file?
  */
 import { once } from "node:events";
 import { connect } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { Failure } from "../../lib/failure.ts";
-import { isExit, messages } from "../../lib/keyboard.ts";
+import { failAs, Failure } from "../../lib/failure.ts";
+import { messages } from "../../lib/keyboard.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sendAll, survive } from "../../lib/tcp.ts";
-import { ENCODINGS, texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { closeOnStop } from "../../lib/tcp.ts";
+import { Decoder, ENCODINGS, isExit } from "../../lib/text.ts";
 import { socketPath } from "./socket-path.ts";
 
 async function main(stop: AbortSignal) {
-  const { path, encoding, words } = await readArguments(import.meta, {
+  const { path: name, encoding, words } = await readArguments(import.meta, {
     words: "[MESSAGE...]",
     flags: {
       path: { kind: "text", default: "lesson.sock", help: "the socket's file; @NAME: an abstract name" },
       encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
     },
   });
+  const path = socketPath(name);
+  const decoder = new Decoder(encoding);
 
-  await using socket = survive(connect({ path: socketPath(path) }), stop);
-  await once(socket, "connect");
-  const replies = texts(socket, encoding, path);
+  await using socket = closeOnStop(connect({ path }), stop); // the system looks for the file
+  await once(socket, "connect"); // and its server has room in the queue
+  const reads = socket.iterator({ destroyOnReturn: false });
+
   for await (const { text, bytes } of messages(words, encoding, stop)) {
     if (bytes.length === 0) {
       await hint("a stream cannot carry an empty message");
       continue;
     }
-    await sendAll(socket, bytes);
-    const { value: reply } = await replies.next(); // recv
-    if (reply === undefined) throw new Failure(path, "hung up", "EPIPE");
+    await sent((done) => socket.write(bytes, done)).catch(failAs(name)); // copied to the server's socket
+    let reply = "";
+    while (reply === "") { // until the reply's last character is complete
+      const { value: data, done } = await reads.next().catch(failAs(name)); // waits for bytes, or for the end
+      if (done) throw new Failure(name, "closed the connection", "EPIPE");
+      reply = decoder.read(data, name);
+    }
     await print(visible(reply));
     if (isExit(text)) break;
   }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.10 Calls inside one machine: an AF_UNIX socket has a path instead of an address and a port.
- * 中文 本机通话：AF_UNIX 套接字没有地址和端口，只有一个路径。
+ * 3.10 Serve inside one machine: an AF_UNIX socket has a path instead of an
+ * address and a port.
+ * 中文 在一台机器里服务：AF_UNIX 套接字没有地址和端口，只有一个路径。
  *
  * terminal 1
  *   $ bun scripts/unix/server.ts
@@ -16,26 +17,33 @@
  *   $ bun scripts/unix/client.ts 你好
  *   ok, Processing Request Completion！
  *
- * Python     s = socket(AF_UNIX, SOCK_STREAM)    ->  createServer()
- *            s.bind(path); s.listen()            ->  server.listen({ path })
+ * Python     s = socket(AF_UNIX, SOCK_STREAM)    ->  createServer(...)
  *            os.umask(0o177)                     ->  process.umask(0o177)
- * Watch out  A caller has no address. Who may call is written on the file, as who may read is on others;
- *            an abstract name, --path @lesson, has no file, and everybody on this machine may call it.
- *            On Windows such a path is a named pipe: --path \\.\pipe\lesson
- * Try        Start it twice. Then kill -9 the server: its file stays, and the next server replaces it.
- *            Call with nc -U lesson.sock
+ *            s.bind(path); s.listen()            ->  server.listen({ path, ... })
+ *            connection, _ = s.accept()
+ *            ->  for await (const [socket] of accept(server, stop))
+ *            data = connection.recv(1024)
+ *            ->  for await (const data of reads)
+ *            connection.sendall(reply)           ->  socket.write(bytes, done)
+ * Watch out  A client has no address. The permissions of the file decide who may
+ *            connect: the owner only. An abstract name, --path @lesson, has no
+ *            file: everybody on this machine may connect. On Windows the path is a
+ *            named pipe: --path \\.\pipe\lesson
+ * Try        Start it twice. Then kill -9 the server: its file stays, and the next
+ *            server replaces it. Connect with nc -U lesson.sock
  */
 import { once } from "node:events";
 import { lstat, rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { hangUp, queueOf, sendAll, survive } from "../../lib/tcp.ts";
-import { encode, ENCODINGS, texts } from "../../lib/text.ts";
+import { sent } from "../../lib/socket.ts";
+import { accept, linger } from "../../lib/tcp.ts";
+import { Decoder, encode, ENCODINGS } from "../../lib/text.ts";
 import { socketPath } from "./socket-path.ts";
 
 async function main(stop: AbortSignal) {
@@ -46,54 +54,73 @@ async function main(stop: AbortSignal) {
       reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the answer" },
     },
   });
-  const answer = encode(reply, encoding);
+  const bytes = encode(reply, encoding);
   const path = socketPath(name);
-  if (path === name) await makeRoom(path);
+  if (path === name) await removeStale(path);
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => survive(socket, stop));
-  server.maxConnections = 1000;
-  const callers = queueOf(server, stop);
-  const umask = process.umask(0o177); // nobody else may call, from the first moment on
-  server.listen({ path, signal: stop }); // bind makes the file, close removes it
+  // allowHalfOpen: when a client closes its half, we close ours ourselves, after the last answer.
+  await using server: Server = createServer({ allowHalfOpen: true });
+  server.maxConnections = 1000; // waiting connections cost memory
+  const accepted = accept(server, stop);
+  const umask = process.umask(0o177); // the file is made without rights for others: srw-------
+  server.listen({ path, signal: stop }); // bind makes the file; closing the server removes it
   await once(server, "listening", { signal: stop });
   process.umask(umask);
   await ready(name);
 
   let number = 0;
-  for await (const [socket] of callers) { // accept
-    const caller = `caller ${++number}`;
+  for await (const [socket] of accepted) { // one connection after another, as in 3.3
+    const caller = `caller ${++number}`; // there is no address to show
     await print(`${caller} connected`);
+    await serve(socket, caller);
+  }
+
+  /** Answers each request of one connection, until its client closes it. */
+  async function serve(socket: Socket, caller: string) {
+    const decoder = new Decoder(encoding);
+    const answer = async (request: string) => {
+      if (request === "") return; // of the first character, only a part has come
+      await print(`${caller} > ${visible(request)}`);
+      await sent((done) => socket.write(bytes, done)); // copied to the client's socket
+    };
+    const reads = socket.iterator({ destroyOnReturn: false }); // at the end of the loop our half is still open
     try {
-      for await (const request of texts(socket, encoding, caller)) { // recv, until nothing comes
-        await print(`${caller} > ${visible(request)}`);
-        await sendAll(socket, answer);
+      for await (const data of reads) { // waits for bytes; ends when the client has closed
+        await answer(decoder.read(data, caller));
       }
+      await answer(decoder.end(caller)); // of a character that was never completed
       await print(`${caller} hung up`);
     } catch (error) {
       await report(error, caller);
     } finally {
-      hangUp(socket);
+      socket.end(); // the client reads the end
+      linger(socket);
     }
   }
 }
 
-/** Removes the socket file that a dead server has left. Whether it is dead shows when one calls. */
-async function makeRoom(path: string): Promise<void> {
+/**
+ * Removes the socket file that a killed server has left. Only a connection shows whether the server still runs.
+ * @throws Failure EADDRINUSE if it does; EEXIST for any other file, ENOENT for a missing folder
+ */
+async function removeStale(path: string): Promise<void> {
   const folder = dirname(path);
   if (!await lstat(folder).catch(() => undefined)) throw new Failure(folder, "no such folder", "ENOENT");
   const file = await lstat(path).catch(() => undefined);
   if (!file) return;
-  if (!file.isSocket()) throw new Failure(path, "is there already, and is not a socket", "EEXIST");
-  const call = connect({ path });
+  if (!file.isSocket()) throw new Failure(path, "exists already, and is not a socket", "EEXIST");
+  const socket = connect({ path });
   try {
-    await once(call, "connect");
+    await once(socket, "connect");
   } catch (error) {
     if ((error as { code?: string }).code !== "ECONNREFUSED") throw error;
     return await rm(path, { force: true });
   } finally {
-    call.destroy();
+    socket.destroy();
   }
-  throw new Failure(path, "a server lives there", "EADDRINUSE", { hint: "choose another place with --path" });
+  throw new Failure(path, "another server listens there", "EADDRINUSE", {
+    hint: "choose another place with --path",
+  });
 }
 
 if (import.meta.main) run("server", main);

@@ -201,9 +201,9 @@ for (const runtime of EVERYWHERE) {
         [header(0xffffffff), `announces a message of 4294967295 bytes; the limit is ${LIMIT} (EMSGSIZE)`],
         [header(LIMIT + 1), `announces a message of ${LIMIT + 1} bytes; the limit is ${LIMIT} (EMSGSIZE)`],
         [Buffer.from("GET / HTTP/1.1\r\n\r\n"), /announces a message of 1195725856 bytes/],
-        [Buffer.alloc(3), "hung up inside a message (EPROTO)"],
-        [header(1), "hung up inside a message (EPROTO)"],
-        [Buffer.concat([header(1000), Buffer.alloc(999)]), "hung up inside a message (EPROTO)"],
+        [Buffer.alloc(3), "closed the connection inside a message (EPROTO)"],
+        [header(1), "closed the connection inside a message (EPROTO)"],
+        [Buffer.concat([header(1000), Buffer.alloc(999)]), "closed the connection inside a message (EPROTO)"],
       ] as const
     ) {
       expect(await call(port, bytes)).toBe("ECONNRESET");
@@ -241,7 +241,9 @@ for (const runtime of EVERYWHERE) {
     );
     expect(await call(port, Buffer.from("unfinished"))).toBe("ECONNRESET");
     expect(await next(program)).toBe("CALLER connected");
-    expect(await next(program, "stderr")).toBe("error: CALLER: hung up inside a message (EPROTO)");
+    expect(await next(program, "stderr")).toBe(
+      "error: CALLER: closed the connection inside a message (EPROTO)",
+    );
     expect(await call(port, Buffer.from("next\r\n"))).toBe("closed");
     expect(await next(program)).toBe("CALLER connected");
     expect(await next(program)).toBe("CALLER > 5 bytes: next\\r");
@@ -258,7 +260,12 @@ for (const runtime of EVERYWHERE) {
   });
 
   test(`a client learns that its server has gone, ${runtime}`, async () => {
-    for (const [ending, why] of [["end", "hung up (EPIPE)"], ["resetAndDestroy", /ECONNRESET/]] as const) {
+    for (
+      const [ending, why] of [["end", "closed the connection (EPIPE)"], [
+        "resetAndDestroy",
+        /ECONNRESET/,
+      ]] as const
+    ) {
       const accepted = Promise.withResolvers<Socket>();
       await using listener = createServer((socket) => accepted.resolve(socket.resume()));
       listener.listen(0, "127.0.0.1");

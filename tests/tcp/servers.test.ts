@@ -3,8 +3,18 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import process from "node:process";
+import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { EVERYTHING, EVERYWHERE, type Program, type Runtime, script } from "../engine/program.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  ROOT,
+  type Runtime,
+  RUNTIMES,
+  script,
+  start,
+} from "../engine/program.ts";
 import { call, type Line, listen, settled, until } from "../engine/sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -129,7 +139,7 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
       await echo(first, "one");
       const pid = Number(/^process (\d+): /.exec(await server.next() ?? "")?.[1]);
       process.kill(pid, "SIGKILL");
-      expect(await server.next("stderr")).toBe(`error: process ${pid}: died with its callers (SIGKILL)`);
+      expect(await server.next("stderr")).toBe(`error: process ${pid}: died with its connections (SIGKILL)`);
       await until(() => group(server.pid).length === 3, "another process");
       for (let calls = 0; calls < 4; calls++) { // whoever answers
         using line = await call(port);
@@ -209,7 +219,7 @@ describe("load", () => {
       [
         "a start of the echo",
         (line, data) => line.socket.end(data.subarray(0, 5)),
-        "hung up without a reply (ENODATA)",
+        "closed the connection without a reply (ENODATA)",
       ],
       ["silence", () => {}, "no reply within 150 ms (ETIMEDOUT)"],
       ["a reset", (line) => line.reset(), "connection reset by peer (ECONNRESET)"],
@@ -223,6 +233,36 @@ describe("load", () => {
         expect(code).toBe(1);
       });
     }
+  }
+
+  for (const runtime of EVERYWHERE) {
+    test.skipIf(!IS_LINUX)(
+      `more clients than files that may be open, on ${runtime}${NEEDS_LINUX}`,
+      async () => {
+        await using server = serve("event-loop", "bun");
+        const port = await server.port();
+        const load = (clients: number) => {
+          const lesson = join(ROOT, "scripts/tcp/load.ts");
+          const words = ["--port", `${port}`, "--requests", "50", "--clients", `${clients}`];
+          const limited = ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh"];
+          return start([...limited, ...RUNTIMES[runtime], lesson, ...words]);
+        };
+        await using tooMany = load(100);
+        const refused = await tooMany.result();
+        const free = /and (\d+) are free/.exec(refused.stderr)?.[1];
+        expect(refused).toEqual({
+          code: 1,
+          stdout: "",
+          stderr: "error: 100 clients: a program may have only 100 files open here (EMFILE)\n" +
+            `hint: each connection is one, and ${free} are free; ulimit -n shows and sets the limit\n`,
+        });
+        expect(Number(free)).toBeWithin(20, 100);
+        await using asMany = load(Number(free));
+        const { code, stderr, stdout } = await asMany.result();
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        expect(stdout).toContain(`\n${50 * Number(free)} replies in `);
+      },
+    );
   }
 
   test("a server that takes nothing is an error", async () => {

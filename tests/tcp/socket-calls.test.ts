@@ -60,8 +60,8 @@ now["connect_ex"] = errno.errorcode[socket.socket(family).connect_ex(address)]
 udp = socket.socket(family, socket.SOCK_DGRAM); udp.bind((host, 0))
 other = socket.socket(family, socket.SOCK_DGRAM)
 now["sendto"] = "%d bytes" % other.sendto(data, udp.getsockname())
-letter, sender = udp.recvfrom(1024)
-now["recvfrom"] = "%d bytes from " % len(letter)
+received, sender = udp.recvfrom(1024)
+now["recvfrom"] = "%d bytes from " % len(received)
 udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
 now["getsockopt"] = "%d bytes" % udp.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 print(json.dumps(now))
@@ -69,19 +69,21 @@ print(json.dumps(now))
 
 /** The rows of the table, by call. The second `bind` is that of UDP. */
 function table(stdout: string): Map<string, { typescript: string; now: string }> {
-  const [header, ...lines] = stdout.trimEnd().split("\n");
-  const columns = ["TYPESCRIPT", "NOW"].map((title) => header.indexOf(title));
+  const [header, legend, ...lines] = stdout.trimEnd().split("\n");
+  const column = header.indexOf("TYPESCRIPT");
+  const behind = `${" ".repeat(column)}=> `;
+  expect(legend).toStartWith(behind);
+  expect(lines.length % 2).toBe(0);
   const rows = new Map<string, { typescript: string; now: string }>();
-  for (const line of lines) {
-    const [python, typescript, now] = [
-      line.slice(0, columns[0]).trim(),
-      line.slice(columns[0], columns[1]).trim(),
-      line.slice(columns[1]),
-    ];
+  for (let at = 0; at < lines.length; at += 2) {
+    const [python, typescript] = [lines[at].slice(0, column).trim(), lines[at].slice(column)];
+    expect(lines[at + 1]).toStartWith(behind);
+    const now = lines[at + 1].slice(behind.length);
     const call = /^(?:s\.)?(\w+)/.exec(python)?.[1] ?? "";
     const name = python.includes("makefile") ? "makefile" : call;
     expect(typescript).not.toBe("");
     expect(now).not.toBe("");
+    for (const line of [lines[at], lines[at + 1]]) expect(line.length).toBeLessThanOrEqual(80);
     rows.set(rows.has(name) ? `${name} udp` : name, { typescript, now });
   }
   return rows;

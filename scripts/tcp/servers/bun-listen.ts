@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.8 Bun's own sockets: one set of functions for all callers, and a write that says how much it took.
- * 中文 Bun 自带的套接字：所有来客共用一组回调函数，write 会告诉你写进去了多少。
+ * 3.8 Bun's own sockets: one set of functions for all connections, and a write
+ * that says how many bytes the system took.
+ * 中文 Bun 自带的套接字：所有连接共用一组回调函数，write 会说系统收下了多少字节。
  *
  * terminal 1
  *   $ bun scripts/tcp/servers/bun-listen.ts
@@ -15,11 +16,17 @@
  *   $ bun scripts/tcp/client.ts --port 7891 再见
  *   再见
  *
- * Python     sent = s.send(data)                 ->  const sent = socket.write(data)
- *            class Echo(asyncio.Protocol): ...   ->  Bun.listen({ socket: { open, data, drain, end } })
- * Watch out  Bun only; Node and Deno have no such call. Like send of Python, and unlike sendall, a write
- *            takes what fits into the system's buffer: the rest is ours to keep, and to send on "drain".
- * Try        bun scripts/tcp/load.ts here and at event-loop.ts.
+ * Python     class Echo(asyncio.Protocol): ...
+ *            ->  Bun.listen<Connection>({ ..., socket: { open, data, ... } })
+ *            sent = s.send(data)
+ *            ->  const sent = socket.write(connection.unsent)
+ * Watch out  Bun only. It is the fastest of the five: no stream object, no
+ *            promise, no closure for each connection. The price is that what a
+ *            stream does is ours to do: like Python's send, and unlike sendall, a
+ *            write takes what fits into the system's buffer; we keep the rest,
+ *            read no more meanwhile, and send it on "drain". It is one thread, as
+ *            event-loop.ts.
+ * Try        Run load.ts against this server and event-loop.ts.
  */
 import { once } from "node:events";
 import type { Socket } from "bun";
@@ -29,53 +36,53 @@ import { Failure } from "../../../lib/failure.ts";
 import { print, ready, report } from "../../../lib/output.ts";
 import { run } from "../../../lib/run.ts";
 
-/** What is kept for a caller: the bytes that the system has not taken yet, and whether more will come. */
-type Caller = { name: string; unsent: Uint8Array; ended: boolean };
+/** What is kept for a connection: the bytes that the system has not taken yet, and whether the client has closed. */
+type Connection = { peer: string; unsent: Uint8Array; isEnded: boolean };
 
 async function main(stop: AbortSignal) {
   const { host, port } = await readArguments(import.meta, { port: 7891 });
   if (typeof Bun === "undefined") throw new Failure("Bun.listen", "only Bun has it", "ENOSYS");
 
-  let callers = 0;
-  const server = Bun.listen<Caller>({
+  let connections = 0;
+  const server = Bun.listen<Connection>({
     hostname: host,
     port,
-    allowHalfOpen: true,
+    allowHalfOpen: true, // a client that closes its sending half still gets the rest of its echo
     socket: {
-      open(socket) {
-        const name = endpoint(socket.remoteAddress, socket.remotePort);
-        socket.data = { name, unsent: Buffer.alloc(0), ended: false };
-        if (++callers > 1000) socket.terminate(); // a flood of callers fills no memory
-        else print(`${name} connected`);
+      open(socket) { // accept
+        const peer = endpoint(socket.remoteAddress, socket.remotePort);
+        socket.data = { peer, unsent: Buffer.alloc(0), isEnded: false };
+        if (++connections > 1000) socket.terminate(); // RST: each one costs memory and an open file
+        else print(`${peer} connected`);
       },
-      data(socket, bytes) { // recv
+      data(socket, bytes) { // recv: bytes have arrived
         socket.data.unsent = Buffer.concat([socket.data.unsent, bytes]);
         send(socket);
       },
-      drain: send,
-      end(socket) { // the empty read: the caller says nothing more, but still listens
-        socket.data.ended = true;
+      drain: send, // the system has room again
+      end(socket) { // the client's FIN: it sends nothing more, but still reads
+        socket.data.isEnded = true;
         send(socket);
       },
       close(socket, error) {
-        callers--;
-        if (error) report(error, socket.data.name);
+        connections--;
+        if (error) report(error, socket.data.peer);
       },
     },
   });
-  stop.addEventListener("abort", () => server.stop(true));
+  stop.addEventListener("abort", () => server.stop(true)); // true: closes the connections, too
   await ready({ address: server.hostname, port: server.port, family: "" });
   if (!stop.aborted) await once(stop, "abort");
 }
 
-/** Sends what the system takes; and while something is left, reads no more. */
-function send(socket: Socket<Caller>) {
-  const caller = socket.data;
-  const sent = socket.write(caller.unsent);
-  caller.unsent = caller.unsent.subarray(Math.max(0, sent)); // -1: closed meanwhile
-  if (caller.unsent.length > 0) return socket.pause();
+/** Sends what the system takes. While something is left, reads no more: the client's sending then stands still. */
+function send(socket: Socket<Connection>) {
+  const connection = socket.data;
+  const sent = socket.write(connection.unsent);
+  connection.unsent = connection.unsent.subarray(Math.max(0, sent)); // -1: closed meanwhile
+  if (connection.unsent.length > 0) return socket.pause();
   socket.resume();
-  if (caller.ended) socket.end();
+  if (connection.isEnded) socket.end(); // FIN
 }
 
 if (import.meta.main) run("server", main);

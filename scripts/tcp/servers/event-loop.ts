@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.8 Many at once in one loop: whoever has something to say is served, and nobody waits for a silent one.
- * 中文 事件循环：一个线程照顾所有人，谁有话就服务谁，不为沉默的人等待。
+ * 3.8 Many at once in one loop: one thread serves each connection when it has
+ * something to read, and waits for none.
+ * 中文 事件循环：一个线程照顾所有连接，哪个连接有数据就服务哪个，谁也不用等谁。
  *
  * terminal 1
  *   $ bun scripts/tcp/servers/event-loop.ts
@@ -23,11 +24,17 @@
  *   我还没说完
  *   ^D
  *
- * Python     async def echo(reader, writer): ...  and  asyncio.start_server(echo, host, port)
- *            ->  createServer(echo): sequential.ts without the await before echo(socket)
- * Watch out  There is one thread. While it computes for one caller, all the others wait: --work 20000.
- *            Waiting for the network costs it nothing: the system tells which socket has something.
- * Try        bun scripts/tcp/load.ts, then both with --work 20000, then processes.ts in the same way.
+ * Python     asyncio.start_server(echo, host, port)
+ *            ->  echo(socket), without await: the one change from sequential.ts
+ *            while data := await reader.read(1024): writer.write(data)
+ *            ->  for await (const data of reads), socket.write(data, done)
+ * Watch out  Waiting costs nothing: the system tells which socket can be read
+ *            (epoll), and a silent client costs some kilobytes of memory.
+ *            Computing costs everybody: there is one thread, and while it works
+ *            for one client, all the others wait. More processors do not help it.
+ *            1,000 silent clients still shut out the next one: that is --limit.
+ * Try        Run load.ts; then give --work 20000 to the server and run it again;
+ *            then do the same with processes.ts.
  */
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
@@ -35,38 +42,43 @@ import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report } from "../../../lib/output.ts";
 import { run } from "../../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../../lib/tcp.ts";
+import { sent } from "../../../lib/socket.ts";
+import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
-  const { host, port, work } = await readArguments(import.meta, {
+  const { host, port, work, limit } = await readArguments(import.meta, {
     port: 7891,
     flags: {
       work: { kind: "number", min: 0, max: 10_000_000, default: 0, help: "rounds of hashing for each read" },
+      limit: { kind: "number", min: 1, max: 100_000, default: 1000, help: "how many connections at once" },
     },
   });
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop);
-    echo(socket); // no await: the next caller is accepted while this one is served
+  // allowHalfOpen: a client that closes its sending half still gets the rest of its echo.
+  await using server = createServer({ allowHalfOpen: true }, (socket) => { // accept
+    closeOnStop(socket, stop);
+    echo(socket); // no await: the next connection is accepted while this one is served
   });
-  server.maxConnections = 1000;
-  server.listen({ host, port, signal: stop });
+  server.maxConnections = limit; // each one costs memory and an open file
+  server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 
   async function echo(socket: Socket) {
-    const caller = peerName(socket);
+    const peer = peerName(socket);
+    const reads = socket.iterator({ destroyOnReturn: false }); // at the end of the loop our half is still open
     try {
-      await print(`${caller} connected`);
-      for await (const data of socket.iterator({ destroyOnReturn: false })) {
-        if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // as a log-in checks a password
-        await sendAll(socket, data);
+      await print(`${peer} connected`);
+      for await (const data of reads) { // waits for bytes; meanwhile the other connections are served
+        if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // computes, as a log-in checks a password
+        await sent((done) => socket.write(data, done)); // waits until the system has taken them
       }
     } catch (error) {
-      await report(error, caller);
+      await report(error, peer);
     } finally {
-      hangUp(socket);
+      socket.end(); // FIN: our half is closed as well
+      linger(socket);
     }
   }
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.8 One at a time: the simplest server serves one caller to the end, and all the others wait.
- * 中文 顺序服务：最简单的服务器，一次只为一个人服务到底，其他人都在等。
+ * 3.8 One at a time: the simplest server serves one connection to its end, and all
+ * other clients wait.
+ * 中文 一次一个：最简单的服务器把一个连接服务到底，其他客户端都得等。
  *
  * terminal 1
  *   $ bun scripts/tcp/servers/sequential.ts
@@ -28,50 +29,61 @@
  *   ^C
  *
  * Python     while True: connection, peer = s.accept()
- *                while data := connection.recv(1024): connection.sendall(data)
- *            ->  for await (const [socket] of callers) await echo(socket)
- * Watch out  Who waits is connected all the same: the system has answered the call and keeps it in a queue,
- *            the backlog. That queue is not the number of clients. One silent caller stops everybody.
- * Try        bun scripts/tcp/load.ts here and at each of the other four; compare the first replies.
+ *            ->  for await (const [socket, peer] of accept(server, stop))
+ *            while data := connection.recv(1024): connection.sendall(data)
+ *            ->  for await (const data of reads), socket.write(data, done)
+ * Watch out  The waiting clients are already connected: the system has accepted
+ *            them into a queue. The backlog is the length of that queue, not the
+ *            number of clients.
+ *            This server costs least, in code and in memory. But one silent client
+ *            stops everybody for as long as it likes, and when 1,000 are
+ *            connected, the next one is turned away.
+ * Try        Run load.ts against this server and against each of the other four;
+ *            compare the line "first reply".
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report } from "../../../lib/output.ts";
 import { run } from "../../../lib/run.ts";
-import { hangUp, peerName, queueOf, sendAll, survive } from "../../../lib/tcp.ts";
+import { sent } from "../../../lib/socket.ts";
+import { accept, linger, peerName } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port } = await readArguments(import.meta, { port: 7891 });
 
-  let busy = false;
-  await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop);
-    if (busy) print(`${peerName(socket)} waits`);
+  // allowHalfOpen: a client that closes its sending half still gets the rest of its echo.
+  await using server = createServer({ allowHalfOpen: true });
+  server.maxConnections = 1000; // waiting connections cost memory, too
+  let isBusy = false;
+  server.on("connection", (socket) => { // the runtime accepts at once, also while our loop is busy
+    if (isBusy) print(`${peerName(socket)} waits`);
   });
-  server.maxConnections = 1000; // those who wait cost memory: when 1000 are here, the next is turned away
-  const callers = queueOf(server, stop);
-  server.listen({ host, port, signal: stop });
+  const accepted = accept(server, stop);
+  server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
 
-  for await (const [socket] of callers) { // accept
-    busy = true;
-    await echo(socket);
-    busy = false;
+  for await (const [socket, peer] of accepted) { // the next one in the queue
+    isBusy = true;
+    await echo(socket, peer); // await: this is what makes the others wait
+    isBusy = false;
   }
 }
 
-/** Serves one caller, until they hang up. The other servers of this lesson do the same, but elsewhere. */
-async function echo(socket: Socket) {
-  const caller = peerName(socket);
+/** Serves one connection until its client closes it. The other servers of 3.8 do the same, in other places. */
+async function echo(socket: Socket, peer: string) {
+  const reads = socket.iterator({ destroyOnReturn: false }); // at the end of the loop our half is still open
   try {
-    await print(`${caller} connected`);
-    for await (const data of socket.iterator({ destroyOnReturn: false })) await sendAll(socket, data);
+    await print(`${peer} connected`);
+    for await (const data of reads) { // waits for bytes; ends with the client's FIN
+      await sent((done) => socket.write(data, done)); // waits until the system has taken them
+    }
   } catch (error) {
-    await report(error, caller);
+    await report(error, peer);
   } finally {
-    hangUp(socket);
+    socket.end(); // FIN: our half is closed as well
+    linger(socket);
   }
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 3.8 Threads for the work: one thread keeps all the sockets, and hands what must be computed to others.
- * 中文 工作线程：一个线程管所有套接字，把要计算的活交给别的线程。
+ * 3.8 Threads for the work: one thread keeps all the sockets, and gives the
+ * computing to others.
+ * 中文 工作线程：一个线程管所有套接字，要计算的活交给别的线程。
  *
  * terminal 1
  *   $ bun scripts/tcp/servers/worker-threads.ts --workers 2
@@ -26,12 +27,17 @@
  * terminal 2
  *   ^D
  *
- * Python     Thread(target=echo, args=(connection, peer)).start()
- *            ->  new Worker(...), and a MessageChannel for each caller
- * Watch out  Threads of Python share every socket; here a socket stays with the thread that accepted it,
- *            and only bytes are handed over. That way costs more than an echo does: threads pay when there
- *            is something to compute, and at most as many times as the machine has processors.
- * Try        bun scripts/tcp/load.ts here and at event-loop.ts, both without and with --work 20000.
+ * Python     Thread(target=echo, args=(connection,)).start()
+ *            ->  new Worker(...), and a new MessageChannel() for each connection
+ *            queue.put(data); answer = answers.get()
+ *            ->  here.postMessage(buffer, [buffer]), once(here, "message", ...)
+ * Watch out  Python's threads share every socket. Here a socket stays with the
+ *            thread that accepted it, and only bytes are handed over. For a mere
+ *            echo that costs more than it brings: each read wakes two threads, and
+ *            the rate is less than half of event-loop.ts. Threads pay when there
+ *            is something to compute, up to the number of processors.
+ * Try        Run load.ts against this server and event-loop.ts, both without and
+ *            with --work 20000.
  */
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
@@ -40,7 +46,8 @@ import { isMainThread, MessageChannel, type MessagePort, parentPort, Worker } fr
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report } from "../../../lib/output.ts";
 import { run } from "../../../lib/run.ts";
-import { hangUp, peerName, sendAll, survive } from "../../../lib/tcp.ts";
+import { sent } from "../../../lib/socket.ts";
+import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, workers, work } = await readArguments(import.meta, {
@@ -50,42 +57,45 @@ async function main(stop: AbortSignal) {
       work: { kind: "number", min: 0, max: 10_000_000, default: 0, help: "rounds of hashing for each read" },
     },
   });
-  const threads = Array.from({ length: workers }, () => new Worker(new URL(import.meta.url)));
-  let callers = 0;
+  const threads = Array.from({ length: workers }, () => new Worker(new URL(import.meta.url))); // this file, again
+  let connections = 0;
 
-  await using server = createServer({ allowHalfOpen: true }, (socket) => {
-    survive(socket, stop);
-    echo(socket, callers++ % workers); // one thread after the other
+  // allowHalfOpen: a client that closes its sending half still gets the rest of its echo.
+  await using server = createServer({ allowHalfOpen: true }, (socket) => { // accept
+    closeOnStop(socket, stop);
+    echo(socket, connections++ % workers); // the threads take turns
   });
-  server.maxConnections = 1000;
-  server.listen({ host, port, signal: stop });
+  server.maxConnections = 1000; // each one costs memory, an open file and a channel
+  server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");
 
   async function echo(socket: Socket, number: number) {
-    const caller = peerName(socket);
-    const { port1: here, port2: there } = new MessageChannel();
+    const peer = peerName(socket);
+    const reads = socket.iterator({ destroyOnReturn: false }); // at the end of the loop our half is still open
+    const { port1: here, port2: there } = new MessageChannel(); // its two ends, one for each thread
     threads[number].postMessage({ there, work }, [there]);
     try {
-      await print(`${caller} connected, for thread ${number + 1}`);
-      for await (const data of socket.iterator({ destroyOnReturn: false })) {
+      await print(`${peer} connected, for thread ${number + 1}`);
+      for await (const data of reads) { // waits for bytes; meanwhile the other connections are served
         const { buffer } = new Uint8Array(data);
-        here.postMessage(buffer, [buffer]); // the bytes move to the thread; here they are gone
+        here.postMessage(buffer, [buffer]); // the memory moves to the thread; this one can no longer read it
         const [answer] = await once(here, "message", { signal: stop });
-        await sendAll(socket, new Uint8Array(answer));
+        await sent((done) => socket.write(new Uint8Array(answer), done));
       }
     } catch (error) {
-      await report(error, caller);
+      await report(error, peer);
     } finally {
-      hangUp(socket);
+      socket.end(); // FIN: our half is closed as well
+      linger(socket);
       here.close();
     }
   }
 }
 
-/** What the other threads do: answer each caller whose end of a channel they are given. */
-function answerCallers() {
+/** What the other threads do: they answer each connection for which they are given the end of a channel. */
+function compute() {
   parentPort?.on("message", ({ there, work }: { there: MessagePort; work: number }) => {
     there.on("message", (data: ArrayBuffer) => {
       if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // as a log-in checks a password
@@ -94,5 +104,5 @@ function answerCallers() {
   });
 }
 
-if (!isMainThread) answerCallers();
+if (!isMainThread) compute();
 else if (import.meta.main) run("server", main);
