@@ -2,6 +2,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, link, lstat, open, realpath, rename, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { failAs, Failure } from "./failure.ts";
 
 /** The longest name of one file, in bytes (NAME_MAX, limits.h). */
@@ -30,22 +31,26 @@ export async function openFile(path: string, name = path): Promise<FileHandle> {
     : new Failure(name, "is not a file", "EACCES");
 }
 
-/** Why a name is refused: on one system or another it is not the name of a file in this very folder. */
+/** Why a name is refused: on any system, and on Windows. */
 const REFUSED: [shape: RegExp, why: string][] = [
   [/^$/, "a file needs a name"],
-  [/[/\\]|^\.\.?$/, "leads out of the folder"],
-  [/:/, "has a colon: on Windows a drive, or a stream inside a file"],
+  [/\/|^\.\.?$/, "leads out of the folder"],
   [/[\p{Cc}\p{Bidi_Control}\u2028\u2029\p{Cs}]/u, "has control characters"],
+];
+const REFUSED_ON_WINDOWS: typeof REFUSED = [
+  [/\\/, "leads out of the folder"],
+  [/:/, "has a colon: on Windows a drive, or a stream inside a file"],
   [/[. ]$/, "ends with a dot or a space, which Windows drops"],
   [/^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\.|$)/i, "is a device on Windows"],
 ];
 
 /**
- * Checks that a name from the network is a plain name, which means the same file on every system.
+ * Checks that a name from the network is the name of a file in this very folder, and cannot drive a terminal.
  * @throws Failure EINVAL, ENAMETOOLONG
  */
-export function checkName(name: string): void {
-  for (const [shape, why] of REFUSED) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
+export function checkName(name: string, system: string = process.platform): void {
+  const refused = system === "win32" ? [...REFUSED, ...REFUSED_ON_WINDOWS] : REFUSED;
+  for (const [shape, why] of refused) if (shape.test(name)) throw new Failure(name, why, "EINVAL");
   if (Buffer.byteLength(name) > LONGEST_NAME) throw new Failure(name, "name too long", "ENAMETOOLONG");
 }
 

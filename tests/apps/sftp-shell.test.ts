@@ -1122,7 +1122,7 @@ describe("servers that lie", () => {
 
   test("names that drive a terminal are shown harmless, and no file gets them", async () => {
     await using box = await folder();
-    const names = ["a\x1b[2Jb", "c\nd", "e\u202ef", "nul", "g:h", "i\\..\\j"];
+    const names = ["a\x1b[2Jb", "c\nd", "e\u202ef"];
     await using server = await impostor({
       ...listing(names, { ...FILE, size: 0 }),
       OPEN: (sftp, id) => sftp.handle(id, Buffer.from("1")),
@@ -1137,17 +1137,14 @@ describe("servers that lie", () => {
     ]);
     expect({ code, stdout }).toEqual({
       code: 1,
-      stdout: "a\\x1b[2Jb\nc\\nd\ne\\u202ef\ng:h\ni\\..\\j\nnul\n",
+      stdout: "a\\x1b[2Jb\nc\\nd\ne\\u202ef\n",
     });
     const errors = stderr.trimEnd().split("\n");
-    expect(errors.slice(6)).toEqual(errors.slice(0, 6)); // with -r as without
-    expect(errors.slice(6).sort()).toEqual([
+    expect(errors.slice(3)).toEqual(errors.slice(0, 3)); // with -r as without
+    expect(errors.slice(3).sort()).toEqual([
       "error: a\\x1b[2Jb: has control characters (EINVAL)",
       "error: c\\nd: has control characters (EINVAL)",
       "error: e\\u202ef: has control characters (EINVAL)",
-      "error: g:h: has a colon: on Windows a drive, or a stream inside a file (EINVAL)",
-      "error: i\\..\\j: leads out of the folder (EINVAL)",
-      "error: nul: is a device on Windows (EINVAL)",
     ]);
     expect(await readdir(box.here())).toEqual(["x"]);
     expect(await readdir(box.here("x"))).toEqual([]);

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { saveInside } from "../../lib/files.ts";
+import { checkName, saveInside } from "../../lib/files.ts";
 
 let folder: string;
 beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "saving-"))));
@@ -21,6 +21,28 @@ async function save(name: string, into = folder): Promise<string | undefined> {
   }
 }
 
+/** Names that mean something else on Windows, and are names like any other elsewhere. */
+const OF_WINDOWS = [
+  "a\\b",
+  "..\\a",
+  "C:a",
+  "a:b",
+  "a.",
+  "a ",
+  "NUL",
+  "con",
+  "con.txt",
+  "aux.c",
+  "com1",
+  "LPT9.tar.gz",
+  "aux .txt",
+];
+
+test.each(OF_WINDOWS)("on Windows %s is refused", (name) => {
+  expect(() => checkName(name, "win32")).toThrow("(EINVAL)");
+  expect(() => checkName(name, "linux")).not.toThrow();
+});
+
 describe("a plain name is saved", () => {
   const names = [
     "a.txt",
@@ -33,6 +55,7 @@ describe("a plain name is saved", () => {
     "n".repeat(255),
     "-rf",
     "a%2Fb",
+    ...(process.platform === "win32" ? [] : OF_WINDOWS),
   ];
   for (const name of names) {
     test(name.slice(0, 20), async () => {
@@ -50,24 +73,13 @@ describe("a hostile name is refused, and leaves nothing", () => {
     ["..", "EINVAL"],
     ["../a", "EINVAL"],
     ["a/b", "EINVAL"],
-    ["a\\b", "EINVAL"],
-    ["..\\a", "EINVAL"],
     ["/etc/a", "EINVAL"],
-    ["C:a", "EINVAL"],
-    ["a:b", "EINVAL"],
     ["a\0b", "EINVAL"],
     ["a\nb", "EINVAL"],
     ["\x1b[2J", "EINVAL"],
     ["a\x7f", "EINVAL"],
     ["a\u202egnp.exe", "EINVAL"],
     ["a\ud800", "EINVAL"],
-    ["a.", "EINVAL"],
-    ["a ", "EINVAL"],
-    ["NUL", "EINVAL"],
-    ["con.txt", "EINVAL"],
-    ["com1", "EINVAL"],
-    ["LPT9.tar.gz", "EINVAL"],
-    ["aux .txt", "EINVAL"],
     ["n".repeat(256), "ENAMETOOLONG"],
     ["汉".repeat(86), "ENAMETOOLONG"], // 258 bytes
   ];

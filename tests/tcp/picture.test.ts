@@ -144,12 +144,9 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
         "..",
         "../a.png",
         "/tmp/a.png",
-        "..\\a.png",
-        "C:a.png",
         "a\0b",
         "a\nb",
         "a/b",
-        "nul",
       ]
     ) {
       const data = JSON.stringify({ filename: name, filedata: "AAAA" });
