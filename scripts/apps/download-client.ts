@@ -38,11 +38,13 @@
  * Watch out  The bytes of a part belong to one state of the file. Its name holds a
  *            hash of size and time, and the server compares the SHA-256 of what is
  *            there before it goes on behind it.
+ *            A list has at most 1,000,000 files.
  * Try        --recursive scripts. --limit-rate 100K, Ctrl-C, and again without it.
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { lstat, mkdir, utimes } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename } from "node:path";
 import process from "node:process";
@@ -50,9 +52,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { taken } from "../../lib/files.ts";
+import { openFile, taken } from "../../lib/files.ts";
 import { limitIdle } from "../../lib/idle.ts";
-import { print, report, visible } from "../../lib/output.ts";
+import { hint, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 import { type Part, Parts } from "./download/part.ts";
@@ -75,13 +77,16 @@ const PATIENCE = 60_000;
 const SLOWEST = 4096;
 
 /** How many files a list may have, and how many characters their names. */
-const LONGEST_LIST = 100_000;
-const LONGEST_NAMES = 2 ** 24;
+const LONGEST_LIST = 1_000_000;
+const LONGEST_NAMES = 2 ** 26;
 
-type Options = { out: string; force: boolean; quiet: boolean; rate: number };
+/** Two times this close are the same one: not every runtime and file system keeps the milliseconds exactly. */
+const SAME_TIME = 2;
 
-/** A file that the server has. */
-type Listed = { name: string; size: number };
+type Options = { out: string; force: boolean; checksum: boolean; quiet: boolean; rate: number };
+
+/** A file that the server has; its time in milliseconds since 1970. */
+type Listed = { name: string; size: number; time: number };
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -92,6 +97,7 @@ async function main(stop: AbortSignal) {
       list: { kind: "switch", help: "show what there is; also without any NAME" },
       recursive: { kind: "switch", help: "folders with all that is in them" },
       force: { kind: "switch", help: "overwrite" },
+      checksum: { kind: "switch", help: "with --recursive: skip by SHA-256, not by size and time" },
       limitRate: { kind: "text", help: "at most so many bytes a second: 500K, 2M" },
       quiet: { kind: "switch", help: "errors only" },
     },
@@ -111,9 +117,13 @@ async function main(stop: AbortSignal) {
     return;
   }
   await mkdir(options.out, { recursive: true });
-  for (const name of options.words) {
-    if (options.recursive) await downloads.fetchFolder(name);
-    else await downloads.fetchFile(name, basename(name));
+  try {
+    for (const name of options.words) {
+      if (options.recursive) await downloads.fetchFolder(name);
+      else await downloads.fetchFile(name, basename(name));
+    }
+  } finally {
+    await downloads.summary();
   }
 }
 
@@ -123,6 +133,10 @@ class Downloads {
   readonly #options: Options;
   readonly #stop: AbortSignal;
   readonly #parts = new Parts();
+  /** Of the folders that were asked for: how many files they have, and how many of these were here already. */
+  #listed = 0;
+  #skipped = 0;
+  #current: Transfer | undefined;
 
   constructor(frames: FrameStream, options: Options, stop: AbortSignal) {
     this.#frames = frames;
@@ -139,11 +153,12 @@ class Downloads {
     });
   }
 
-  /** Fetches all the files below a folder. */
+  /** Fetches the files below a folder, except those that are here already. */
   fetchFolder(folder: string): Promise<void> {
     return this.#tryOne(folder, async () => {
-      for (const { name } of await this.#list(folder, true)) {
-        await this.fetchFile(name, placeOf(name, folder, this.#frames.peer));
+      for (const listed of await this.#list(folder, true)) {
+        this.#listed++;
+        await this.fetchFile(listed.name, placeOf(listed.name, folder, this.#frames.peer), listed);
       }
     });
   }
@@ -151,13 +166,48 @@ class Downloads {
   /**
    * Fetches a file.
    * @param place where it is saved, below --out
+   * @param listed the same file in a list: then it is skipped if it is here already
    */
-  fetchFile(path: string, place: string): Promise<void> {
+  fetchFile(path: string, place: string, listed?: Listed): Promise<void> {
     return this.#tryOne(path, async () => {
       const target = await makeWay(this.#options.out, place);
-      const { size, sha256 } = await this.#fetch(path, target);
-      await this.#say(`saved ${size} bytes as ${visible(target)}\n  SHA-256 ${sha256}`);
+      const isHere = async () => listed !== undefined && await this.#isHere(listed, target);
+      const fetched = await isHere() ? undefined : await this.#fetch(path, target).catch(async (error) => {
+        if (error.code === "EEXIST" && await isHere()) return undefined; // another run was faster
+        throw error;
+      });
+      await this.#parts.remove(target);
+      if (!fetched) this.#skipped++;
+      else await this.#say(`saved ${fetched.size} bytes as ${visible(target)}\n  SHA-256 ${fetched.sha256}`);
     });
+  }
+
+  /** Tells what was skipped and, after Ctrl-C, what is kept. */
+  async summary(): Promise<void> {
+    if (this.#skipped > 0) {
+      await this.#say(`already here and skipped: ${this.#skipped} of ${this.#listed} files`);
+    }
+    const part = this.#current?.part;
+    if (!this.#stop.aborted || !part?.size) return;
+    await hint(`${part.size} bytes of ${part.target} are kept; the same command goes on from there`);
+  }
+
+  #fetch(path: string, target: string): Promise<{ size: number; sha256: string }> {
+    this.#current = new Transfer(this.#frames, path, target, this.#options, this.#stop);
+    return this.#current.run(this.#parts);
+  }
+
+  /** Whether a file is here already: of the same size and time, or else with the same SHA-256. */
+  async #isHere({ name, size, time }: Listed, target: string): Promise<boolean> {
+    const stat = await lstat(target).catch(() => undefined);
+    if (!stat?.isFile() || stat.size !== size) return false;
+    if (!this.#options.checksum && Math.abs(stat.mtimeMs - time) < SAME_TIME) return true;
+    await using file = await openFile(target);
+    const sha256 = (await this.#frames.hashStart(file, size)).digest("hex");
+    await this.#frames.send({ version: VERSION, check: name, size, sha256 });
+    const { same } = await this.#frames.expect("same");
+    if (same === true) await utimes(target, new Date(), new Date(time)).catch(() => {}); // so that the next run is quick
+    return same === true;
   }
 
   /** Reports what is wrong with one file, and goes on with the next. What is wrong with the connection ends all. */
@@ -168,9 +218,9 @@ class Downloads {
       const { socket, peer } = this.#frames;
       const failure = explain(error);
       if (!failure || socket.destroyed || ["EPROTO", "EMSGSIZE"].includes(failure.code)) throw error;
-      const hint = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code];
+      const advice = { EEXIST: "--force overwrites", EISDIR: "--recursive fetches folders" }[failure.code];
       const what = failure.what === peer ? name : failure.what;
-      await report(new Failure(what, failure.why, failure.code, { hint: failure.hint ?? hint }));
+      await report(new Failure(what, failure.why, failure.code, { hint: failure.hint ?? advice }));
       process.exitCode = 1;
     }
   }
@@ -181,64 +231,102 @@ class Downloads {
     await this.#frames.send({ version: VERSION, list: path, recursive });
     const entries: Listed[] = [];
     let length = 0;
-    while (true) {
+    for (let count = 0;; count++) {
       const { end, entry } = await this.#frames.expect("entry", "end");
       if (end === true) return entries;
-      const { name, size } = (entry ?? {}) as Message;
+      const { name, size, time, error, code } = (entry ?? {}) as Message;
       if (typeof name !== "string") throw new Failure(peer, "sent a broken list", "EPROTO");
       length += name.length;
-      if (entries.length === LONGEST_LIST || length > LONGEST_NAMES) {
+      if (count === LONGEST_LIST || length > LONGEST_NAMES) {
         throw new Failure(peer, "sent a list without end", "EPROTO");
       }
-      entries.push({ name, size: byteCount(size, peer) });
+      if (error !== undefined) await this.#tryOne(name, async () => throwError({ error, code }, peer));
+      else entries.push({ name, size: byteCount(size, peer), time: milliseconds(time, peer) });
     }
   }
 
-  /**
-   * Fetches one file: behind the bytes that an earlier run left in its part, into the part. When all are there and
-   * their hash is right, the file gets its name.
-   */
-  async #fetch(path: string, target: string): Promise<{ size: number; sha256: string }> {
+  async #say(text: string): Promise<void> {
+    if (!this.#options.quiet) await print(text);
+  }
+}
+
+/**
+ * One file on its way: behind the bytes that an earlier run left in its part, into the part. When all are there and
+ * their hash is right, the file gets its name.
+ */
+class Transfer {
+  readonly #frames: FrameStream;
+  readonly #path: string;
+  readonly #target: string;
+  readonly #options: Options;
+  readonly #stop: AbortSignal;
+  part: Part | undefined;
+
+  /** @param target where it is saved */
+  constructor(frames: FrameStream, path: string, target: string, options: Options, stop: AbortSignal) {
+    this.#frames = frames;
+    this.#path = path;
+    this.#target = target;
+    this.#options = options;
+    this.#stop = stop;
+  }
+
+  /** @throws Failure EEXIST, EISDIR before anything is fetched; EBADMSG; what the server tells, EPROTO, ... */
+  async run(parts: Parts): Promise<{ size: number; sha256: string }> {
     const { peer } = this.#frames;
     const isForced = this.#options.force;
-    const replaced = await replaceable(target);
-    if (replaced && !isForced) throw taken(target);
-    await this.#frames.send({ version: VERSION, get: path });
+    const replaced = await replaceable(this.#target);
+    if (replaced && !isForced) throw taken(this.#target);
+
+    await this.#frames.send({ version: VERSION, get: this.#path });
     const file = ((await this.#frames.expect("file")).file ?? {}) as Message;
     const [size, time] = [byteCount(file.size, peer), milliseconds(file.time, peer)];
+    await using part = await this.#openPart(parts, `${this.#path}\n${size}\n${time}`, replaced);
 
-    const { part, hadOther } = await this.#parts.open(target, `${path}\n${size}\n${time}`, replaced)
-      .catch(async (error) => {
-        await this.#frames.send({ cancel: true });
-        throw error;
-      });
-    await using _ = part;
-    if (hadOther) await this.#say(`${visible(target)} has changed on the server: starting afresh`);
-    let hash = await this.#frames.hashStart(part.file, part.size);
-    await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
-    const from = byteCount((await this.#frames.expect("from")).from, peer);
-    if (from > 0 && from !== part.size) throw new Failure(peer, "goes on at another place", "EPROTO");
-    if (from > 0) await this.#say(`going on with ${visible(target)} at byte ${from}`);
-    if (from < part.size) {
-      await part.restart();
-      hash = createHash("sha256");
-    }
-
-    await this.#receive(part, hash, size, basename(target));
+    const hash = await this.#agreeOnStart(part);
+    await this.#receive(part, hash, size);
     const { sha256 } = await this.#frames.expect("sha256");
     if (hash.digest("hex") !== sha256) {
       await part.discard();
-      throw new Failure(target, "arrived damaged", "EBADMSG");
+      throw new Failure(this.#target, "arrived damaged", "EBADMSG");
     }
     await part.finish(time, isForced);
     return { size, sha256: sha256 as string };
   }
 
+  async #openPart(parts: Parts, state: string, replaced?: Stats): Promise<Part> {
+    try {
+      const { part, hadOther } = await parts.open(this.#target, state, replaced);
+      this.part = part;
+      if (hadOther) await this.#say(`${visible(this.#target)} has changed on the server: starting afresh`);
+      return part;
+    } catch (error) {
+      await this.#frames.send({ cancel: true });
+      throw error;
+    }
+  }
+
+  /**
+   * Tells the server what is here already.
+   * @returns the SHA-256 of the bytes in the part: all that were there, or none when the server has others
+   */
+  async #agreeOnStart(part: Part): Promise<Hash> {
+    const { peer } = this.#frames;
+    const hash = await this.#frames.hashStart(part.file, part.size);
+    await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
+    const from = byteCount((await this.#frames.expect("from")).from, peer);
+    if (from > 0 && from !== part.size) throw new Failure(peer, "goes on at another place", "EPROTO");
+    if (from > 0) await this.#say(`going on with ${visible(this.#target)} at byte ${from}`);
+    if (from === part.size) return hash;
+    await part.restart();
+    return createHash("sha256");
+  }
+
   /** Adds pieces to a part until it has all its bytes. */
-  async #receive(part: Part, hash: Hash, size: number, name: string): Promise<void> {
+  async #receive(part: Part, hash: Hash, size: number): Promise<void> {
     const { socket, peer } = this.#frames;
     const { rate, quiet } = this.#options;
-    using progress = new Progress(name, quiet ? 0 : size, part.size);
+    using progress = new Progress(basename(this.#target), quiet ? 0 : size, part.size);
     const begin = performance.now();
     let writing = Promise.resolve();
     let missing = size - part.size;

@@ -208,6 +208,51 @@ test("the parts of two files whose long names begin alike do not meet", async ()
 });
 
 for (const runtime of EVERYWHERE) {
+  test(`on ${runtime}, two clients that save the same file do not meet in one part`, async () => {
+    await using root = await folder();
+    await using out = await folder();
+    const bytes = randomBytes(12_000_000);
+    await writeFile(join(root.path, "file"), bytes);
+    await using server = serve(root.path);
+    const port = await server.port();
+    await using first = fetch(port, out.path, ["file", "--limit-rate", "12M"], runtime);
+    while (await partSize(out.path) < 1_000_000) await Bun.sleep(5);
+    await using second = fetch(port, out.path, ["file", "--limit-rate", "200K"], runtime);
+    while ((await readdir(out.path)).length < 2) await Bun.sleep(5);
+    second.signal("SIGINT");
+    expect(await second.ended()).toBe(130);
+    const { code, stdout } = await first.result();
+    expect({ code, stdout }).toEqual({ code: 0, stdout: saved(join(out.path, "file"), bytes) });
+    expect(sha256(await readFile(join(out.path, "file")))).toBe(sha256(bytes));
+  });
+
+  test(`on ${runtime}, Ctrl-C: what is kept is told, and the same command goes on from there`, async () => {
+    await using root = await folder();
+    await using out = await folder();
+    const bytes = randomBytes(2_000_000);
+    await writeFile(join(root.path, "file"), bytes);
+    await using server = serve(root.path);
+    const port = await server.port();
+    await using client = fetch(port, out.path, ["file", "--limit-rate", "200K"], runtime);
+    while (await partSize(out.path) === 0) await Bun.sleep(5);
+    client.signal("SIGINT");
+    const { code, stdout, stderr } = await client.result();
+    const size = await partSize(out.path);
+    const file = join(out.path, "file");
+    expect({ code, stdout, stderr }).toEqual({
+      code: 130,
+      stdout: "",
+      stderr: `hint: ${size} bytes of ${file} are kept; the same command goes on from there\n`,
+    });
+    expect(await fetch(port, out.path, ["file"], runtime).result()).toEqual({
+      code: 0,
+      stdout: `going on with ${file} at byte ${size}\n${saved(file, bytes)}`,
+      stderr: "",
+    });
+  });
+}
+
+for (const runtime of EVERYWHERE) {
   test.skipIf(process.platform === "win32")(
     `Ctrl-C in a slow download shows the cursor again, on ${runtime}`,
     async () => {

@@ -90,14 +90,15 @@ export class Parts {
 /** A part that this run writes. */
 export class Part {
   readonly path: string;
-  readonly #target: string;
+  /** Where the whole file will be. */
+  readonly target: string;
   readonly #replaced: Stats | undefined;
   #file: FileHandle | undefined;
   #size = 0;
 
   constructor(path: string, target: string, replaced: Stats | undefined) {
     this.path = path;
-    this.#target = target;
+    this.target = target;
     this.#replaced = replaced;
   }
 
@@ -113,7 +114,7 @@ export class Part {
   /** @throws Failure EEXIST for what is not ours; the errors of open(2) */
   async open(exists: boolean): Promise<void> {
     const how = exists ? 0 : O_CREAT | O_EXCL;
-    const file = await open(this.path, O_RDWR | O_APPEND | O_NOFOLLOW | how).catch(failAs(this.#target));
+    const file = await open(this.path, O_RDWR | O_APPEND | O_NOFOLLOW | how).catch(failAs(this.target));
     this.#file = file;
     const stat = await file.stat();
     this.#size = stat.size;
@@ -121,12 +122,12 @@ export class Part {
       await file.close();
       throw new Failure(this.path, "is not a part of this run", "EEXIST");
     }
-    if (this.#replaced) await keepRights(file, this.#replaced);
+    if (this.#replaced) await file.chmod(0o600); // until it has the rights of what it replaces
   }
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */
   async append(bytes: Uint8Array): Promise<void> {
-    await this.file.appendFile(bytes).catch(failAs(this.#target));
+    await this.file.appendFile(bytes).catch(failAs(this.target));
     this.#size += bytes.length;
   }
 
@@ -150,22 +151,24 @@ export class Part {
    */
   async finish(time: number, overwrites: boolean): Promise<void> {
     const [written, named] = await Promise.all([this.file.stat(), lstat(this.path)]).catch(
-      failAs(this.#target),
+      failAs(this.target),
     );
     if (
       !isOurs(written) || written.size !== this.#size || written.ino !== named.ino ||
       written.dev !== named.dev
     ) {
-      throw new Failure(this.#target, "was changed by another program while it arrived", "EBADMSG");
+      throw new Failure(this.target, "was changed by another program while it arrived", "EBADMSG");
     }
+    if (this.#replaced) await keepRights(this.file, this.#replaced).catch(failAs(this.target));
     // By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time.
     await utimes(this.path, new Date(), new Date(time)).catch(() => {});
-    await this.file.close().catch(failAs(this.#target));
-    await (overwrites ? rename : renameToFree)(this.path, this.#target).catch(async (error) => {
-      if (error.code !== "EEXIST") failAs(this.#target)(error);
+    await this.file.close().catch(failAs(this.target));
+    await (overwrites ? rename : renameToFree)(this.path, this.target).catch(async (error) => {
+      if (error.code !== "EEXIST") failAs(this.target)(error);
       await this.discard(); // another run was faster
-      throw taken(this.#target);
+      throw taken(this.target);
     });
+    this.#size = 0; // there is no part any more
   }
 
   /** Closes it; without bytes it is of no use. */
