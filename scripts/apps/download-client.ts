@@ -27,14 +27,14 @@
  *   $ bun scripts/apps/download-client.ts --list LICENSE
  *            928  LICENSE
  *
- * Python     s.connect((host, port))      ->  connect({ host: options.host,
- *            s.recv(1024)                 ->  frames.receive(), which wraps
- *                                             socket.iterator()
- *            hashlib.sha256()             ->  createHash("sha256")
- *            f.write(piece)               ->  part.append(frame.bytes), which wraps
- *                                             file.appendFile(piece)
- *            os.replace(part, name)       ->  part.finish(time, isForced), which wraps
- *                                             rename(path, target)
+ * Python     s.connect((host, port))    ->  connect({ host, port })
+ *            s.recv(1024)               ->  this.#frames.receive(), which wraps
+ *                                           socket.iterator()
+ *            hashlib.sha256()           ->  createHash("sha256")
+ *            f.write(data)              ->  part.append(frame.bytes), which wraps
+ *                                           file.appendFile(bytes)
+ *            os.replace(part, name)     ->  part.finish(time, isForced), which
+ *                                           wraps rename(path, target)
  * Watch out  The bytes of a part belong to one state of the file. Its name holds a
  *            hash of size and time, and the server compares the SHA-256 of what is
  *            there before it goes on behind it.
@@ -240,7 +240,7 @@ class Downloads {
       if (count === LONGEST_LIST || length > LONGEST_NAMES) {
         throw new Failure(peer, "sent a list without end", "EPROTO");
       }
-      if (error !== undefined) await this.#tryOne(name, async () => throwError({ error, code }, peer));
+      if (error !== undefined) await this.#tryOne(name, () => Promise.try(throwError, { error, code }, peer));
       else entries.push({ name, size: byteCount(size, peer), time: milliseconds(time, peer) });
     }
   }

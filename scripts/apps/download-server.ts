@@ -18,12 +18,12 @@
  *   error: ../secret: not inside the served folder (EACCES)
  *   [exit 1]
  *
- * Python     connection.recv(1024)        ->  frames.receive(), which wraps
- *                                             socket.iterator()
- *            connection.sendall(piece)    ->  frames.sendPiece(piece), which wraps
- *                                             socket.write(frame, done)
- *            f.readinto(buffer)           ->  file.read(buffer,
- *            hashlib.sha256()             ->  createHash("sha256")
+ * Python     connection.recv(1024)      ->  this.#frames.receive(), which wraps
+ *                                           socket.iterator()
+ *            connection.sendall(data)   ->  this.#frames.sendPiece(piece), which
+ *                                           wraps socket.write(frame, done)
+ *            f.readinto(buffer)         ->  file.read(buffer, ...)
+ *            hashlib.sha256()           ->  createHash("sha256")
  * Watch out  A stream has no messages: download/protocol.ts cuts it into frames,
  *            and shows their bytes. Callers are served side by side; one that is
  *            silent for a minute is disconnected.

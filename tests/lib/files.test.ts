@@ -1,6 +1,6 @@
 /** Files by name: what is saved under a name from the network, and which names are refused. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkName, saveInside } from "../../lib/files.ts";
@@ -89,6 +89,11 @@ describe("a hostile name is refused, and leaves nothing", () => {
       expect(await readdir(folder)).toEqual([]);
     });
   }
+});
+
+test.skipIf(process.platform === "win32")("a new file gets the rights of the umask", async () => {
+  expect(await save("a")).toBeUndefined();
+  expect((await stat(join(folder, "a"))).mode & 0o777).toBe(0o666 & ~process.umask());
 });
 
 test("what exists is not overwritten: a file, a folder, a link to nowhere", async () => {

@@ -1,0 +1,69 @@
+/** Lesson 4.1, the basic download: what is saved on this machine. (What peers can do is in tests/course/peers.test.ts.) */
+import { expect, test } from "bun:test";
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
+import { folder } from "./download-peers.ts";
+
+const isRoot = process.getuid?.() === 0;
+
+for (const runtime of EVERYWHERE) {
+  test.skipIf(process.platform === "win32")(
+    `on ${runtime}, a copy that is replaced keeps its rights, and a new one gets those of the umask`,
+    async () => {
+      await using root = await folder();
+      await using here = await folder();
+      for (const name of ["old", "new"]) await writeFile(join(root.path, name), name);
+      await writeFile(join(here.path, "copy-old"), "", { mode: 0o600 });
+      if (isRoot) await Bun.$`chown 12345:12345 ${join(here.path, "copy-old")}`;
+      await using server = script("apps/download-basic-server", ["--port", "0", "--root", root.path]);
+      const port = await server.port();
+      for (const [name, rights] of [["old", 0o600], ["new", 0o640]] as const) {
+        const command = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/download-basic-client.ts")].join(" ");
+        const words = ["sh", "-c", `umask 027; exec ${command} --port ${port} ${name}`];
+        await using client = start(words, { cwd: here.path });
+        expect((await client.result()).code).toBe(0);
+        expect(await readFile(join(here.path, `copy-${name}`), "utf8")).toBe(name);
+        expect((await stat(join(here.path, `copy-${name}`))).mode & 0o777).toBe(rights);
+      }
+      if (isRoot) expect((await stat(join(here.path, "copy-old"))).uid).toBe(12345);
+    },
+  );
+}
+
+test.skipIf(process.platform === "win32")(
+  "only a file is replaced: no folder, no link, no device",
+  async () => {
+    await using root = await folder();
+    await using here = await folder();
+    for (const name of ["a", "b", "c"]) await writeFile(join(root.path, name), "new");
+    await mkdir(join(here.path, "copy-a"));
+    await writeFile(join(here.path, "precious"), "old");
+    await symlink("precious", join(here.path, "copy-b"));
+    await using fifo = start(["mkfifo", join(here.path, "copy-c")]);
+    expect(await fifo.ended()).toBe(0);
+    await using server = script("apps/download-basic-server", ["--port", "0", "--root", root.path]);
+    const port = await server.port();
+    for (
+      const [name, error] of [
+        [
+          "a",
+          "is a folder, which a file cannot replace (EISDIR)\nhint: rename one of them, or save in another folder",
+        ],
+        ["b", "is not a file, and is not replaced (EACCES)"],
+        ["c", "is not a file, and is not replaced (EACCES)"],
+      ]
+    ) {
+      await using client = script("apps/download-basic-client", ["--port", `${port}`, name], {
+        cwd: here.path,
+      });
+      expect(await client.result()).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: `error: copy-${name}: ${error}\n`,
+      });
+    }
+    expect((await readdir(here.path)).sort()).toEqual(["copy-a", "copy-b", "copy-c", "precious"]);
+    expect(await readFile(join(here.path, "precious"), "utf8")).toBe("old");
+  },
+);
