@@ -40,10 +40,9 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
-import { isExit } from "../../lib/keyboard.ts";
 import { print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { Decoder } from "../../lib/text.ts";
+import { Decoder, isExit } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {

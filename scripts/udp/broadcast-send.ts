@@ -31,9 +31,10 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
-import { isExit, messages } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
+import { messages } from "../../lib/keyboard.ts";
+import { goOnAfter, print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
+import { isExit } from "../../lib/text.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 
 async function main(stop: AbortSignal) {
@@ -62,8 +63,11 @@ async function main(stop: AbortSignal) {
 
   for await (const { text, bytes } of messages(words, encoding, stop)) {
     // One datagram goes out; the network card marks it for all, and each machine takes a copy.
-    await sent((done) => socket.send(bytes, port, host, done));
-    await print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
+    await sent((done) => socket.send(bytes, port, host, done))
+      .then(() =>
+        print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`)
+      )
+      .catch(goOnAfter); // this datagram is lost; the next one may not be
     if (isExit(text)) break;
   }
 }

@@ -45,13 +45,13 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isLoopback } from "../../lib/endpoint.ts";
+import { endpoint, isLoopback, isSameAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
-import { isExit, keyboard } from "../../lib/keyboard.ts";
-import { hint, print, ready, visible } from "../../lib/output.ts";
+import { keyboard } from "../../lib/keyboard.ts";
+import { hint, print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent } from "../../lib/socket.ts";
-import { Decoder, type Encoding } from "../../lib/text.ts";
+import { Decoder, type Encoding, isExit } from "../../lib/text.ts";
 import { datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 
@@ -121,13 +121,13 @@ class Chat {
   readonly #socket: Socket;
   readonly #inbox: ReturnType<typeof datagrams>;
   readonly #decoder: Decoder;
-  readonly #to: Target | undefined;
+  readonly #other: Other | undefined;
 
   constructor(socket: Socket, encoding: Encoding, to: Target | undefined) {
     this.#socket = socket;
     this.#inbox = datagrams(socket); // collects from now on what arrives
     this.#decoder = new Decoder(encoding);
-    this.#to = to;
+    this.#other = to && new Other(to);
   }
 
   /** Shows what arrives, until the other says exit. */
@@ -175,10 +175,12 @@ class Chat {
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
-    if (!this.#to) return;
-    const { host, port } = this.#to;
-    // Hands the datagram to the system, which sends it off; nobody says whether it arrives.
-    await sent((done) => this.#socket.send(bytes, port, host, done));
+    if (!this.#other) return;
+    const { host, port } = this.#other.to;
+    this.#other.isAsked = true;
+    // Hands the datagram to the system, which sends it off; nobody says whether it arrives. If it cannot be
+    // sent (the network is down, say), this one is lost, and the chat goes on.
+    await sent((done) => this.#socket.send(bytes, port, host, done)).catch((error) => report(error));
   }
 
   /** Shows a message, and gives its text if the other sent it: messages from others are shown, not obeyed. */
@@ -186,7 +188,33 @@ class Chat {
     const sender = endpoint(address, port);
     const text = this.#decoder.decode(data, sender);
     await print(`${sender} > ${visible(text)}`);
-    if (this.#to && sender === endpoint(this.#to.host, this.#to.port)) return text;
+    if (await this.#other?.is(address, port)) return text;
+  }
+}
+
+/**
+ * The other end of a chat: the program at `to`. Its machine may have several addresses, and then it may answer from
+ * another one. So the first answer from the right port counts as the other's, as long as `to` itself is silent.
+ */
+class Other {
+  readonly to: Target;
+  /** Whether anything was sent to it: only then a datagram can be an answer. */
+  isAsked = false;
+  /** Where it was heard. */
+  #address: string | undefined;
+
+  constructor(to: Target) {
+    this.to = to;
+  }
+
+  async is(address: string, port: number): Promise<boolean> {
+    if (port !== this.to.port) return false;
+    if (isSameAddress(address, this.to.host)) this.#address = this.to.host;
+    else if (this.#address === undefined && this.isAsked) {
+      this.#address = address;
+      await hint(`${endpoint(this.to.host, port)} answers from ${endpoint(address, port)}`);
+    }
+    return this.#address !== undefined && isSameAddress(address, this.#address);
   }
 }
 

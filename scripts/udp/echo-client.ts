@@ -33,10 +33,10 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
-import { print, visible } from "../../lib/output.ts";
+import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
@@ -51,18 +51,24 @@ async function main(stop: AbortSignal) {
   });
   const server = endpoint(host, port);
   const decoder = new Decoder(encoding);
+  let answersFrom = host;
 
   await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });
   for await (const { text, bytes: data } of keyboard(encoding, stop)) {
     if (isExit(text)) break;
     for (let attempt = 1;; attempt++) {
-      const reply = receive(socket, server, AbortSignal.any([stop, AbortSignal.timeout(timeout)]));
+      const reply = receive(socket, port, AbortSignal.any([stop, AbortSignal.timeout(timeout)]));
       // The datagram may be lost on its way, and so may the reply: only the timeout tells.
       await sent((done) => socket.send(data, port, host, done));
       const answer = await reply;
       if (stop.aborted) return;
       if (answer) {
-        await print(visible(decoder.decode(answer, server)));
+        const { address } = answer.sender;
+        if (!isSameAddress(address, answersFrom)) {
+          await hint(`${server} answers from ${endpoint(address, port)}`);
+        }
+        answersFrom = address;
+        await print(visible(decoder.decode(answer.data, server)));
         break;
       }
       await print(`no reply within ${timeout} ms`);
@@ -75,12 +81,15 @@ async function main(stop: AbortSignal) {
   }
 }
 
-/** Waits for a datagram from the server; one from anybody else is not the answer. */
-async function receive(socket: Socket, server: string, signal: AbortSignal): Promise<Buffer | undefined> {
+/**
+ * Waits for a datagram from the server's port; one from any other port is not the answer. The address may differ:
+ * a server on every address of its machine (0.0.0.0) answers from the one that leads back to us.
+ */
+async function receive(socket: Socket, port: number, signal: AbortSignal) {
   try {
     while (true) {
       const [data, sender] = await once(socket, "message", { signal }); // recvfrom, until the timeout
-      if (endpoint(sender.address, sender.port) === server) return data;
+      if (sender.port === port) return { data, sender };
     }
   } catch (error) {
     if (!isStop(error)) throw error;

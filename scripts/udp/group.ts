@@ -32,11 +32,12 @@ export function groupFamily(group: string): 4 | 6 {
  * @throws Failure ENODEV, EADDRNOTAVAIL
  */
 export function cardFor(wanted: string | undefined, family: 4 | 6): string {
-  const addresses = Object.entries(networkInterfaces()).flatMap(([name, list]) =>
-    (list ?? []).map((address) => ({ ...address, name }))
-  );
-  const meant = addresses.filter(({ name, address, internal }) =>
-    wanted === undefined ? internal : wanted === name || wanted === address
+  const addresses = Object.entries(networkInterfaces()).flatMap(([label, list]) => {
+    const name = label.split(":")[0]; // an IPv4 address of eth0 may have a label of its own: eth0:1 (man 8 ip-address)
+    return (list ?? []).map((address) => ({ ...address, label, name }));
+  });
+  const meant = addresses.filter(({ label, name, address, internal }) =>
+    wanted === undefined ? internal : [label, name, address].includes(wanted)
   );
   const found = meant.find((address) => address.family === `IPv${family}`);
   if (found) return family === 4 ? found.address : `::%${found.name}`;

@@ -43,9 +43,9 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
 import { explain } from "../../lib/failure.ts";
-import { print, ready, report } from "../../lib/output.ts";
+import { hint, print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
@@ -120,12 +120,14 @@ class Link {
   readonly #traffic: Traffic = { came: 0, lost: 0, twice: 0, heldBack: 0, damaged: 0, underWay: 0 };
   /** By the endpoint of the sender: the oldest is the first. */
   readonly #senders = new Map<string, { outside: Socket; forth: Direction }>();
+  #answersFrom: string;
 
   constructor(socket: Socket, to: Target, rates: Rates, stop: AbortSignal) {
     this.#socket = socket;
     this.#to = to;
     this.#rates = rates;
     this.#stop = stop;
+    this.#answersFrom = to.host;
   }
 
   /** Passes on a datagram, if it is not its fate to get lost. */
@@ -156,7 +158,12 @@ class Link {
       (datagram) => sent((done) => this.#socket.send(datagram, port, address, done)),
     );
     outside.on("message", (datagram, from) => {
-      if (endpoint(from.address, from.port) === endpoint(host, toPort)) back.pass(datagram);
+      if (from.port !== toPort) return; // anybody can send to us
+      if (this.#answersFrom === host && !isSameAddress(from.address, host)) { // another one of its addresses
+        this.#answersFrom = from.address;
+        hint(`${endpoint(host, toPort)} answers from ${endpoint(from.address, from.port)}`);
+      }
+      back.pass(datagram);
     });
     outside.on("error", () => {}); // nobody at --to (ICMP): the datagram is lost, which a link does not tell
     outside.bind();

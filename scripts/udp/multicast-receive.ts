@@ -45,10 +45,10 @@ import { once } from "node:events";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { isExit, keyboard } from "../../lib/keyboard.ts";
+import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { Decoder } from "../../lib/text.ts";
+import { Decoder, isExit } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
 import { bindable, cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 

@@ -41,9 +41,10 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
-import { isExit, messages } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
+import { messages } from "../../lib/keyboard.ts";
+import { goOnAfter, print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
+import { isExit } from "../../lib/text.ts";
 import { sent } from "../../lib/socket.ts";
 import { cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 
@@ -78,13 +79,13 @@ async function main(stop: AbortSignal) {
   // Members on this machine get a copy too.
   socket.setMulticastLoopback(!options.noLoopback);
 
-  const { address, port: localPort } = socket.address();
+  const local = socket.address();
+  const way = `from ${endpoint(local.address, local.port)} to ${endpoint(group, port)}`;
   for await (const { text, bytes } of messages(options.words, options.encoding, stop)) {
     // One datagram goes out; switches and routers copy it where their ways to the members part.
-    await sent((done) => socket.send(bytes, port, group, done));
-    await print(
-      `sent ${bytes.length} bytes from ${endpoint(address, localPort)} to ${endpoint(group, port)}`,
-    );
+    await sent((done) => socket.send(bytes, port, group, done))
+      .then(() => print(`sent ${bytes.length} bytes ${way}`))
+      .catch(goOnAfter); // this datagram is lost; the next one may not be
     if (isExit(text)) break;
   }
 }

@@ -62,12 +62,12 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
-import { Failure } from "../../lib/failure.ts";
+import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
+import { explain, Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
-import { print, visible } from "../../lib/output.ts";
+import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
+import { isPassing, sent, sourceName } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import {
   type Counts,
@@ -152,12 +152,17 @@ class Transfer {
   readonly #started = performance.now();
   /** When the receiver was heard last. */
   #heard = this.#started;
+  /** Where its answers come from: a machine with several addresses may answer from another one. */
+  #answersFrom: string;
+  /** Why the last packet could not be sent. */
+  #trouble: Failure | undefined;
 
   constructor(socket: Socket, host: string, port: number, timeout: number, stop: AbortSignal) {
     this.#socket = socket;
     this.#host = host;
     this.#port = port;
     this.#receiver = endpoint(host, port);
+    this.#answersFrom = host;
     this.#timeout = timeout;
     this.#inbox = new Inbox(socket, stop);
   }
@@ -200,7 +205,14 @@ class Transfer {
   async #transmit(flight: Flight): Promise<void> {
     flight.sentAt = performance.now();
     flight.overtaken = 0;
-    await this.#write({ ...flight.packet, timestamp: microseconds(flight.sentAt) });
+    this.#trouble = undefined;
+    try {
+      await this.#write({ ...flight.packet, timestamp: microseconds(flight.sentAt) });
+    } catch (error) {
+      // As TCP does: what fails before the connection is there ends it, afterwards it is one more lost packet.
+      if (!this.#window.isOpen || !isPassing(error as Error)) throw error;
+      this.#trouble = explain(error);
+    }
   }
 
   /** Hands a packet to the system: from here on it may get lost, and nothing says so. */
@@ -214,11 +226,16 @@ class Transfer {
     const arrival = await this.#inbox.next(Math.min(this.#heard + this.#timeout, overdue));
     if (!arrival) return;
     const [datagram, { address, port }] = arrival;
-    if (endpoint(address, port) !== this.#receiver) return; // anybody can write to us
+    if (port !== this.#port) return; // anybody can send to us
     const packet = decodePacket(datagram);
     if (!packet) this.#counts.damaged++;
+    // The connection number, which only the receiver knows, tells an answer, and not the address.
     if (packet?.connection !== this.#connection) return;
     this.#heard = performance.now();
+    if (this.#answersFrom === this.#host && !isSameAddress(address, this.#host)) {
+      this.#answersFrom = address;
+      await hint(`${this.#receiver} answers from ${endpoint(address, port)}`);
+    }
     return packet;
   }
 
@@ -269,10 +286,12 @@ class Transfer {
   }
 
   #silence(isAllSent = false): Failure {
+    const trouble = this.#trouble && `the last packet could not be sent: ${this.#trouble.message}`;
     return new Failure(this.#receiver, `nothing heard for ${this.#timeout} ms`, "ETIMEDOUT", {
-      hint: isAllSent
-        ? "the file may have been saved all the same: the answer to the last packet may be lost"
-        : "is the receiver running? A datagram to a port that nobody has is lost without an error",
+      hint: trouble ??
+        (isAllSent
+          ? "the file may have been saved all the same: the answer to the last packet may be lost"
+          : "is the receiver running? A datagram to a port that nobody has is lost without an error"),
     });
   }
 
@@ -313,6 +332,11 @@ class SendWindow {
   #firstUnacknowledged = 0;
   /** SYN goes alone: only its answer tells how much room the receiver has. */
   #size = 1;
+
+  /** Whether SYN was answered. */
+  get isOpen(): boolean {
+    return this.#firstUnacknowledged > 0;
+  }
 
   get hasRoom(): boolean {
     return this.next < this.#firstUnacknowledged + this.#size;

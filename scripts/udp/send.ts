@@ -25,7 +25,7 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
+import { goOnAfter, print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
@@ -44,8 +44,11 @@ async function main(stop: AbortSignal) {
   }
   for await (const { text, bytes: data } of messages(words, encoding, stop)) {
     // The system takes the datagram and sends it off; the first send gives an unbound socket its port.
-    await sent((done) => socket.send(data, port, host, done));
-    await print(`sent ${data.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
+    await sent((done) => socket.send(data, port, host, done))
+      .then(() =>
+        print(`sent ${data.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`)
+      )
+      .catch(goOnAfter); // the network is down, say: this letter is lost, and the next one may not be
     if (isExit(text)) break;
   }
 }

@@ -370,6 +370,24 @@ if (EVERYTHING) {
         }
       });
 
+      test("a card whose only IPv4 address has a label", async () => {
+        await using own = await privateNetwork(1);
+        const [host] = own.hosts;
+        const script = `ip address delete 10.9.0.1/24 dev eth0
+          ip address add 10.9.0.7/24 dev eth0 label eth0:work`;
+        expect(await start([...host, "sh", "-ec", script]).ended()).toBe(0);
+        for (const runtime of EVERYWHERE) {
+          for (const name of ["eth0", "eth0:work", "10.9.0.7"]) {
+            const words = ["--interface", name, "--port", "7790"];
+            await using receiver = on(host, runtime, "multicast-receive", words);
+            expect(await receiver.port()).toBe(7790);
+            await using sender = on(host, runtime, "multicast-send", [...words, `by ${name}`]);
+            expect(await sender.result()).toMatchObject({ code: 0, stderr: "" });
+            expect(await receiver.next()).toMatch(new RegExp(`^10\\.9\\.0\\.7:\\d+ > by ${name}$`));
+          }
+        }
+      });
+
       test("a card without addresses, a machine without IPv6, IPv6 over loopback", async () => {
         await using own = await privateNetwork(1);
         const [host] = own.hosts;

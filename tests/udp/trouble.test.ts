@@ -1,0 +1,150 @@
+/** Lessons 2.1, 2.3 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { hasNamespaces, type Host, type Network, privateNetwork } from "../engine/network.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  ROOT,
+  type Runtime,
+  RUNTIMES,
+  start,
+} from "../engine/program.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+
+function on(host: Host, runtime: Runtime, name: string, words: string[]): Program {
+  return start([...host, ...RUNTIMES[runtime], join(ROOT, `scripts/udp/${name}.ts`), ...words], {
+    limit: 30_000,
+  });
+}
+
+/** What a send says while the card is down, or the route is missing: Deno does not tell which. */
+const TROUBLE = /^error: send to 10\.9\.0\.\d+:\d+: .* \((ENETUNREACH|ENETDOWN|UNKNOWN)\)$/;
+
+if (EVERYTHING) {
+  describe.skipIf(!hasNamespaces)("the card is down for half a second (needs unshare and ip)", () => {
+    let network: Network;
+    let folder = "";
+    beforeAll(async () => {
+      network = await privateNetwork(2);
+      folder = await mkdtemp(join(tmpdir(), "trouble-"));
+    });
+    afterAll(async () => {
+      await network[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
+    });
+    const set = async (host: Host, state: "up" | "down") => {
+      const { code, stderr } = await start([...host, "ip", "link", "set", "eth0", state]).result();
+      expect([code, stderr]).toEqual([0, ""]);
+    };
+
+    for (const runtime of EVERYWHERE) {
+      for (const [end, index] of [["sender", 0], ["receiver", 1]] as const) {
+        test(`2.6: the ${end}'s; the file crosses whole, on ${runtime}`, async () => {
+          const [here, there] = network.hosts;
+          const out = join(folder, `${runtime}-${end}`);
+          await mkdir(out);
+          const bytes = randomBytes(3_000_000);
+          await writeFile(join(folder, "big"), bytes);
+          const words = ["--host", "10.9.0.2", "--port", "0"];
+          await using receiver = on(there, runtime, "reliable-receive", [
+            ...words,
+            "--out",
+            out,
+            "--window",
+            "1",
+          ]);
+          const port = `${await receiver.port()}`;
+          await using sender = on(here, runtime, "reliable-send", [
+            join(folder, "big"),
+            "--host",
+            "10.9.0.2",
+            "--port",
+            port,
+          ]);
+          expect(await receiver.next()).toContain(" > big, 3000000 bytes"); // it is under way
+          await set(network.hosts[index], "down");
+          await new Promise((resolve) => setTimeout(resolve, 500)); // the time it is down
+          await set(network.hosts[index], "up");
+          const { code, stdout, stderr } = await sender.result();
+          expect([code, stderr]).toEqual([0, ""]);
+          expect(Number(/(\d+) sent again after a timeout/.exec(stdout)?.[1])).toBeGreaterThan(0);
+          expect((await readFile(join(out, "big"))).equals(bytes)).toBe(true);
+          expect((await receiver.next())?.replace(/ from .*/, "")).toBe("saved big, 3000000 bytes,");
+        });
+      }
+
+      test(`2.1 and 2.3 tell that a message was not sent, and send the next, on ${runtime}`, async () => {
+        const [here, there] = network.hosts;
+        await using receiver = on(there, runtime, "receive", ["--host", "10.9.0.2", "--port", "0"]);
+        const port = `${await receiver.port()}`;
+        const chatWords = ["--host", "0.0.0.0", "--port", "0", "--to", `10.9.0.2:${port}`];
+        const programs = [
+          on(here, runtime, "send", ["--host", "10.9.0.2", "--port", port]),
+          on(here, runtime, "chat", chatWords),
+        ];
+        try {
+          await programs[1].port();
+          expect(await programs[1].next("stderr")).toContain("is every address"); // the hint of --host 0.0.0.0
+          for (const [index, program] of programs.entries()) {
+            program.type("before\n");
+            expect(await receiver.next()).toEndWith(" > before");
+            await set(here, "down");
+            program.type("lost\n");
+            expect(await program.next("stderr")).toMatch(TROUBLE);
+            await set(here, "up");
+            program.type("after\n");
+            expect(await receiver.next()).toEndWith(" > after");
+            program.endOfInput();
+            expect(await program.ended()).toBe(index === 0 ? 1 : 0); // send's work was that message
+          }
+        } finally {
+          for (const program of programs) await program[Symbol.asyncDispose]();
+        }
+      });
+    }
+
+    test("2.6: no route at all is told at once", async () => {
+      const words = [join(ROOT, "LICENSE"), "--host", "192.0.2.1"];
+      await using sender = on(network.hosts[0], "bun", "reliable-send", words);
+      const { code, stderr } = await sender.result();
+      expect([code, stderr]).toEqual([
+        1,
+        "error: send to 192.0.2.1:7791: network unreachable (ENETUNREACH)\n",
+      ]);
+    });
+
+    test("2.6: a card that stays down is told at the end", async () => {
+      const [here, there] = network.hosts;
+      const out = join(folder, "down");
+      await mkdir(out);
+      await writeFile(join(folder, "big"), randomBytes(3_000_000));
+      const words = ["--host", "10.9.0.2", "--port", "0", "--out", out, "--window", "1"];
+      await using receiver = on(there, "bun", "reliable-receive", words);
+      const port = `${await receiver.port()}`;
+      await using sender = on(here, "bun", "reliable-send", [
+        join(folder, "big"),
+        "--host",
+        "10.9.0.2",
+        "--port",
+        port,
+        "--timeout",
+        "1000",
+      ]);
+      expect(await receiver.next()).toContain(" > big, ");
+      await set(here, "down");
+      const { code, stderr } = await sender.result();
+      await set(here, "up");
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `error: 10.9.0.2:${port}: nothing heard for 1000 ms (ETIMEDOUT)\n` +
+          `hint: the last packet could not be sent: send to 10.9.0.2:${port}: network unreachable (ENETUNREACH)\n`,
+      );
+    });
+  });
+}
