@@ -72,7 +72,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
-import { keyboard } from "../../lib/keyboard.ts";
+import { keyboard, type Typed } from "../../lib/keyboard.ts";
 import { print, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent } from "../../lib/socket.ts";
@@ -127,9 +127,10 @@ async function main(stop: AbortSignal) {
   });
 
   const typed = keyboard(encoding, over);
+  const talked = session.begun.then(() => talk(typed, { session, conversation, server, over }));
   try {
     await sendDatagram(Buffer.alloc(0), { address: host, port });
-    await Promise.race([session.stay(over), receive(), stayReachable(), session.begun.then(talk)]);
+    await Promise.race([session.stay(over), receive(), stayReachable(), talked]);
   } finally {
     end.abort();
     await conversation.close();
@@ -170,24 +171,30 @@ async function main(stop: AbortSignal) {
       await registrar.register();
     }
   }
+}
 
-  async function talk() {
-    // At a terminal, typed lines wait for the server; a pipe has nobody who could press Ctrl-C.
-    const isHopeless = () => over.aborted || (!process.stdin.isTTY && session.goneFor > PATIENCE);
-    for await (const { text } of typed) {
-      if (isExit(text)) break;
-      try {
-        await obey(text, session, conversation);
-      } catch (error) {
-        process.exitCode = 1;
-        await report(error);
-      }
-      if (!await conversation.hasRoom(isHopeless)) break;
+type Talk = { session: Session; conversation: Conversation; server: string; over: AbortSignal };
+
+/** Does what is typed, line by line, until the end; then leaves. */
+async function talk(typed: AsyncIterable<Typed>, { session, conversation, server, over }: Talk) {
+  // At a terminal, typed lines wait for the server; a pipe has nobody who could press Ctrl-C.
+  const isHopeless = () => over.aborted || (!process.stdin.isTTY && session.goneFor > PATIENCE);
+  for await (const { text } of typed) {
+    if (isExit(text)) break;
+    try {
+      await obey(text, session, conversation);
+    } catch (error) {
+      process.exitCode = 1;
+      await report(error);
     }
-    if (over.aborted) return;
-    await conversation.finish(isHopeless);
-    await session.leave(over);
+    if (await conversation.hasRoom(isHopeless)) continue;
+    const why = `gone for ${PATIENCE / 1000} seconds: the rest of the input is not read`;
+    if (!over.aborted) await report(new Failure(server, why, "ETIMEDOUT"));
+    break;
   }
+  if (over.aborted) return;
+  await conversation.finish(isHopeless);
+  await session.leave(over);
 }
 
 /** Does what a typed line asks for. */

@@ -139,6 +139,21 @@ describe("away, and back", () => {
       expect(stderr).toMatch(/^error: 127\.0\.0\.1:\d+: has not acknowledged 1 message \(ETIMEDOUT\)\n$/);
     });
 
+    test.concurrent("a pipe of more lines than may wait does not wait for such a server for ever", async () => {
+      await using server = serve();
+      await using program = await client("one", await server.port(), { limit: 20_000 });
+      server.signal("SIGKILL");
+      expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
+      program.type("hello\n".repeat(80));
+      program.endOfInput();
+      const { code, stderr } = await program.result();
+      expect(code).toBe(1);
+      expect(stderr.replaceAll(/127\.0\.0\.1:\d+/g, "SERVER")).toBe(
+        "error: SERVER: gone for 10 seconds: the rest of the input is not read (ETIMEDOUT)\n" +
+          "error: SERVER: has not acknowledged 50 messages (ETIMEDOUT)\n",
+      );
+    });
+
     test.concurrent("a receiver that never confirms: told after 10 s, exit code 1", async () => {
       await using server = serve();
       const port = await server.port();

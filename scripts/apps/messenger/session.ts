@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { explain, Failure } from "../../../lib/failure.ts";
+import { explain, failAs, Failure } from "../../../lib/failure.ts";
 import type { Encoding } from "../../../lib/text.ts";
 import {
   messageFrame,
@@ -115,14 +115,18 @@ export class Session {
     try {
       await once(socket, "connect", { signal: stop });
       socket.write(messageFrame({ type: "login", version: VERSION, name, secret }, encoding));
-      for await (const message of messages(socket, encoding, TO_CLIENT, server)) {
-        heard = performance.now();
-        if (message.type === "refused") throw this.#refused(message);
-        await this.#owner.handle(message, socket);
-      }
+      await this.#receive(socket, () => (heard = performance.now())).catch(failAs(server));
       if (!this.#isLeaving) throw new Failure(server, "closed the connection", "ECONNRESET");
     } finally {
       clearInterval(timer);
+    }
+  }
+
+  async #receive(socket: Socket, heard: () => void): Promise<void> {
+    for await (const message of messages(socket, this.#owner.encoding, TO_CLIENT, this.#owner.server)) {
+      heard();
+      if (message.type === "refused") throw this.#refused(message);
+      await this.#owner.handle(message, socket);
     }
   }
 
