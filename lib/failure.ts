@@ -3,8 +3,7 @@ import { isIP } from "node:net";
 import { getSystemErrorMap } from "node:util";
 import { endpoint } from "./endpoint.ts";
 
-/** How much of a name, and of words, from the network an error shows, in characters. */
-const LONGEST_WHAT = 100, LONGEST_WHY = 220;
+/** What an error shows of a name (100 characters) and of words (220) from the network. */
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}...` : text);
 
 /** An error with its own words. `exitCode` is 1 (the work failed) or 2 (the command was wrong). */
@@ -16,7 +15,7 @@ export class Failure extends Error {
   readonly exitCode: number;
 
   constructor(what: string, why: string, code: string, more: { hint?: string; exitCode?: number } = {}) {
-    [what, why] = [cut(what, LONGEST_WHAT), cut(why, LONGEST_WHY)];
+    [what, why] = [cut(what, 100), cut(why, 220)];
     super(`${what}: ${why} (${code})`);
     this.what = what;
     this.why = why;
@@ -102,8 +101,7 @@ export const failAs = (what: string) => (error: unknown): never => {
 /** Whether an error only says that Ctrl-C or SIGTERM has stopped the program, perhaps between two of its lines. */
 export function isStop(thrown: unknown): boolean {
   const { name, code } = Object(original(thrown)) as NodeJS.ErrnoException;
-  return name === "AbortError" || code === "ERR_SOCKET_DGRAM_NOT_RUNNING" ||
-    code === "ERR_SERVER_NOT_RUNNING";
+  return name === "AbortError" || /^ERR_(SOCKET_DGRAM|SERVER)_NOT_RUNNING$/.test(`${code}`);
 }
 
 /** The error that came first, where closing something (`await using`) has failed because of it. */

@@ -2,10 +2,10 @@
 import process from "node:process";
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline";
 import { Readable } from "node:stream";
-import { report, typedLine } from "./output.ts";
+import { report, typedLine } from "./program.ts";
 import { decode, encode, type Encoding } from "./text.ts";
 
-/** A typed line, and its bytes in the encoding of the lesson. */
+/** A typed line, and its bytes on the wire. */
 export type Typed = { text: string; bytes: Buffer };
 
 /**

@@ -2,7 +2,7 @@
 import { isUtf8 } from "node:buffer";
 import { createRequire } from "node:module";
 import { Failure } from "./failure.ts";
-import { report } from "./output.ts";
+import { report } from "./program.ts";
 
 export const ENCODINGS = ["utf-8", "gbk"] as const;
 

@@ -32,8 +32,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { Decoder } from "../../lib/text.ts";
 

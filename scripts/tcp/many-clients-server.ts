@@ -37,8 +37,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { print, ready, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { accept, linger } from "../../lib/tcp.ts";
 import { Decoder, encode } from "../../lib/text.ts";

@@ -23,8 +23,7 @@ import { connect } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { print, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, run, visible } from "../../lib/program.ts";
 import { Decoder } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {

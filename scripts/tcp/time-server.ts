@@ -24,8 +24,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { print, ready } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, run } from "../../lib/program.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { encode } from "../../lib/text.ts";
 

@@ -36,8 +36,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
-import { hint, print, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { hint, print, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 

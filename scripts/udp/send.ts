@@ -25,8 +25,7 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { goOnAfter, print } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { goOnAfter, print, run } from "../../lib/program.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
 

@@ -1,0 +1,115 @@
+/** How a lesson runs: what it prints, and how it ends. */
+import type { AddressInfo } from "node:net";
+import process from "node:process";
+import { endpoint, isEveryAddress } from "./endpoint.ts";
+import { explain, isStop, original } from "./failure.ts";
+
+/** How long a stopped lesson may take to put things in order, in milliseconds. */
+const GRACE = 1000;
+
+/**
+ * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its Failure (1 or 2)
+ * when it throws one, 1 for any other error. A lesson that goes on after an error sets `process.exitCode` itself.
+ *
+ * Ctrl-C (SIGINT), SIGTERM and SIGHUP abort `stop`, which closes what the lesson gave it to. Then a server exits
+ * with 0, a client with 128 + the signal's number. When the reader of stdout has gone (`| head -1`): exit code 0.
+ */
+export async function run(kind: "server" | "client", main: (stop: AbortSignal) => Promise<void>) {
+  const controller = new AbortController();
+  const stop = (code: number) => {
+    process.exitCode = kind === "server" ? 0 : code;
+    controller.abort();
+    setTimeout(() => process.exit(), GRACE); // also where nobody reads stdout
+  };
+  process.on("SIGINT", () => stop(130)).on("SIGTERM", () => stop(143));
+  process.on("SIGHUP", () => stop(129)); // the terminal was closed
+  process.stdout.on("error", () => process.exit(0));
+  process.stderr.on("error", () => {});
+  try {
+    await main(controller.signal);
+  } catch (error) {
+    const failure = explain(error);
+    // Errors caused by stopping are not reported; a mistake of the program itself always is.
+    if (!controller.signal.aborted) process.exitCode = failure?.exitCode ?? 1;
+    if (!controller.signal.aborted || (!failure && !isStop(error))) await report(error);
+  }
+  process.stdout.write("", () => process.exit());
+}
+
+/**
+ * Prints a text and a line end on stdout, as Python's `print(text, end="\n")` does. Resolves when the text has been
+ * handed on. Where too much waits already, about 2,000 lines, because nobody reads the output, it is left out.
+ */
+export function print(text: string, end = "\n"): Promise<void> {
+  return write(process.stdout, text + end);
+}
+
+/**
+ * Prints the ready line, `listening on HOST:PORT`: from now on the program can be reached.
+ * @param address what `address()` of a listening server or a bound socket gives
+ */
+export async function ready(address: AddressInfo | string | null): Promise<void> {
+  if (address === null || typeof address === "string") return print(`listening on ${address}`);
+  await print(`listening on ${endpoint(address.address, address.port)}`);
+  if (isEveryAddress(address.address)) {
+    await hint(`${address.address} is every address of this machine: the whole network can reach it`);
+  }
+}
+
+/**
+ * Prints an error on stderr: `error: WHAT: WHY (CODE)` and perhaps a hint; only a mistake of the program itself
+ * shows its stack. An end by Ctrl-C is no error.
+ * @param what the peer or the object of the failed call, where the error does not name it
+ */
+export async function report(thrown: unknown, what?: string): Promise<void> {
+  const error = original(thrown);
+  if (isStop(error)) return;
+  const failure = explain(error, what);
+  if (!failure) return write(process.stderr, `${error instanceof Error ? error.stack : error}\n`);
+  await write(process.stderr, `error: ${visible(failure.message)}\n`);
+  if (failure.hint) await hint(failure.hint);
+}
+
+/** For `catch` where the next piece of work may succeed: reports the error. The program ends with exit code 1. */
+export async function goOnAfter(error: unknown): Promise<void> {
+  if (isStop(error)) return;
+  if (!explain(error)) throw error;
+  process.exitCode = 1;
+  await report(error);
+}
+
+/** Prints advice on stderr. */
+export function hint(text: string): Promise<void> {
+  return write(process.stderr, `hint: ${visible(text)}\n`);
+}
+
+/**
+ * Makes control characters visible (`\n`, `\x1b`), so that a peer's text cannot drive the terminal: C0 and C1
+ * (ECMA-48), the line and paragraph separators, and the controls of the writing direction (Unicode TR 9).
+ */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, (character) => {
+    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
+    const code = character.charCodeAt(0).toString(16);
+    return short ?? (code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`);
+  });
+}
+
+/** The line that is being typed at the terminal: keyboard.ts takes it off the screen and puts it back. */
+export const typedLine = { hide() {}, show() {} };
+
+/** What may wait on one stream, in characters. Each text counts 1,000 more, for what it costs to keep it. */
+const MOST_WAITING = 2_500_000;
+const waiting = new Map<NodeJS.WriteStream, number>();
+
+async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  const count = (change: number) => waiting.set(stream, (waiting.get(stream) ?? 0) + change);
+  if ((waiting.get(stream) ?? 0) > MOST_WAITING) return;
+  count(text.length + 1000);
+  typedLine.hide();
+  // A failed write (the reader of a pipe has gone) shows at the stream's error listener: see `run`.
+  const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
+  typedLine.show();
+  await written;
+  count(-text.length - 1000);
+}
