@@ -70,14 +70,6 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
   if (failure.hint) await hint(failure.hint);
 }
 
-/** For `catch` where the next piece of work may succeed: reports the error. The program ends with exit code 1. */
-export async function goOnAfter(error: unknown): Promise<void> {
-  if (isStop(error)) return;
-  if (!explain(error)) throw error;
-  process.exitCode = 1;
-  await report(error);
-}
-
 /** Prints advice on stderr. */
 export function hint(text: string): Promise<void> {
   return write(process.stderr, `hint: ${visible(text)}\n`);

@@ -24,16 +24,6 @@ export function sent(call: (done: (error?: Error | null) => void) => unknown): P
  */
 export const isLost = (error: NodeJS.ErrnoException) => error.code === "ECONNREFUSED";
 
-/**
- * Whether a send failed for a trouble that may pass: a card that is down, a route that is missing, a full queue. The
- * datagram is lost, and the next one may arrive. Deno tells UNKNOWN for these, and for some that do not pass.
- */
-export function isPassing(error: NodeJS.ErrnoException): boolean {
-  return ["ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENOBUFS", "UNKNOWN"].includes(
-    `${error.code}`,
-  );
-}
-
 /** The endpoint that a receiver sees as the sender: for one on this machine, a loopback address. */
 export function sourceName(socket: Socket, host: string): string {
   const { address, port, family } = socket.address();

@@ -32,10 +32,11 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { goOnAfter, print } from "../../lib/output.ts";
+import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { isExit } from "../../lib/text.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
+import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, noBroadcast, words } = await readArguments(import.meta, {

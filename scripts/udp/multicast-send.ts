@@ -42,11 +42,12 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { goOnAfter, print } from "../../lib/output.ts";
+import { print } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { isExit } from "../../lib/text.ts";
 import { sent } from "../../lib/socket.ts";
 import { cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
+import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {

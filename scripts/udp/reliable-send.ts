@@ -67,7 +67,7 @@ import { explain, Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
 import { hint, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
-import { isPassing, sent, sourceName } from "../../lib/socket.ts";
+import { sent, sourceName } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import {
   type Counts,
@@ -83,6 +83,7 @@ import {
   type Packet,
   PAYLOAD,
 } from "./reliable-packet.ts";
+import { isPassing } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, timeout, words: [path] } = await readArguments(import.meta, {

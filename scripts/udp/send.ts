@@ -25,9 +25,10 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { goOnAfter, print, run } from "../../lib/program.ts";
+import { print, run } from "../../lib/program.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
+import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, words } = await readArguments(import.meta, {
@@ -42,12 +43,13 @@ async function main(stop: AbortSignal) {
     await once(socket, "listening", { signal: stop });
   }
   for await (const { text, bytes: data } of messages(words, encoding, stop)) {
-    // The system takes the datagram and sends it off; the first send gives an unbound socket its port.
-    await sent((done) => socket.send(data, port, host, done))
-      .then(() =>
-        print(`sent ${data.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`)
-      )
-      .catch(goOnAfter); // the network is down, say: this letter is lost, and the next one may not be
+    try {
+      // The system takes the datagram and sends it off; the first send gives an unbound socket its port.
+      await sent((done) => socket.send(data, port, host, done));
+      await print(`sent ${data.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
+    } catch (error) {
+      await goOnAfter(error); // the network is down, say: this letter is lost, but perhaps not the next one
+    }
     if (isExit(text)) break;
   }
 }
