@@ -22,13 +22,13 @@
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print, run } from "../../lib/program.ts";
+import { print, report, run } from "../../lib/program.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
-import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, words } = await readArguments(import.meta, {
@@ -48,7 +48,9 @@ async function main(stop: AbortSignal) {
       await sent((done) => socket.send(data, port, host, done));
       await print(`sent ${data.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
     } catch (error) {
-      await goOnAfter(error); // the network is down, say: this letter is lost, but perhaps not the next one
+      stop.throwIfAborted();
+      process.exitCode = 1;
+      await report(error); // the network is down, say: this letter is lost, but perhaps not the next one
     }
     if (isExit(text)) break;
   }
