@@ -1,19 +1,11 @@
 /** The two ends of lesson 4.2 for its tests: ours, and peers that speak its bytes with no code of ours. */
-import { createHash } from "node:crypto";
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sha256, temporaryFolder as folder } from "../engine/files.ts";
 import { type Program, type Runtime, script } from "../engine/program.ts";
 
-/** In hexadecimal digits. */
-export const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-
-/** A folder of its own, that is removed at the end. */
-export async function folder() {
-  const path = await mkdtemp(join(tmpdir(), "sockets-"));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
+export { folder, sha256 };
 
 export function serve(root: string, words: string[] = [], runtime: Runtime = "bun"): Program {
   return script("apps/download-server", ["--port", "0", "--root", root, ...words], { runtime });

@@ -1,17 +1,19 @@
 /** Lessons 4.1, 4.2 and 4.5, the folder that a server serves: no name from a caller leads out of it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { $ } from "zx";
 import { ServedFolder } from "../../scripts/apps/served-folder.ts";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
 
+let folder: Folder;
 let top: string;
 let root: string;
 beforeAll(async () => {
-  top = await realpath(await mkdtemp(join(tmpdir(), "files-")));
+  folder = await temporaryFolder();
+  top = folder.path;
   root = join(top, "root");
   await mkdir(join(root, "sub", "deep"), { recursive: true });
   await mkdir(join(top, "root-beside"));
@@ -37,7 +39,7 @@ beforeAll(async () => {
   await $`mkfifo ${join(root, "pipe")}`;
   await symlink(root, join(top, "root-link"));
 });
-afterAll(() => rm(top, { recursive: true }));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 /** The folder that a server serves: no name from a caller leads out of it. */
 async function ask(name: string, from = root): Promise<string> {

@@ -11,7 +11,6 @@ import {
   chmod,
   lstat,
   mkdir,
-  mkdtempDisposable,
   readdir,
   readFile,
   readlink,
@@ -22,8 +21,6 @@ import {
   writeFile,
 } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
 import ssh2, { type AuthenticationType, type Client, type ClientChannel } from "ssh2";
 import { readHostKey } from "../../scripts/apps/sftp/keys.ts";
@@ -37,6 +34,7 @@ import {
   start,
 } from "../engine/program.ts";
 import { call, HAS_IPV6, inTime, until } from "../engine/sockets.ts";
+import { sha256OfFile, temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(120_000); // what waits in a test says itself for what it waited too long
 
@@ -58,8 +56,8 @@ const KEY = makeKey();
 
 /** A folder with a root in it, and the user's keys beside it. */
 async function stage() {
-  const folder = await mkdtempDisposable(join(tmpdir(), "sftp-"));
-  const path = (...parts: string[]) => join(folder.path, ...parts);
+  const folder = await temporaryFolder();
+  const path = folder.at;
   await mkdir(path("root"));
   await writeFile(path("key"), KEY.private, { mode: 0o600 });
   await writeFile(path("key.pub"), `${KEY.public}\n`);
@@ -105,8 +103,6 @@ async function sftp(at: Stage, port: number, commands: string[], words: string[]
   program.endOfInput();
   return await program.result();
 }
-
-const sha256 = (path: string) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 /** How much memory a program has had at most, in MiB. */
 function peak(program: Program): number {
@@ -184,8 +180,8 @@ describe("OpenSSH's sftp", () => {
       expect(texts.map((name) => readFileSync(at.path(name), "utf8"))).toEqual(
         ["free\n", "free\n", "a cat", "a dog", "a cat", "free\n", "22"],
       );
-      expect(sha256(at.path("copy"))).toBe(sha256(at.path("root", "large")));
-      expect(sha256(at.path("root", "whole"))).toBe(sha256(at.path("root", "large")));
+      expect(sha256OfFile(at.path("copy"))).toBe(sha256OfFile(at.path("root", "large")));
+      expect(sha256OfFile(at.path("root", "whole"))).toBe(sha256OfFile(at.path("root", "large")));
       const { size, mtimeMs, mode } = await stat(at.path("root", "kept"));
       expect({ size, mtimeMs, mode: mode & 0o777 }).toEqual({
         size: 5,
@@ -1425,7 +1421,7 @@ test.skipIf(needs("sftp") !== "")(`new keys in the middle of files${needs("sftp"
     await using server = await serve(at, [], { runtime });
     const result = await sftp(at, server.port, ["get file", "put file back"], ["-q", "-o", "RekeyLimit=1M"]);
     expect(result).toEqual({ code: 0, stdout: "sftp> get file\nsftp> put file back\n", stderr: "" });
-    expect(sha256(at.path("root", "back"))).toBe(sha256(at.path("root", "file")));
+    expect(sha256OfFile(at.path("root", "back"))).toBe(sha256OfFile(at.path("root", "file")));
   }
 });
 

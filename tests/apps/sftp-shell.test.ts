@@ -1,11 +1,10 @@
 /** Lesson 4.5, the shell: against OpenSSH's sshd, beside OpenSSH's ssh-keygen, and against servers that lie. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import ssh2 from "ssh2";
@@ -24,6 +23,7 @@ import {
 } from "../engine/program.ts";
 import { freePort, until } from "../engine/sockets.ts";
 import { type Person, terminal } from "../engine/terminal.ts";
+import { type Folder as Temporary, sha256OfFile, temporaryFolder } from "../engine/files.ts";
 
 const SSHD = "/usr/sbin/sshd";
 const HAS_KEYGEN = Bun.which("ssh-keygen") !== null;
@@ -35,11 +35,13 @@ const needsSshd = HAS_SSHD ? "" : " (needs OpenSSH's sshd)";
 const some = <T>(count: number, rows: T[]) => (EVERYTHING ? rows : rows.slice(0, count));
 
 /** The keys of the tests, made once: of hosts (by type) and of a user. */
+let folderOfKeys: Temporary;
 let keys: string;
 const USER = process.platform === "win32" ? "user" : execFileSync("id", ["-un"]).toString().trim();
 
 beforeAll(async () => {
-  keys = await mkdtemp(join(tmpdir(), "sockets-keys-"));
+  folderOfKeys = await temporaryFolder();
+  keys = folderOfKeys.path;
   for (const name of ["host", "other", "user"]) {
     let made: { private: string; public: string };
     do made = ssh2.utils.generateKeyPairSync("ed25519"); // now and then it makes one that nobody can read
@@ -51,7 +53,7 @@ beforeAll(async () => {
   for (const type of ["rsa", "ecdsa"]) keygen("-q", "-t", type, "-N", "", "-f", join(keys, type));
   keygen("-q", "-t", "ed25519", "-N", "open sesame", "-a", "1", "-f", join(keys, "locked"));
 });
-afterAll(() => rmSync(keys, { recursive: true, force: true }));
+afterAll(() => folderOfKeys[Symbol.asyncDispose]());
 
 function keygen(...words: string[]): string {
   return execFileSync("ssh-keygen", words, { stdio: ["ignore", "pipe", "ignore"] }).toString();
@@ -64,20 +66,18 @@ const line = (hosts: string, name: string) => `${hosts} ${readFileSync(join(keys
 
 /** A folder of its own, with a `home`, a `here` and a `there`, that is removed at the end. */
 async function folder() {
-  const path = await mkdtemp(join(tmpdir(), "sockets-"));
+  const { path, at, [Symbol.asyncDispose]: remove } = await temporaryFolder();
   for (const name of ["home", "here", "there"]) await mkdir(join(path, name));
   return {
     path,
-    at: (...names: string[]) => join(path, ...names),
+    at,
     here: (...names: string[]) => join(path, "here", ...names),
     there: (...names: string[]) => join(path, "there", ...names),
     knownHosts: join(path, "home", ".ssh", "known_hosts"),
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: remove,
   };
 }
 type Folder = Awaited<ReturnType<typeof folder>>;
-
-const sha256 = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
 
 /** Starts OpenSSH's server, with its own configuration, on a free port. */
 async function sshd(box: Folder, hostKeys = ["host"], more: string[] = []) {
@@ -406,7 +406,7 @@ async function tree(path: string): Promise<Record<string, string>> {
     const file = join(entry.parentPath, entry.name);
     return [
       file.slice(path.length + 1),
-      entry.isFile() ? sha256(file) : entry.isDirectory() ? "folder" : "other",
+      entry.isFile() ? sha256OfFile(file) : entry.isDirectory() ? "folder" : "other",
     ];
   });
   return Object.fromEntries(rows.sort());
@@ -509,16 +509,16 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
         stderr: "error: made: the server says: Failure (EREMOTEIO)\n" +
           "error: [x].md: nothing has such a name (ENOENT)\n",
       });
-      const six = sha256(box.there("sub/deep/six"));
+      const six = sha256OfFile(box.there("sub/deep/six"));
       expect(await tree(here)).toEqual({
-        "[x].md": sha256(box.there("[x].md")),
-        "copy": sha256(box.there("a.txt")),
-        "it's": sha256(box.there("it's")),
+        "[x].md": sha256OfFile(box.there("[x].md")),
+        "copy": sha256OfFile(box.there("a.txt")),
+        "it's": sha256OfFile(box.there("it's")),
         "sub": "folder",
         "sub/deep": "folder",
         "sub/deep/empty": "folder",
         "sub/deep/six": six,
-        "two words.txt": sha256(box.there("two words.txt")),
+        "two words.txt": sha256OfFile(box.there("two words.txt")),
       });
       expect(await tree(box.there("made"))).toEqual({
         "tree": "folder",
@@ -738,8 +738,8 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
         "put file back",
       ]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      const hash = sha256(box.there("file"));
-      expect([sha256(box.here("file")), sha256(box.there("back"))]).toEqual([hash, hash]);
+      const hash = sha256OfFile(box.there("file"));
+      expect([sha256OfFile(box.here("file")), sha256OfFile(box.there("back"))]).toEqual([hash, hash]);
     });
   }
 

@@ -1,10 +1,10 @@
 /** `make copy`: a lesson that was taken along runs where it is, with what was copied and nothing else. */
 import { describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { canPlay } from "../engine/alone.ts";
 import { DIFFERENCES, judge } from "../engine/differences.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { find, type Lesson, lessons } from "../engine/lessons.ts";
 import { EVERYTHING, ROOT, type Runtime, start } from "../engine/program.ts";
 import { copyLessons, luggage } from "./copy.ts";
@@ -19,15 +19,6 @@ const numbers = [...new Set(lessons().map(({ head }) => head.number))];
 
 /** What is played by default: a first lesson, one with parts and other files, one with packages. */
 const FEW = ["3.1", "2.6", "4.5"];
-
-async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "copy-"));
-  try {
-    await use(folder);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
 
 /** Copies a lesson, and installs what its package.json asks for, as `bun install` does: that, and nothing else. */
 async function take(lesson: Lesson[], folder: string): Promise<void> {
@@ -47,11 +38,10 @@ describe.concurrent("the heads of a lesson are true where it was copied to", () 
     for (const runtime of runtimes(number)) {
       test(`${number} on ${runtime}`, async () => {
         for (const lesson of find(number).filter(canPlay)) {
-          await inFolder(async (folder) => {
-            await take([lesson], folder);
-            const cell = { server: runtime, client: runtime };
-            expect((await judge(lesson, cell, DIFFERENCES, folder)).note).toBeUndefined();
-          });
+          await using folder = await temporaryFolder();
+          await take([lesson], folder.path);
+          const cell = { server: runtime, client: runtime };
+          expect((await judge(lesson, cell, DIFFERENCES, folder.path)).note).toBeUndefined();
         }
       }, LIMIT);
     }
@@ -81,57 +71,57 @@ describe("what is taken along", () => {
     expect(luggage(find("4.5")).packages).toEqual(["cli-progress", "iconv-lite", "ssh2"]);
   });
 
-  test("a package.json with our versions", () =>
-    inFolder(async (folder) => {
-      await copyLessons(find("4.5"), join(folder, "a", "new one"));
-      const read = async (path: string) => JSON.parse(await readFile(join(path, "package.json"), "utf8"));
-      const ours = (await read(ROOT)).dependencies;
-      const { type, dependencies } = await read(join(folder, "a", "new one"));
-      expect(type).toBe("module");
-      expect(dependencies).toEqual({
-        "cli-progress": ours["cli-progress"],
-        "iconv-lite": ours["iconv-lite"],
-        "ssh2": ours.ssh2,
-      });
-    }));
+  test("a package.json with our versions", async () => {
+    await using folder = await temporaryFolder();
+    await copyLessons(find("4.5"), folder.at("a", "new one"));
+    const read = async (path: string) => JSON.parse(await readFile(join(path, "package.json"), "utf8"));
+    const ours = (await read(ROOT)).dependencies;
+    const { type, dependencies } = await read(folder.at("a", "new one"));
+    expect(type).toBe("module");
+    expect(dependencies).toEqual({
+      "cli-progress": ours["cli-progress"],
+      "iconv-lite": ours["iconv-lite"],
+      "ssh2": ours.ssh2,
+    });
+  });
 });
 
 const copy = (words: string[]) => start(["bun", "tests/commands/copy.ts", ...words]).result();
 
-test("the commands of its head are shown as they are typed there", () =>
-  inFolder(async (folder) => {
-    const to = join(folder, "it's 三");
-    const { code, stdout, stderr } = await copy(["udp/send", to]);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain(`\n  cd '${to.replace("'", "'\\''")}'\n`);
-    expect(stdout).toEndWith(
-      `(scripts/udp/send.ts)
+test("the commands of its head are shown as they are typed there", async () => {
+  await using folder = await temporaryFolder();
+  const to = folder.at("it's 三");
+  const { code, stdout, stderr } = await copy(["udp/send", to]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toContain(`\n  cd '${to.replace("'", "'\\''")}'\n`);
+  expect(stdout).toEndWith(
+    `(scripts/udp/send.ts)
 terminal 1
   $ bun scripts/udp/receive.ts --once
 terminal 2
   $ bun scripts/udp/send.ts 你好
   $ bun scripts/udp/send.ts "Is anybody there?"
 `,
-    );
-  }));
+  );
+});
 
-test("a folder with something in it, a file, no folder, no lesson", () =>
-  inFolder(async (folder) => {
-    await writeFile(join(folder, "mine"), "");
-    const error = "has something in it; a new or empty folder is needed (ENOTEMPTY)";
-    expect(await copy(["3.1", folder])).toEqual({
-      code: 1,
-      stdout: "",
-      stderr: `error: ${folder}: ${error}\n`,
-    });
-    expect(await readdir(folder)).toEqual(["mine"]);
-    const { code, stderr } = await copy(["3.1", join(folder, "mine")]);
-    expect({ code, stderr }).toEqual({
-      code: 1,
-      stderr: expect.stringMatching(/^error: .*mine.* \((EEXIST|ENOTDIR)\)\n$/),
-    });
-    expect((await copy(["3.1", ""])).code).toBe(2);
-    expect((await copy(["3.1"])).code).toBe(2);
-    expect((await copy(["tcp/servr", join(folder, "new")])).stderr).toContain("did you mean L=tcp/server?");
-    expect(await readdir(folder)).toEqual(["mine"]);
-  }));
+test("a folder with something in it, a file, no folder, no lesson", async () => {
+  await using folder = await temporaryFolder();
+  await writeFile(folder.at("mine"), "");
+  const error = "has something in it; a new or empty folder is needed (ENOTEMPTY)";
+  expect(await copy(["3.1", folder.path])).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `error: ${folder.path}: ${error}\n`,
+  });
+  expect(await readdir(folder.path)).toEqual(["mine"]);
+  const { code, stderr } = await copy(["3.1", folder.at("mine")]);
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^error: .*mine.* \((EEXIST|ENOTDIR)\)\n$/),
+  });
+  expect((await copy(["3.1", ""])).code).toBe(2);
+  expect((await copy(["3.1"])).code).toBe(2);
+  expect((await copy(["tcp/servr", folder.at("new")])).stderr).toContain("did you mean L=tcp/server?");
+  expect(await readdir(folder.path)).toEqual(["mine"]);
+});

@@ -116,7 +116,14 @@ async function main(name: string | undefined): Promise<void> {
   const width = Math.max(...todo.map(({ file }) => file.length));
   const runNext = async ({ file, names }: Work, own: string) => {
     const began = Date.now();
-    const words = ["bun", "test", `--timeout=${LIMIT}`, ...(names ? ["-t", names.source] : []), `./${file}`];
+    const words = [
+      "bun",
+      "test",
+      "--no-orphans",
+      `--timeout=${LIMIT}`,
+      ...(names ? ["-t", names.source] : []),
+      `./${file}`,
+    ];
     await using program = start(words, { env: { TMPDIR: own }, limit: LIMIT_OF_FILE });
     running.add(program);
     const { code, stdout, stderr } = await program.result();

@@ -1,11 +1,11 @@
 /** Real counterparts: nc, socat, telnet and the Python originals at the other end of our lessons, byte for byte. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, mkdtempDisposable, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Decoder, encode } from "../../lib/text.ts";
 import { type Program, ROOT, script, start } from "../engine/program.ts";
 import { freePort, inTime, until } from "../engine/sockets.ts";
+import { temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -24,8 +24,6 @@ const TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}$/;
 const FILE = Buffer.from(Array.from({ length: 500_000 }, (_, index) => (index * index) >> 3 & 255));
 
 const needs = (tool: string) => (Bun.which(tool) ? "" : ` (needs ${tool})`);
-const temporaryFolder = () => mkdtempDisposable(join(tmpdir(), "counterparts-"));
-
 /** Pipes bytes through a program, as a shell does, and gives what it printed. */
 async function pipe(words: string[], input: string | Uint8Array): Promise<Buffer> {
   await using folder = await temporaryFolder();

@@ -1,14 +1,14 @@
 /** Every lesson is what its head says. */
 import { describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { readFileSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { CAN_BE_ALONE, canPlay } from "../engine/alone.ts";
 import { DIFFERENCES, judge } from "../engine/differences.ts";
 import { barePrograms, find, type Lesson, lessons } from "../engine/lessons.ts";
 import { EVERYTHING, ON, ROOT, script, start } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
 
 /** Much longer than any head takes, in milliseconds. */
 const LIMIT = 60_000;
@@ -113,18 +113,15 @@ describe("a lesson without a true head is no lesson", () => {
     ["no number", right.replace("* 2.1 ", "* "), 'head, line 1: expected "NUMBER TITLE: IDEA"'],
   ];
   test.each(wrong)("%s", async (_, source, message) => {
-    const root = await mkdtemp(join(tmpdir(), "lessons-"));
-    try {
-      const path = "scripts/deep/folder/wrong.ts";
-      await mkdir(join(root, dirname(path)), { recursive: true });
-      await writeFile(join(root, path), source);
-      expect(() => lessons(root)).toThrow(`${path}: `);
-      expect(() => lessons(root)).toThrow(message);
-      await writeFile(join(root, path), right);
-      expect(lessons(root)).toHaveLength(1);
-    } finally {
-      await rm(root, { recursive: true });
-    }
+    await using folder = await temporaryFolder();
+    const root = folder.path;
+    const path = "scripts/deep/folder/wrong.ts";
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await writeFile(join(root, path), source);
+    expect(() => lessons(root)).toThrow(`${path}: `);
+    expect(() => lessons(root)).toThrow(message);
+    await writeFile(join(root, path), right);
+    expect(lessons(root)).toHaveLength(1);
   });
 });
 

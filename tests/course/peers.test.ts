@@ -3,16 +3,16 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { readdirSync, readFileSync } from "node:fs";
-import { mkdir, mkdtempDisposable, readFile, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { texts } from "../../lib/text.ts";
 import { EVERYTHING, EVERYWHERE, type Program, RUNTIMES, script, start } from "../engine/program.ts";
 import { call, freePort, letterbox, type Line, listen, settled, until } from "../engine/sockets.ts";
+import { temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -26,8 +26,6 @@ function memory(program: Program): number {
     [];
   return Number(kilobytes) * 1024;
 }
-
-const temporaryFolder = () => mkdtempDisposable(join(tmpdir(), "peers-"));
 
 /** Calls, says hello, and is answered. */
 async function isServed(port: number, reply: string): Promise<void> {

@@ -1,21 +1,20 @@
 /** The engine rejects wrong programs, each for its sin, and leaves nothing of them behind. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { $ } from "zx";
 import { parseSections } from "./head.ts";
 import { type Event, Mismatch, type Options, play } from "./engine.ts";
 import { ROOT } from "./program.ts";
 import { listen } from "./sockets.ts";
+import { type Folder, temporaryFolder } from "./files.ts";
+import { $ } from "zx";
 
 /** Long enough for a program to start on a busy machine, in milliseconds. */
 const LIMIT = 1500;
 
-let folder: string;
-beforeAll(async () => void (folder = await mkdtemp(join(tmpdir(), "engine-"))));
-afterAll(() => rm(folder, { recursive: true }));
+let folder: Folder;
+beforeAll(async () => void (folder = await temporaryFolder()));
+afterAll(() => folder[Symbol.asyncDispose]());
 
 /** What a program left behind: see tests/engine/wrong/witness.ts. */
 type Word = { pid: string; folder: string; port?: string };
@@ -25,7 +24,7 @@ type Word = { pid: string; folder: string; port?: string };
  * @returns what the engine says, and what the programs left behind
  */
 async function played(terminals: string, options: Options = {}): Promise<{ message: string; words: Word[] }> {
-  const diary = join(folder, crypto.randomUUID());
+  const diary = folder.at(crypto.randomUUID());
   const lines = terminals.trim().split("\n").map((line) => {
     const step = line.trim().replace(/^\$ ([\w-]+)/, `$ bun "${ROOT}tests/engine/wrong/$1.ts" "${diary}"`);
     return step.startsWith("terminal ") ? step : `  ${step}`;

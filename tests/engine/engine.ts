@@ -5,11 +5,11 @@
  * its ready line on; any other is played to its end first. A `^C` in the section that started the
  * server is pressed when all the others have come to their end.
  */
-import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/output.ts";
+import { temporaryFolder } from "./files.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
   Late,
@@ -326,7 +326,7 @@ class Terminal {
 
 /** A folder with all that a learner has, so that what lessons write stays there. */
 export async function copyOfProject(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+  const folder = (await temporaryFolder()).path;
   for (const name of ["scripts", "lib", "package.json", "deno.json", "LICENSE"]) {
     await cp(join(ROOT, name), join(folder, name), { recursive: true });
   }

@@ -1,12 +1,12 @@
 /** A program that a test has started: its lines as they come, its end, and its whole process group. */
 import { readdirSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { StringDecoder } from "node:string_decoder";
-import { fileURLToPath } from "node:url";
 import { $, type ProcessPromise } from "zx";
+import { environment, MARK, ROOT } from "./environment.ts";
 
-export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+export { ROOT };
 
 /** How a script is started on each runtime. */
 export const RUNTIMES = { bun: ["bun"], node: ["node"], deno: ["deno", "run", "-A"] };
@@ -22,9 +22,6 @@ export const ON = (process.env.ON || "bun") as Runtime;
 export const EVERYWHERE: Runtime[] = EVERYTHING && !process.env.ON ? ["bun", "node", "deno"] : [ON];
 
 export type Stream = "stdout" | "stderr";
-
-/** In the environment of a program and of all that it starts, so that no orphan escapes. */
-const MARK = "SOCKETS_PROGRAM";
 
 /** The port in a ready line, or the path of an AF_UNIX socket. */
 export const READY = /^listening on (?:.*:)?(.+)$/;
@@ -75,6 +72,7 @@ export class Program {
   readonly #process: ProcessPromise;
   readonly #lines = { stdout: new Lines(), stderr: new Lines() };
   readonly #limit: number;
+  /** In its environment and in that of all that it starts, so that no orphan escapes. */
   readonly #mark = crypto.randomUUID();
   /** All lines so far. */
   readonly seen: Record<Stream, string[]> = { stdout: [], stderr: [] };
@@ -85,17 +83,10 @@ export class Program {
 
   constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, onLine }: Options) {
     this.#limit = limit;
-    const path = [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
     const shell = $({
       cwd,
-      env: {
-        ...process.env,
-        PATH: path,
-        NO_COLOR: "1",
-        DENO_NO_UPDATE_CHECK: "1",
-        ...env,
-        [MARK]: this.#mark, // inherited: whoever has it was started by this program
-      },
+      // The marks of the programs that started us stay: a program finds all that it started, at any depth.
+      env: environment({ ...env, [MARK]: `${process.env[MARK] ?? ""} ${this.#mark}` }),
       stdio: ["pipe", "pipe", "pipe"],
       // Not bash: with a socket as its input, as here, it takes itself for a remote shell and reads ~/.bashrc.
       shell: "sh",
@@ -204,9 +195,9 @@ export class Program {
    * and wait to be collected do not count. Not known on Windows.
    */
   async orphans(): Promise<{ pid: number; command: string }[]> {
-    const all = process.platform === "linux" ? processes() : await processesByPs();
-    return all
-      .filter(({ group, environment }) => group === this.pid || environment.includes(`${MARK}=${this.#mark}`))
+    if (process.platform === "linux") return processes(this.pid, this.#mark);
+    return (await processesByPs())
+      .filter(({ group, environment }) => group === this.pid || environment.includes(this.#mark))
       .map(({ pid, command }) => ({ pid, command }));
   }
 
@@ -276,26 +267,39 @@ class Lines {
   }
 }
 
-type Process = { pid: number; group: number; command: string; environment: string };
-
-/** The processes that run, from /proc (proc(5)): a test looks a thousand times, and `ps` would take a tenth of its time. */
-function processes(): Process[] {
+/**
+ * The processes of a group, and those with a mark in their environment, from /proc (proc(5)). A test looks a
+ * thousand times, `ps` would take a tenth of its time: so no file is read that is not needed.
+ */
+function processes(wanted: number, mark: string): { pid: number; command: string }[] {
+  const isGroup = exists(-wanted);
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
     try {
       const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "utf8");
+      const isMarked = read("environ").includes(mark);
+      if (!isMarked && !isGroup) return [];
       // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
       const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
-      if (state === "Z") return [];
-      const command = read("cmdline").replaceAll("\0", " ").trimEnd();
-      return [{ pid: Number(pid), group: Number(group), command, environment: read("environ") }];
+      if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
+      return [{ pid: Number(pid), command: read("cmdline").replaceAll("\0", " ").trimEnd() }];
     } catch {
       return []; // it has ended meanwhile, or is another user's
     }
   });
 }
 
-/** The same where there is no /proc, as on macOS. */
-async function processesByPs(): Promise<Process[]> {
+/** Whether a process is there, or, by a negative number, a process group. */
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === "EPERM";
+  }
+}
+
+/** All processes, where there is no /proc, as on macOS. */
+async function processesByPs() {
   if (process.platform === "win32") return [];
   const { stdout } = await $({ quiet: true })`ps axeww -o pid=,pgid=,stat=,args=`; // args, then the environment
   return [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)]

@@ -14,9 +14,9 @@
  * keys itself (raw mode), the system echoes them, as it does when a person types ahead.
  * Not on Windows.
  */
-import { delimiter, join } from "node:path";
 import process from "node:process";
-import { type Options, ROOT } from "./program.ts";
+import { environment, ROOT } from "./environment.ts";
+import type { Options } from "./program.ts";
 
 const KEYS = {
   "Enter": "\r",
@@ -52,10 +52,9 @@ export class Person {
     this.#limit = limit;
     this.#screen = new Screen(columns);
     const decoder = new TextDecoder();
-    const path = [join(ROOT, "node_modules", ".bin"), process.env.PATH].join(delimiter);
     this.#process = Bun.spawn(words, {
       cwd,
-      env: { ...process.env, PATH: path, NO_COLOR: "1", ...env },
+      env: environment({ TERM: "xterm", ...env }),
       terminal: {
         cols: columns,
         data: (_, bytes) => {

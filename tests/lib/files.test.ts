@@ -1,16 +1,16 @@
 /** Files by name: what is saved under a name from the network, and which names are refused. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { checkName, saveInside } from "../../lib/files.ts";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
 
-let folder: string;
-beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "saving-"))));
-afterEach(() => rm(folder, { recursive: true }));
+let folder: Folder;
+beforeEach(async () => void (folder = await temporaryFolder()));
+afterEach(() => folder[Symbol.asyncDispose]());
 
 /** Saves "new" under a name; gives the code of the error, if there is one. */
-async function save(name: string, into = folder): Promise<string | undefined> {
+async function save(name: string, into = folder.path): Promise<string | undefined> {
   try {
     await using saving = await saveInside(into, name);
     await saving.write(Buffer.from("ne"));
@@ -60,8 +60,8 @@ describe("a plain name is saved", () => {
   for (const name of names) {
     test(name.slice(0, 20), async () => {
       expect(await save(name)).toBeUndefined();
-      expect(await readdir(folder)).toEqual([name]);
-      expect(await readFile(join(folder, name), "utf8")).toBe("new");
+      expect(await readdir(folder.path)).toEqual([name]);
+      expect(await readFile(folder.at(name), "utf8")).toBe("new");
     });
   }
 });
@@ -86,50 +86,50 @@ describe("a hostile name is refused, and leaves nothing", () => {
   for (const [name, code] of names) {
     test(JSON.stringify(name.slice(0, 20)), async () => {
       expect(await save(name)).toBe(code);
-      expect(await readdir(folder)).toEqual([]);
+      expect(await readdir(folder.path)).toEqual([]);
     });
   }
 });
 
 test.skipIf(process.platform === "win32")("a new file gets the rights of the umask", async () => {
   expect(await save("a")).toBeUndefined();
-  expect((await stat(join(folder, "a"))).mode & 0o777).toBe(0o666 & ~process.umask());
+  expect((await stat(folder.at("a"))).mode & 0o777).toBe(0o666 & ~process.umask());
 });
 
 test("what exists is not overwritten: a file, a folder, a link to nowhere", async () => {
-  await writeFile(join(folder, "file"), "old");
-  await symlink(join(folder, "nowhere"), join(folder, "link"));
+  await writeFile(folder.at("file"), "old");
+  await symlink(folder.at("nowhere"), folder.at("link"));
   expect(await save("file")).toBe("EEXIST");
   expect(await save("link")).toBe("EEXIST");
-  expect((await readdir(folder)).sort()).toEqual(["file", "link"]);
-  expect(await readFile(join(folder, "file"), "utf8")).toBe("old");
+  expect((await readdir(folder.path)).sort()).toEqual(["file", "link"]);
+  expect(await readFile(folder.at("file"), "utf8")).toBe("old");
 });
 
 test("a file that appears under the name meanwhile is not overwritten", async () => {
   {
-    await using saving = await saveInside(folder, "a");
+    await using saving = await saveInside(folder.path, "a");
     await saving.write(Buffer.from("new"));
-    await writeFile(join(folder, "a"), "old");
+    await writeFile(folder.at("a"), "old");
     expect((await saving.finish().catch((error) => error)).message)
       .toBe("a: exists already, and is not overwritten (EEXIST)");
   }
-  expect(await readdir(folder)).toEqual(["a"]);
-  expect(await readFile(join(folder, "a"), "utf8")).toBe("old");
+  expect(await readdir(folder.path)).toEqual(["a"]);
+  expect(await readFile(folder.at("a"), "utf8")).toBe("old");
 });
 
 test("until it is finished it is a .part; without a finish nothing is left", async () => {
   {
-    await using saving = await saveInside(folder, "a");
+    await using saving = await saveInside(folder.path, "a");
     await saving.write(Buffer.from("new"));
-    expect(await readdir(folder)).toEqual([expect.stringMatching(/^incoming-[0-9a-f]{8}\.part$/)]);
+    expect(await readdir(folder.path)).toEqual([expect.stringMatching(/^incoming-[0-9a-f]{8}\.part$/)]);
   }
-  expect(await readdir(folder)).toEqual([]);
+  expect(await readdir(folder.path)).toEqual([]);
 });
 
 test("an output folder that does not exist, or is none, is said", async () => {
-  expect(await save("a", join(folder, "none"))).toBe("ENOENT");
-  await writeFile(join(folder, "file"), "");
-  expect(await save("a", join(folder, "file"))).toBe("ENOTDIR");
-  const error = await saveInside(join(folder, "none"), "a").catch((error) => error);
-  expect(error.message).toBe(`${join(folder, "none")}: no such file or folder (ENOENT)`);
+  expect(await save("a", folder.at("none"))).toBe("ENOENT");
+  await writeFile(folder.at("file"), "");
+  expect(await save("a", folder.at("file"))).toBe("ENOTDIR");
+  const error = await saveInside(folder.at("none"), "a").catch((error) => error);
+  expect(error.message).toBe(`${folder.at("none")}: no such file or folder (ENOENT)`);
 });

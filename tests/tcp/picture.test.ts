@@ -2,13 +2,13 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { EVERYWHERE, type Program, script, start } from "../engine/program.ts";
 import { type Line, listen } from "../engine/sockets.ts";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -16,15 +16,15 @@ const IS_LINUX = process.platform === "linux";
 const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";
 const NEEDS_PYTHON = Bun.which("python3") ? "" : " (needs python3)";
 
-let folder: string;
+let folder: Folder;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "picture-"));
-  await mkdir(join(folder, "out"));
+  folder = await temporaryFolder();
+  await mkdir(folder.at("out"));
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => folder[Symbol.asyncDispose]());
 
 /** What is in the folder of the client. */
-const saved = () => readdir(join(folder, "out"));
+const saved = () => readdir(folder.at("out"));
 
 /** Bytes that do not repeat soon. */
 const bytes = (length: number) => Buffer.from(Array.from({ length }, (_, at) => (at * at + (at >> 8)) & 255));
@@ -32,14 +32,17 @@ const bytes = (length: number) => Buffer.from(Array.from({ length }, (_, at) => 
 /** Runs a program in Python. */
 function python(program: string): Program {
   const words = ["python3", "-c", `import socket, sys, json, base64\n${program}`];
-  return start(words, { cwd: folder, env: { PYTHONIOENCODING: "utf-8" } });
+  return start(words, { cwd: folder.path, env: { PYTHONIOENCODING: "utf-8" } });
 }
 
 for (const runtime of EVERYWHERE) {
   const serve = (file: string) =>
-    script("tcp/picture-server", [file, "--port", "0"], { cwd: folder, runtime });
+    script("tcp/picture-server", [file, "--port", "0"], { cwd: folder.path, runtime });
   const fetch = (port: number, words: string[] = [], out = "out") =>
-    script("tcp/picture-client", ["--port", `${port}`, "--out", out, ...words], { cwd: folder, runtime });
+    script("tcp/picture-client", ["--port", `${port}`, "--out", out, ...words], {
+      cwd: folder.path,
+      runtime,
+    });
 
   describe(`on ${runtime}`, () => {
     for (
@@ -56,7 +59,7 @@ for (const runtime of EVERYWHERE) {
       test.skipIf(NEEDS_PYTHON !== "")(
         `${length} bytes as ${JSON.stringify(name)}: as Python writes them${NEEDS_PYTHON}`,
         async () => {
-          await writeFile(join(folder, name), bytes(length));
+          await writeFile(folder.at(name), bytes(length));
           await using server = serve(name);
           const port = await server.port();
           await using original = python(`
@@ -77,7 +80,7 @@ print(json.dumps(ours["filename"]))`);
 
     test.skipIf(NEEDS_PYTHON !== "")(`a picture from Python${NEEDS_PYTHON}`, async () => {
       const picture = bytes(200_000);
-      await writeFile(join(folder, "in.png"), picture);
+      await writeFile(folder.at("in.png"), picture);
       for (const [ensureAscii, encoding] of [["True", "utf-8"], ["False", "utf-8"], ["False", "gbk"]]) {
         await using server = python(`
 l = socket.create_server(("127.0.0.1", 0)); print("listening on 127.0.0.1:%d" % l.getsockname()[1], flush=True)
@@ -90,8 +93,8 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
           stderr: "",
         });
         expect(await saved()).toEqual(["照片.png"]);
-        expect(picture.equals(await readFile(join(folder, "out", "照片.png")))).toBe(true);
-        await rm(join(folder, "out", "照片.png"));
+        expect(picture.equals(await readFile(folder.at("out", "照片.png")))).toBe(true);
+        await rm(folder.at("out", "照片.png"));
       }
     });
 
@@ -161,7 +164,7 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
           stderr: typeof stderr === "string" ? stderr : expect.stringMatching(stderr),
         });
       }
-      expect((await readdir(folder)).sort()).toEqual(["out"]);
+      expect((await readdir(folder.path)).sort()).toEqual(["out"]);
     });
 
     test("an answer without an end, and one that is just not too long", async () => {
@@ -185,7 +188,7 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
     });
 
     test("a folder that is none", async () => {
-      await writeFile(join(folder, "file"), "");
+      await writeFile(folder.at("file"), "");
       expect(await answer(say(whole), [], "none")).toEqual({
         code: 1,
         stderr: "error: none: no such file or folder (ENOENT)\n",
@@ -198,7 +201,7 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
 
     test("a file that has the name already stays", async () => {
       await using server = await listen();
-      await writeFile(join(folder, "out", "a.png"), "mine");
+      await writeFile(folder.at("out", "a.png"), "mine");
       await using client = fetch(server.port);
       (await server.accept()).socket.end(whole);
       expect(await client.result()).toEqual({
@@ -207,13 +210,13 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
         stderr: "error: a.png: exists already, and is not overwritten (EEXIST)\n",
       });
       expect(await saved()).toEqual(["a.png"]);
-      expect(await readFile(join(folder, "out", "a.png"), "utf8")).toBe("mine");
+      expect(await readFile(folder.at("out", "a.png"), "utf8")).toBe("mine");
     });
 
     test.skipIf(!IS_LINUX)(
       `a named pipe is no picture, and nobody waits for its writer${NEEDS_LINUX}`,
       async () => {
-        execFileSync("mkfifo", [join(folder, "pipe")]);
+        execFileSync("mkfifo", [folder.at("pipe")]);
         await using server = serve("pipe");
         expect((await server.result()).stderr).toEndWith(": is not a file (EACCES)\n");
       },
@@ -239,16 +242,16 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
       async () => {
         const small = bytes(100_000);
         const large = 48 << 20; // far more than the buffers of both ends hold
-        await writeFile(join(folder, "a.png"), small);
+        await writeFile(folder.at("a.png"), small);
         await using server = serve("a.png");
         const port = await server.port();
         await callers(200, small.length); // warms up
-        await truncate(join(folder, "a.png"), large);
+        await truncate(folder.at("a.png"), large);
         await callers(1, large);
         const before = memory(server.pid);
         const idle = Array.from({ length: 10 }, () => connect({ host: "127.0.0.1", port }).pause());
         await callers(3, large);
-        await truncate(join(folder, "a.png"), small.length);
+        await truncate(folder.at("a.png"), small.length);
         await callers(200, small.length);
         const growth = memory(server.pid) - before;
         for (const socket of idle) socket.destroy();
@@ -280,7 +283,7 @@ test.skipIf(NEEDS_NAMESPACES !== "")(`a full disk leaves nothing behind${NEEDS_N
   ];
   await using shell = start(
     ["unshare", "-Urm", "sh", "-c", command, "sh", ...client, "--out", "."],
-    { cwd: folder },
+    { cwd: folder.path },
   );
   const filedata = bytes(100_000).toString("base64");
   (await server.accept()).socket.end(JSON.stringify({ filename: "a.png", filedata }));

@@ -1,8 +1,6 @@
 /** Lesson 3.9: every row of the table, against Python executing the same calls, and against the kernel. */
 import { expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { temporaryFolder } from "../engine/files.ts";
 import { EVERYWHERE, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 
 const hasPython = Bun.which("python3") !== null;
@@ -163,22 +161,18 @@ console.log("listening on 127.0.0.1:" + udp.address().port);
 
 for (const runtime of EVERYWHERE) {
   test.skipIf(!hasSs)(`what the kernel has of listen and setsockopt, ${runtime} (needs ss)`, async () => {
-    const folder = await mkdtemp(join(tmpdir(), "kernel-"));
-    try {
-      const file = join(folder, "listener.mjs");
-      await Bun.write(file, LISTENER);
-      await using program = start([...RUNTIMES[runtime], file]);
-      await using tcp = start(["ss", "-Hltn", `sport = :${await program.port()}`]);
-      const [, , backlog] = (await tcp.result()).stdout.split(/\s+/);
-      expect(Number(backlog)).toBe(KERNEL[runtime].backlog);
-      await using udp = start(["ss", "-Huanm", `sport = :${await program.port()}`]);
-      const buffer = Number(/rb(\d+)/.exec((await udp.result()).stdout)?.[1]);
-      const initial = Number(await Bun.file("/proc/sys/net/core/rmem_default").text());
-      const expected = KERNEL[runtime].receiveBuffer;
-      expect(buffer).toBe(expected === "as it was" ? initial : expected);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    await using folder = await temporaryFolder();
+    const file = folder.at("listener.mjs");
+    await Bun.write(file, LISTENER);
+    await using program = start([...RUNTIMES[runtime], file]);
+    await using tcp = start(["ss", "-Hltn", `sport = :${await program.port()}`]);
+    const [, , backlog] = (await tcp.result()).stdout.split(/\s+/);
+    expect(Number(backlog)).toBe(KERNEL[runtime].backlog);
+    await using udp = start(["ss", "-Huanm", `sport = :${await program.port()}`]);
+    const buffer = Number(/rb(\d+)/.exec((await udp.result()).stdout)?.[1]);
+    const initial = Number(await Bun.file("/proc/sys/net/core/rmem_default").text());
+    const expected = KERNEL[runtime].receiveBuffer;
+    expect(buffer).toBe(expected === "as it was" ? initial : expected);
   });
 }
 

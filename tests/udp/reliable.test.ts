@@ -1,10 +1,9 @@
 /** Lesson 2.6: a file crosses a bad network whole, or both ends say why not. */
 import { describe, expect, test } from "bun:test";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import {
@@ -24,24 +23,25 @@ import {
   script,
   start,
 } from "../engine/program.ts";
+import { sha256, temporaryFolder } from "../engine/files.ts";
 
 const RUNTIMES: Runtime[] = ["bun", "node", "deno"];
 
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
+const digestOf = (bytes: Uint8Array) => Buffer.from(sha256(bytes), "hex");
 
 /** A folder with an empty `out` in it, removed at the end. */
 async function folder() {
-  const path = await mkdtemp(join(tmpdir(), "reliable-"));
-  const out = join(path, "out");
+  const own = await temporaryFolder();
+  const out = own.at("out");
   await mkdir(out);
   return {
     out,
     async file(name: string, bytes: Uint8Array | string) {
-      await writeFile(join(path, name), bytes);
-      return join(path, name);
+      await writeFile(own.at(name), bytes);
+      return own.at(name);
     },
     saved: (name: string) => readFile(join(out, name)),
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: () => own[Symbol.asyncDispose](),
   };
 }
 
@@ -411,7 +411,7 @@ describe("hostile datagrams change nothing", () => {
     await rm(join(here.out, "a"));
 
     await sender.ask(data(2, bytes.subarray(1200)), "ACK");
-    const digest = sha256(bytes);
+    const digest = digestOf(bytes);
     const saved = await sender.ask({ ...mine, type: "FIN", number: 3, payload: digest }, "SAVED");
     expect(decodeCounts(saved.payload)).toMatchObject({ damaged: 1, early: 0 });
     expect((await here.saved("a")).equals(bytes)).toBe(true);
@@ -429,7 +429,7 @@ describe("hostile datagrams change nothing", () => {
       number: 0,
       payload: encodeFile({ name: "a", size: 0 }),
     };
-    const payload = sha256(Buffer.alloc(0));
+    const payload = digestOf(Buffer.alloc(0));
     await sender.ask(syn, "ACK");
     for (let i = 0; i < 3; i++) await sender.ask({ connection: 1, type: "FIN", number: 1, payload }, "SAVED");
     await sender.ask(syn, "SAVED");
@@ -449,7 +449,7 @@ describe("hostile datagrams change nothing", () => {
         const payload = encodeFile({ name: type, size: 0 });
         await sender.ask({ connection, type: "SYN", number: 0, payload }, "ACK");
         await sender.ask({ connection, type, number: 2 }, "ACK");
-        const digest = sha256(Buffer.alloc(0));
+        const digest = digestOf(Buffer.alloc(0));
         await sender.ask({ connection, type: "FIN", number: 1, payload: digest }, "SAVED");
       }
       expect((await readdir(here.out)).sort()).toEqual(["DATA", "FIN"]);
@@ -461,16 +461,16 @@ describe("hostile datagrams change nothing", () => {
     ["more bytes than announced", [{ type: "DATA", number: 1, payload: Buffer.alloc(11) }], "EPROTO"],
     [
       "an end before the last byte",
-      [{ type: "FIN", number: 1, payload: sha256(Buffer.alloc(0)) }],
+      [{ type: "FIN", number: 1, payload: digestOf(Buffer.alloc(0)) }],
       "EBADMSG",
     ],
     ["another digest", [
-      { type: "FIN", number: 2, payload: sha256(Buffer.alloc(9)) },
+      { type: "FIN", number: 2, payload: digestOf(Buffer.alloc(9)) },
       { type: "DATA", number: 1, payload: Buffer.alloc(10) },
     ], "EBADMSG"],
     ["an end that is no FIN", [
       { type: "DATA", number: 1, payload: Buffer.alloc(10) },
-      { type: "SYN", number: 2, payload: sha256(Buffer.alloc(10)) },
+      { type: "SYN", number: 2, payload: digestOf(Buffer.alloc(10)) },
     ], "EBADMSG"],
   ];
   for (const [what, packets, code] of lies) {

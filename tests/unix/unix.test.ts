@@ -1,12 +1,11 @@
 /** Lesson 3.10: paths instead of ports. What they leave behind, who may call, and Python at the other end. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
-import { chmod, lstat, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, lstat, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import process from "node:process";
 import { EVERYWHERE, type Program, script, start } from "../engine/program.ts";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -14,9 +13,9 @@ const NEEDS_LINUX = process.platform === "linux" ? "" : " (needs Linux)";
 const NEEDS_ROOT = process.getuid?.() === 0 ? "" : " (needs root)";
 const NEEDS_PYTHON = Bun.which("python3") ? "" : " (needs python3)";
 
-let folder: string;
-beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "unix-"))));
-afterEach(() => rm(folder, { recursive: true }));
+let folder: Folder;
+beforeEach(async () => void (folder = await temporaryFolder()));
+afterEach(() => folder[Symbol.asyncDispose]());
 
 const exists = (path: string) => lstat(path).then(() => true, () => false);
 
@@ -25,8 +24,8 @@ const failure = (what: string, code = 1) => ({ code, stdout: "", stderr: `error:
 
 for (const runtime of EVERYWHERE) {
   describe(`on ${runtime}`, () => {
-    const serve = (words: string[] = []) => script("unix/server", words, { cwd: folder, runtime });
-    const call = (words: string[] = []) => script("unix/client", words, { cwd: folder, runtime });
+    const serve = (words: string[] = []) => script("unix/server", words, { cwd: folder.path, runtime });
+    const call = (words: string[] = []) => script("unix/client", words, { cwd: folder.path, runtime });
 
     async function isServed(words: string[] = []): Promise<void> {
       await using client = call([...words, "你好"]);
@@ -40,14 +39,14 @@ for (const runtime of EVERYWHERE) {
       expect(await server.next()).toBe("listening on lesson.sock");
       server.signal("SIGKILL");
       await server.ended();
-      expect((await lstat(join(folder, "lesson.sock"))).isSocket()).toBe(true);
+      expect((await lstat(folder.at("lesson.sock"))).isSocket()).toBe(true);
     }
 
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       test(`a file only for its owner, that ${signal} removes`, async () => {
         await using server = serve();
         expect(await server.next()).toBe("listening on lesson.sock");
-        const path = join(folder, "lesson.sock");
+        const path = folder.at("lesson.sock");
         expect(((await lstat(path)).mode & 0o777).toString(8)).toBe("600");
         await isServed();
         for (const line of ["connected", "> 你好", "hung up"]) {
@@ -83,9 +82,9 @@ for (const runtime of EVERYWHERE) {
     });
 
     test("nor is anything else", async () => {
-      const path = join(folder, "lesson.sock");
+      const path = folder.at("lesson.sock");
       await writeFile(path, "dear");
-      await symlink("nowhere", join(folder, "link"));
+      await symlink("nowhere", folder.at("link"));
       for (const name of ["lesson.sock", "link"]) {
         await using server = serve(["--path", name]);
         expect(await server.result()).toEqual(
@@ -93,7 +92,7 @@ for (const runtime of EVERYWHERE) {
         );
       }
       expect(await readFile(path, "utf8")).toBe("dear");
-      expect(await exists(join(folder, "link"))).toBe(true);
+      expect(await exists(folder.at("link"))).toBe(true);
     });
 
     test("a folder that does not exist", async () => {
@@ -120,7 +119,7 @@ for (const runtime of EVERYWHERE) {
     test.skipIf(NEEDS_LINUX !== "")(`the longest abstract name, and a longer one${NEEDS_LINUX}`, async () => {
       // sun_path has 108 bytes, and the first is the zero byte. Bun 1.4 leaves the last one free.
       const most = runtime === "bun" ? 106 : 107;
-      const unique = folder.padEnd(most, "x");
+      const unique = folder.path.padEnd(most, "x");
       const name = `@${unique}`;
       await using server = serve(["--path", name]);
       expect(await server.next()).toBe(`listening on ${name}`);
@@ -135,12 +134,12 @@ for (const runtime of EVERYWHERE) {
     });
 
     test.skipIf(NEEDS_LINUX !== "")(`an abstract name is no file${NEEDS_LINUX}`, async () => {
-      const name = `@${folder}`;
+      const name = `@${folder.path}`;
       await using server = serve(["--path", name]);
       expect(await server.next()).toBe(`listening on ${name}`);
       const kernel = await readFile("/proc/net/unix", "utf8"); // man 5 proc: an @ stands for the zero byte
       expect(kernel.split("\n").some((line) => line.endsWith(` ${name}`))).toBe(true);
-      expect(await exists(join(folder, name))).toBe(false);
+      expect(await exists(folder.at(name))).toBe(false);
       await isServed(["--path", name]);
       await using second = serve(["--path", name]);
       expect(await second.result()).toEqual(failure(
@@ -167,7 +166,7 @@ for (const runtime of EVERYWHERE) {
 
     test("a server that hangs up without a reply", async () => {
       await using server: Server = createServer((socket) => socket.once("data", () => socket.end()));
-      await once(server.listen(join(folder, "lesson.sock")), "listening");
+      await once(server.listen(folder.at("lesson.sock")), "listening");
       await using client = call(["hello"]);
       expect(await client.result()).toEqual(failure("lesson.sock: closed the connection (EPIPE)"));
     });
@@ -192,14 +191,14 @@ c, peer = s.accept(); print(repr(peer), c.recv(1024).decode()); c.sendall("好�
     test.skipIf(NEEDS_ROOT + NEEDS_PYTHON !== "")(
       `another user may not call${NEEDS_ROOT}${NEEDS_PYTHON}`,
       async () => {
-        await chmod(folder, 0o755);
+        await chmod(folder.path, 0o755);
         await using server = serve();
         await server.next();
         const stranger = "import os; os.setuid(65534)\ntry: s.connect('lesson.sock'); print('served')\n" +
           "except PermissionError: print('EACCES')";
         await using refused = python(stranger);
         expect((await refused.result()).stdout).toBe("EACCES\n");
-        await chmod(join(folder, "lesson.sock"), 0o666); // it is the file that has kept the other out
+        await chmod(folder.at("lesson.sock"), 0o666); // it is the file that has kept the other out
         await using served = python(stranger);
         expect((await served.result()).stdout).toBe("served\n");
       },
@@ -210,5 +209,5 @@ c, peer = s.accept(); print(repr(peer), c.recv(1024).decode()); c.sendall("好�
 /** Runs a program in Python, which has a socket `s`. */
 function python(program: string): Program {
   const words = ["python3", "-c", `import socket; s = socket.socket(socket.AF_UNIX)\n${program}`];
-  return start(words, { cwd: folder });
+  return start(words, { cwd: folder.path });
 }
