@@ -70,7 +70,7 @@ export async function readArguments<const L extends Lesson>(meta: ImportMeta, le
   if (words.length > names.length && !usage.includes("...")) {
     throw wrong(words[names.length], "unexpected argument");
   }
-  const missing = names.slice(words.length).find((name) => !name.startsWith("["));
+  const missing = names.slice(words.length).find((name) => !/^\[.*\]$/.test(name)); // [USER@]HOST is needed
   if (missing) throw wrong(missing, "is needed");
   const { address, family } = port === undefined ? {} : await resolve(values.host as string);
   return { ...values, words, ...(port === undefined ? {} : { host: address, family }) } as unknown as Values<
