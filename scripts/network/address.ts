@@ -50,7 +50,7 @@
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { formatIp, groupsOf, type Ip, parseIp, wrong } from "../../lib/ip.ts";
-import { print, report, visible } from "../../lib/output.ts";
+import { json, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { BITS, hasBroadcast, networkOf } from "./networks.ts";
 
@@ -155,7 +155,7 @@ const CARRIES: Record<string, bigint> = {
 const NO_DESTINATION = ["this host", "this network", "reserved", "unspecified"];
 
 async function main() {
-  const { words, json } = await readArguments(import.meta, {
+  const { words, json: asJson } = await readArguments(import.meta, {
     words: "ADDRESS...",
     flags: {
       json: {
@@ -170,13 +170,13 @@ async function main() {
     try {
       const answer = describe(word);
       answers.push(answer);
-      if (!json) await print(page(word, answer));
+      if (!asJson) await print(page(word, answer));
     } catch (error) {
       process.exitCode = 2; // and go on with the next one
       await report(error);
     }
   }
-  if (json) await print(JSON.stringify(answers, null, 2));
+  if (asJson) await print(json(answers));
 }
 
 /** @throws Failure for what is not an address, with or without a prefix length */

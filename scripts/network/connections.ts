@@ -47,7 +47,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
-import { hint, print, visible } from "../../lib/output.ts";
+import { hint, json, print, visible } from "../../lib/output.ts";
 import { procAddress, procNet } from "./procfs.ts";
 import { run } from "../../lib/run.ts";
 
@@ -71,7 +71,7 @@ type End = { address: string; port: number };
 type Owner = { pid: number; name: string };
 
 async function main() {
-  const { listening, json } = await readArguments(import.meta, {
+  const { listening, json: asJson } = await readArguments(import.meta, {
     flags: {
       listening: { kind: "switch", help: "only sockets that anybody can reach: LISTEN and UNCONN" },
       json: {
@@ -99,7 +99,7 @@ async function main() {
     .filter(({ state }) => !listening || state === "LISTEN" || state === "UNCONN")
     .map((socket) => ({ ...socket, programs: owners.get(socket.inode) ?? [] }));
 
-  if (json) {
+  if (asJson) {
     const shown = sockets.map(({ proto, state, local, remote, programs }) => ({
       protocol: proto.slice(0, 3),
       family: proto.endsWith("6") ? "IPv6" : "IPv4",
@@ -108,7 +108,7 @@ async function main() {
       remote,
       programs,
     }));
-    return await print(JSON.stringify(shown, null, 2));
+    return await print(json(shown));
   }
   const rows = sockets.map(({ proto, state, local, remote, programs }) => [
     proto,

@@ -28,14 +28,14 @@ import { hostname, networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";
 import { isLoopback } from "../../lib/endpoint.ts";
 import { formatIp, parseIp } from "../../lib/ip.ts";
-import { print, visible } from "../../lib/output.ts";
+import { json, print, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { ipCards } from "./ip-addr.ts";
 import { hasBroadcast, networkOf } from "./networks.ts";
 import { cardNames, macAddress } from "./procfs.ts";
 
 async function main() {
-  const { json } = await readArguments(import.meta, {
+  const { json: asJson } = await readArguments(import.meta, {
     flags: {
       json: {
         kind: "switch",
@@ -45,7 +45,7 @@ async function main() {
     },
   });
   const cards = cardsOfIp() ?? cardsOfRuntime();
-  if (json) return await print(JSON.stringify({ hostname: hostname(), cards }, null, 2));
+  if (asJson) return await print(json({ hostname: hostname(), cards }));
 
   await print(`host name ${visible(hostname())}`);
   for (const { name, mac, loopback, addresses } of cards) {

@@ -37,7 +37,7 @@ import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { print, report, visible } from "../../lib/output.ts";
+import { json, print, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { readServices, type Service } from "../../lib/system.ts";
 
@@ -49,7 +49,7 @@ const RANGES = [
 ];
 
 async function main() {
-  const { words, json } = await readArguments(import.meta, {
+  const { words, json: asJson } = await readArguments(import.meta, {
     words: "[PORT|SERVICE...]",
     flags: {
       json: {
@@ -59,7 +59,7 @@ async function main() {
       },
     },
   });
-  if (words.length === 0) return await bindTwice(json);
+  if (words.length === 0) return await bindTwice(asJson);
   const services = readServices();
   const answers = [];
   for (const word of words) {
@@ -75,7 +75,7 @@ async function main() {
           tcp,
           udp,
         });
-        if (json) continue;
+        if (asJson) continue;
         const names = registered.map(({ name, protocol, aliases }) =>
           visible([`${name}/${protocol}`, ...aliases].join(" "))
         );
@@ -92,11 +92,11 @@ async function main() {
       await report(error);
     }
   }
-  if (json) await print(JSON.stringify(answers, null, 2));
+  if (asJson) await print(json(answers));
 }
 
 /** Shows a port that is held: to the same protocol, to the other one, and afterwards. */
-async function bindTwice(json: boolean) {
+async function bindTwice(asJson: boolean) {
   const address = "127.0.0.1";
   await using first = createServer(); // `await using` closes it at the end of the function, whatever happens
   first.listen({ host: address, port: 0 }); // 0: any free one
@@ -107,8 +107,8 @@ async function bindTwice(json: boolean) {
   const udp = await state(bindUdp, port, [address]);
   await first[Symbol.asyncDispose]();
   const closed = await state(bindTcp, port, [address]);
-  if (json) {
-    return await print(JSON.stringify({ address, port, second: second?.code ?? null, udp, closed }, null, 2));
+  if (asJson) {
+    return await print(json({ address, port, second: second?.code ?? null, udp, closed }));
   }
   await print(`asked for port 0: the system gave tcp ${name}`);
   await print(`bound tcp ${name} a second time: ${second ? `${second.why} (${second.code})` : "no error"}`);

@@ -176,7 +176,7 @@ describe("refused, and told", () => {
     expect(stdout).toEndWith("on line: one\n");
     expect(stderr).toBe(
       `error: ${long}: a name has 1 to 32 characters (EINVAL)\n`.repeat(2) +
-        "error: a\u200bb: a name has letters, digits and . _ ' - only (EINVAL)\n",
+        "error: a\\u200bb: a name has letters, digits and . _ ' - only (EINVAL)\n",
     );
   });
 

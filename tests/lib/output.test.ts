@@ -1,6 +1,6 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
-import { visible } from "../../lib/output.ts";
+import { json, visible } from "../../lib/output.ts";
 import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
 
 for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
@@ -40,6 +40,18 @@ describe("visible", () => {
     ["\u2066\u2067\u2068\u2069", "\\u2066\\u2067\\u2068\\u2069"],
     ["gpj\u202E.exe", "gpj\\u202e.exe"],
   ];
+  // Default_Ignorable_Code_Point of Unicode: DerivedCoreProperties.txt
+  shown.push(
+    ["anna\u200B\u200C\u200D\u2060\uFEFF", "anna\\u200b\\u200c\\u200d\\u2060\\ufeff"],
+    [
+      "soft\u00ADhyphen, \u034F\u115F\u1160\u17B4\u180E\u3164\uFFA0",
+      "soft\\xadhyphen, " +
+      "\\u034f\\u115f\\u1160\\u17b4\\u180e\\u3164\\uffa0",
+    ],
+    ["a\uFE0F1\uFE0F葛\u{E0100}\u{E0041}", "a\\ufe0f1\\ufe0f葛\\u{e0100}\\u{e0041}"],
+    ["\u2800\uFFF9\uFFFB", "\\u2800\\ufff9\\ufffb"],
+    ["👍\u200Da", "👍\\u200da"],
+  );
   test.each(shown)("%j", (text, seen) => expect(visible(text)).toBe(seen));
 
   const kept = [
@@ -47,10 +59,28 @@ describe("visible", () => {
     "plain ASCII ~!@#$%^&*()_+",
     "你好，世界！「」、。　",
     "𠮷野家",
-    "👨‍👩‍👧‍👦 👍🏽 🇨🇳 ❤️",
+    "👨‍👩‍👧‍👦 👍🏽 🇨🇳 ❤️ 1️⃣ 🏳️‍🌈 👩🏽‍🚀 ❤️‍🔥",
     "é e\u0301 שלום مرحبا",
     "\uFFFD",
     "a\\nb", // a backslash that was there
   ];
   test.each(kept)("%j stays", (text) => expect(visible(text)).toBe(text));
+});
+
+test("json gives the same value, and shows a terminal nothing that it obeys or hides", () => {
+  const value = {
+    "k\u202E": ["\x1b\u009B2J\x7f", "a\u2028b\u2029c", "anna\u200B\u2800\u{E0041}", "你好 👨‍👩‍👧 ❤️", "\n"],
+    number: 1,
+  };
+  expect(JSON.parse(json(value))).toEqual(value);
+  expect(json(value)).toBe(`{
+  "k\\u202e": [
+    "\\u001b\\u009b2J\\u007f",
+    "a\\u2028b\\u2029c",
+    "anna\\u200b\\u2800\\udb40\\udc41",
+    "你好 👨‍👩‍👧 ❤️",
+    "\\n"
+  ],
+  "number": 1
+}`);
 });

@@ -75,16 +75,21 @@ test.skipIf(!CAN_BE_ALONE)(
     await using program = startAlone(`
     folder=$(mktemp -d)
     mkfifo $folder/ready
-    bash -c 'exec -a "$(printf "red\\033[31m")" "$0" -e "
+    bash -c 'exec -a "$(printf "red\\033[31m\\302\\2332J\\342\\200\\256\\342\\200\\213")" "$0" -e "
       require(\\"net\\").createServer().listen(7890, \\"127.0.0.1\\", () => console.log(\\"ready\\"));
     "' "$(which bun)" > $folder/ready &
     trap "kill $!; rm -r $folder" EXIT
     read ready < $folder/ready
-    bun scripts/network/connections.ts`);
+    bun scripts/network/connections.ts
+    bun scripts/network/connections.ts --json`);
     const { code, stdout } = await program.result();
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^tcp +LISTEN +127\.0\.0\.1:7890 +\* +\d+\/red\\x1b\[31m$/m);
-    expect(stdout).not.toContain("\x1b");
+    const name = String.raw`red\x1b[31m\x9b2J\u202e\u200b`;
+    expect(stdout.split("\n")[1]).toMatch(/^tcp +LISTEN +127\.0\.0\.1:7890 +\* +\d+\/red/);
+    expect(stdout.split("\n")[1]).toEndWith(`/${name}`);
+    const [found] = JSON.parse(stdout.slice(stdout.indexOf("[" + "\n"))) as Connection[];
+    expect(found.programs[0].name).toBe("red\x1b[31m\x9b2J\u202e\u200b"); // a program gets the name itself
+    expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Bidi_Control}\u200b]/u);
   },
 );
 

@@ -199,12 +199,15 @@ test.skipIf(!HAS_VETH)(
   "the name of a card does not drive the terminal (needs unshare, ip and veth)",
   async () => {
     await using program = startAlone(`
-    ip link add "$(printf "v'\\033[31m")" type veth peer name v1
-    bun scripts/network/interfaces.ts`);
+    ip link add "$(printf "v'\\033[31m\\302\\233\\342\\200\\256")" type veth peer name v1
+    bun scripts/network/interfaces.ts
+    bun scripts/network/interfaces.ts --json`);
     const { code, stdout } = await program.result();
     expect(code).toBe(0);
-    expect(stdout).toContain("v'\\x1b[31m  MAC ");
-    expect(stdout).not.toContain("\x1b");
+    expect(stdout).toContain(String.raw`v'\x1b[31m\x9b\u202e  MAC `);
+    const { cards } = JSON.parse(stdout.slice(stdout.indexOf("{"))) as { cards: Card[] };
+    expect(cards.map(({ name }) => name)).toContain("v'\x1b[31m\x9b\u202e"); // a program gets the name itself
+    expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Bidi_Control}]/u);
   },
 );
 
