@@ -50,8 +50,7 @@
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { formatIp, groupsOf, type Ip, parseIp, wrong } from "../../lib/ip.ts";
-import { json, print, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { json, print, report, run, visible } from "../../lib/program.ts";
 import { BITS, hasBroadcast, networkOf } from "./networks.ts";
 
 /**

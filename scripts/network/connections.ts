@@ -47,9 +47,8 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
-import { hint, json, print, visible } from "../../lib/output.ts";
+import { hint, json, print, run, visible } from "../../lib/program.ts";
 import { procAddress, procNet } from "./procfs.ts";
-import { run } from "../../lib/run.ts";
 
 /** The states by their numbers in /proc/net (Linux: include/net/tcp_states.h), named as netstat does. */
 const STATES = [

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { endpoint, isEveryAddress, isLoopback } from "../../../lib/endpoint.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { hint, print, report, visible } from "../../../lib/output.ts";
+import { hint, print, report, visible } from "../../../lib/program.ts";
 import { Decoder, encode, type Encoding } from "../../../lib/text.ts";
 import { isPrivate } from "../private-address.ts";
 import { DirectWays } from "./hole-punching.ts";

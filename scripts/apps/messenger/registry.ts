@@ -2,7 +2,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { endpoint } from "../../../lib/endpoint.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { print, report } from "../../../lib/output.ts";
+import { print, report } from "../../../lib/program.ts";
 import { Bucket } from "./limits.ts";
 import type { ToClient } from "./protocol.ts";
 import {

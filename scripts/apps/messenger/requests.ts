@@ -3,7 +3,7 @@ import { createHash, randomBytes, randomInt } from "node:crypto";
 import type { Socket } from "node:net";
 import { endpoint } from "../../../lib/endpoint.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { print } from "../../../lib/output.ts";
+import { print } from "../../../lib/program.ts";
 import { isPrivate } from "../private-address.ts";
 import { Bucket } from "./limits.ts";
 import { checkName } from "./names.ts";
