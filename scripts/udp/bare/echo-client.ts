@@ -36,7 +36,7 @@ for await (const text of createInterface({ input: process.stdin })) { // text = 
     const [data] = await once(socket, "message", { signal }); //       data = s.recv(65535)
     console.log(visible(data.toString()));
   } catch {
-    console.log("no reply within 1000 ms");
+    console.log("no reply");
   }
   prompt();
 }

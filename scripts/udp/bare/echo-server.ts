@@ -24,7 +24,9 @@ const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); 
 const socket = createSocket("udp4"); //                     s = socket(AF_INET, SOCK_DGRAM)
 socket.on("message", (data, { address, port }) => { //      data, (address, port) = s.recvfrom(65535)
   console.log(`${address}:${port} > ${visible(data.toString())}`);
-  socket.send(data, port, address); //                      s.sendto(data, (address, port))
+  socket.send(data, port, address, (error) => { //          s.sendto(data, (address, port))
+    if (error) socket.send(data, port, address); // Bun told here that an earlier answer found nobody
+  });
 });
 socket.on("error", ({ message }) => { // the port is taken, say
   console.error(`error: ${message}`);

@@ -1,0 +1,377 @@
+/** What a peer, a user and the system can do to the bare programs, and what they outlive. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, mkdtempDisposable, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { barePrograms } from "../engine/lessons.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  type Program,
+  ROOT,
+  type Runtime,
+  RUNTIMES,
+  script,
+} from "../engine/program.ts";
+import { call, freePort, letterbox, listen, until } from "../engine/sockets.ts";
+import { terminal } from "../engine/terminal.ts";
+
+setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+
+const REPLY = "ok, Processing Request Completion！";
+/** Clears the screen, three times: ESC [ 2 J, the same in eight bits, and the title of the window. */
+const ROGUE = "\x1b[2J\x9b2J\x07\x1b]0;x\x07";
+const SHOWN = "%1B[2J%C2%9B2J%07%1B]0;x%07";
+
+const temporaryFolder = () => mkdtempDisposable(join(tmpdir(), "bare-"));
+
+/** The bare programs that serve at a TCP port, with the words after it. */
+const TCP_SERVERS: Record<string, string[]> = {
+  "tcp/server": [],
+  "tcp/many-clients-server": [],
+  "tcp/many-requests-server": [],
+  "tcp/time-server": [],
+  "tcp/framing-server": [],
+  "tcp/picture-server": ["LICENSE"],
+  "apps/download-basic-server": ["scripts"],
+};
+const UDP_SERVERS = ["udp/receive", "udp/echo-server", "udp/chat"];
+const TCP_CLIENTS = [
+  "tcp/client",
+  "tcp/dialog-client",
+  "tcp/time-client",
+  "tcp/framing-client",
+  "tcp/picture-client",
+  "apps/download-basic-client",
+];
+
+/** Some of them, where time is short. */
+const few = (names: string[], ...first: string[]) => EVERYTHING ? names : first;
+
+test("each bare program that serves or calls has its row", () => {
+  const others = /^(udp|unix)\/|^apps\/port-scan$/;
+  const names = barePrograms().map(({ path }) => path.slice(8, -3).replace("/bare", ""));
+  expect(names.filter((name) => !others.test(name)).sort())
+    .toEqual([...Object.keys(TCP_SERVERS), ...TCP_CLIENTS].sort());
+});
+
+describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
+  /** Starts a bare program. */
+  const bare = (name: string, words: (string | number)[] = [], cwd = ROOT): Program =>
+    script(name.replace("/", "/bare/"), words.map(String), { runtime, cwd });
+
+  for (const name of few([...Object.keys(TCP_SERVERS), ...UDP_SERVERS], "tcp/server", "udp/receive")) {
+    test(`${name}: a port that is taken is told in one line`, async () => {
+      await using taken = await (name.startsWith("udp/") ? letterbox() : listen());
+      await using program = bare(name, [taken.port, ...TCP_SERVERS[name] ?? []]);
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/^error: (listen|bind) EADDRINUSE.*\n$/);
+    });
+  }
+
+  for (const name of few(TCP_CLIENTS, "tcp/dialog-client", "tcp/picture-client")) {
+    test(`${name}: a server that is not there is told in one line`, async () => {
+      await using program = bare(name, [await freePort()]);
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/^error: .*ECONNREFUSED.*\n$/);
+    });
+
+    test(`${name}: a server that resets the connection is told in one line`, async () => {
+      await using folder = await temporaryFolder();
+      await using server = await listen();
+      await using program = bare(name, [server.port], folder.path);
+      using line = await server.accept();
+      program.type("hello\n");
+      if (/dialog|framing|basic/.test(name)) await line.expect("hello");
+      else await line.send('{"filename": "');
+      line.reset();
+      const { code, stderr } = await program.result();
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^error: .*(ECONNRESET|aborted).*\n$/);
+      expect(await readdir(folder.path)).toEqual([]);
+    });
+  }
+
+  for (
+    const name of few(
+      Object.keys(TCP_SERVERS),
+      "tcp/server",
+      "tcp/many-requests-server",
+      "tcp/picture-server",
+    )
+  ) {
+    test(`${name}: resets, before it accepts and after, do not end it`, async () => {
+      await using program = bare(name, [0, ...TCP_SERVERS[name]]);
+      const port = await program.port();
+      program.signal("SIGSTOP");
+      for (const what of ["", "hello"]) {
+        using line = await call(port);
+        if (what) await line.send(what);
+        line.reset();
+      }
+      program.signal("SIGCONT");
+      for (const what of ["", "\xe4\xbd"]) { // nothing, and half a character
+        using line = await call(port);
+        if (what && name !== "tcp/server") await line.send(Buffer.from(what, "latin1"));
+        line.reset();
+      }
+      using early = await call(port);
+      early.hangUp();
+      using line = await call(port);
+      await line.send("none");
+      if (name.includes("time-server")) expect(String(await line.rest())).toMatch(/^\d{4}-/);
+      else if (name.includes("picture")) {
+        expect(JSON.parse(String(await line.rest())).filename).toBe("LICENSE");
+      } else if (name.includes("download")) expect(String(await line.rest())).toBe("");
+      else if (!name.includes("framing")) await line.expect(REPLY);
+      line.hangUp();
+      if (name === "tcp/framing-server") {
+        await until(() => program.seen.stdout.join().includes("inside"), "its word");
+      }
+      if (name === "tcp/server") expect(await program.ended()).toBe(0);
+      program.signal("SIGINT");
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stderr }).toEqual({ code: name === "tcp/server" ? 0 : 130, stderr: "" });
+      expect(stdout).not.toContain("undefined");
+    });
+  }
+
+  for (const name of few(Object.keys(TCP_SERVERS), "tcp/many-clients-server", "tcp/framing-server")) {
+    if (/time|picture/.test(name)) continue; // they read nothing
+    test(`${name}: half a character waits for its rest, and nobody drives the terminal`, async () => {
+      await using program = bare(name, [0, ...TCP_SERVERS[name]]);
+      using line = await call(await program.port());
+      const bytes = Buffer.from("\xe4\xbd\xa0", "latin1"); // 你
+      await line.send(bytes.subarray(0, 2));
+      await new Promise((resolve) => setTimeout(resolve, 50)); // two reads: if it is one, it is no test, but no failure
+      await line.send(Buffer.concat([bytes.subarray(2), Buffer.from(`${ROGUE}\n`)]));
+      const isSeen = () => program.seen.stdout.some((text) => text.includes(SHOWN) || text.endsWith(" > 你"));
+      await until(isSeen, "the text");
+      const text = program.seen.stdout.join("\n");
+      expect(text).toContain(" > 你");
+      expect(text).not.toMatch(/[\x1b\x9b\x07]/);
+    });
+  }
+
+  test("udp/receive: nobody drives the terminal", async () => {
+    await using program = bare("udp/receive", [0]);
+    await using letters = await letterbox();
+    const port = await program.port();
+    await letters.send(`${ROGUE}\n`, port);
+    await letters.send(Buffer.from([0xe4, 0xbd]), port);
+    await letters.send("", port);
+    await letters.send("exit", port);
+    expect(await program.result()).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: `listening on 127.0.0.1:${port}\n` +
+        [`${SHOWN}%0A`, "\ufffd", "", "exit"].map((text) => `${letters.name} > ${text}\n`).join(""),
+    });
+  });
+
+  test("udp/echo-server: one who is gone before the answer does not end it", async () => {
+    await using program = bare("udp/echo-server", [0]);
+    const port = await program.port();
+    {
+      await using gone = await letterbox();
+      await gone.send("one", port);
+    }
+    await using letters = await letterbox();
+    await letters.send(ROGUE, port);
+    expect(await letters.text()).toBe(ROGUE);
+    await until(() => program.seen.stdout.at(-1) === `${letters.name} > ${SHOWN}`, "the line");
+    program.signal("SIGINT");
+    expect(await program.ended()).toBe(130);
+  });
+
+  test("udp/send and udp/echo-client: where nobody listens, they go on", async () => {
+    const port = await freePort("udp");
+    await using sender = bare("udp/send", [port]);
+    sender.type("one\n");
+    await sender.next();
+    sender.type("two\nexit\n");
+    const { code, stdout } = await sender.result();
+    expect({ code, lines: stdout.trim().split("\n").length }).toEqual({ code: 0, lines: 3 });
+    await using client = bare("udp/echo-client", [port]);
+    client.type("one\ntwo\nexit\n");
+    expect(await client.result()).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: "no reply\n".repeat(2),
+    });
+  });
+
+  for (const name of ["tcp/client", "tcp/dialog-client", "tcp/time-client"]) {
+    test(`${name}: half a character waits for its rest, and nobody drives the terminal`, async () => {
+      await using server = await listen();
+      await using program = bare(name, [server.port]);
+      using line = await server.accept();
+      program.type("hello\n");
+      if (name !== "tcp/time-client") await line.expect("hello");
+      const bytes = Buffer.from(`${ROGUE}你`);
+      await line.send(bytes.subarray(0, -1));
+      await new Promise((resolve) => setTimeout(resolve, 50)); // two reads: if it is one, it is no test, but no failure
+      await line.send(bytes.subarray(-1));
+      line.hangUp();
+      const { code, stdout } = await program.result();
+      expect(stdout).toStartWith(SHOWN);
+      expect(stdout).not.toContain("\ufffd");
+      expect(code).toBe(name === "tcp/dialog-client" ? 1 : 0); // it waits for the keyboard when the server hangs up
+    });
+  }
+
+  test("tcp/picture-client: whatever name comes, it stays in the folder and replaces nothing", async () => {
+    await using folder = await temporaryFolder();
+    const inside = join(folder.path, "inside");
+    await mkdir(join(inside, "album"), { recursive: true });
+    await writeFile(join(inside, "album", "old"), "old");
+    await symlink(join(folder.path, "outside"), join(inside, "album", "link"));
+    await using server = await listen();
+    const names = [
+      "../up",
+      "/etc/up",
+      `${folder.path}/up`,
+      "..",
+      ".",
+      "",
+      "old",
+      "link",
+      "a\0b",
+      `${ROGUE}.png`,
+    ];
+    for (const filename of [...names, 7, null]) {
+      await using program = bare("tcp/picture-client", [server.port], inside);
+      using line = await server.accept();
+      await line.send(JSON.stringify({ filename, filedata: "bmV3" }));
+      line.hangUp();
+      const { code, stdout, stderr } = await program.result();
+      expect({ filename, lines: (stdout + stderr).split("\n").length }).toEqual({ filename, lines: 2 });
+      expect(stdout + stderr).not.toMatch(/[\x1b\x9b\x07]/);
+      expect(code).toBe(/^error: /.test(stderr) ? 1 : 0);
+    }
+    expect(await readdir(folder.path)).toEqual(["inside"]);
+    expect(await readdir(inside)).toEqual(["album"]);
+    expect((await readdir(join(inside, "album"))).sort())
+      .toEqual([`${SHOWN}.png`, "a%00b", "link", "old", "up"].sort());
+    expect(await readFile(join(inside, "album", "old"), "utf8")).toBe("old");
+  });
+
+  test("tcp/picture-client: what is no picture is told in one line", async () => {
+    await using folder = await temporaryFolder();
+    await using server = await listen();
+    for (const answer of ["", "{", "null", "[]", `{"filename": "a", "filedata": "?"}`, `\x1b[2J`]) {
+      await using program = bare("tcp/picture-client", [server.port], folder.path);
+      using line = await server.accept();
+      if (answer) await line.send(answer);
+      line.hangUp();
+      const { code, stdout, stderr } = await program.result();
+      expect({ answer, code, stdout }).toEqual({ answer, code: 1, stdout: "" });
+      expect(stderr).toMatch(/^error: [^\x1b\n]+\n$/);
+    }
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
+  test("apps/download-basic-server: no name leads out of the folder", async () => {
+    await using folder = await temporaryFolder();
+    const shared = join(folder.path, "shared");
+    await mkdir(join(shared, "sub"), { recursive: true });
+    await mkdir(join(folder.path, "shared-not"));
+    for (const name of ["secret", "shared-not/secret", "shared/open"]) {
+      await writeFile(join(folder.path, name), name);
+    }
+    await symlink("../secret", join(shared, "link"));
+    await symlink("..", join(shared, "up"));
+    await symlink("open", join(shared, "good"));
+    await using program = bare("apps/download-basic-server", [0, "shared"], folder.path);
+    const port = await program.port();
+    const ask = async (name: string) => {
+      using line = await call(port);
+      await line.send(name);
+      return String(await line.rest().catch(() => ""));
+    };
+    const out = [
+      "../secret",
+      `${folder.path}/secret`,
+      "link",
+      "up/secret",
+      "../shared-not/secret",
+      "sub/../../secret",
+    ];
+    for (const name of [...out, "sub", ".", "none", "a\0b", "x".repeat(60_000), ROGUE, "\n"]) {
+      expect({ name, answer: await ask(name) }).toEqual({ name, answer: "" });
+    }
+    for (const name of ["open", "good", "sub/../open", "open\r\n"]) {
+      expect(await ask(name)).toBe("shared/open");
+    }
+    expect(program.seen.stdout.join("\n")).not.toMatch(/[\x1b\x9b\x07]/);
+    program.signal("SIGINT");
+    expect(await program.ended()).toBe(130);
+  });
+
+  test("apps/download-basic-client: silence creates nothing; the copy stays here", async () => {
+    await using folder = await temporaryFolder();
+    await using server = await listen();
+    for (const [answer, name] of [["", "none"], ["bytes", "../../up"]]) {
+      await using program = bare("apps/download-basic-client", [server.port, name], folder.path);
+      using line = await server.accept();
+      await line.expect(name);
+      if (answer) await line.send(answer);
+      line.hangUp();
+      expect((await program.result()).code).toBe(answer ? 0 : 1);
+    }
+    expect(await readdir(folder.path)).toEqual(["copy-up"]);
+  });
+
+  test("unix/server and unix/client: a path that is taken, one where nobody is, a reset", async () => {
+    await using folder = await temporaryFolder();
+    await using nobody = bare("unix/client", ["a.sock"], folder.path);
+    expect(await nobody.result()).toEqual({ code: 1, stdout: "", stderr: "error: a.sock: ENOENT\n" });
+    await using server = bare("unix/server", ["a.sock"], folder.path);
+    expect(await server.next()).toBe("listening on a.sock");
+    await using second = bare("unix/server", ["a.sock"], folder.path);
+    const { code, stderr } = await second.result();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: .*EADDRINUSE.*\n$/);
+    await using client = bare("unix/client", ["a.sock"], folder.path);
+    client.type("hello\n");
+    expect(await client.next()).toBe(REPLY);
+    client.signal("SIGKILL");
+    await client.ended();
+    await until(() => server.seen.stdout.length >= 4, "the end of the caller");
+    server.signal("SIGINT");
+    expect(await server.ended()).toBe(130);
+    expect(await readdir(folder.path)).toEqual([]); // the file of the socket went with it
+  });
+
+  test("apps/port-scan: closed ports are closed, and it does not meet itself", async () => {
+    await using server = await listen();
+    await using program = bare("apps/port-scan", [server.port]);
+    using _ = await server.accept();
+    expect((await program.result()).stdout).toMatch(
+      /^127\.0\.0\.1:\d+ {2}open\n1 open, 0 closed, 0 filtered\n$/,
+    );
+    await using closed = bare("apps/port-scan", [await freePort()]);
+    expect((await closed.result()).stdout).toBe("0 open, 1 closed, 0 filtered\n");
+  });
+
+  test("at a terminal: a prompt, Ctrl-C ends it, Ctrl-D ends it", async () => {
+    await using server = bare("tcp/many-requests-server", [0]);
+    const port = await server.port();
+    for (const [key, code] of [["Ctrl-C", 130], ["Ctrl-D", 0]] as const) {
+      const words = [...RUNTIMES[runtime], join(ROOT, "scripts/tcp/bare/dialog-client.ts"), `${port}`];
+      await using person = terminal(words);
+      await person.until("> ");
+      person.type("你好\r");
+      await person.until(`> 你好\n${REPLY}\n> `);
+      person.press(key);
+      expect(await person.ended()).toBe(code);
+      expect(person.isCooked).toBe(true);
+    }
+    await using person = terminal([...RUNTIMES[runtime], join(ROOT, "scripts/udp/bare/receive.ts"), "0"]);
+    await person.until("listening on 127.0.0.1:");
+    person.press("Ctrl-C");
+    expect(await person.ended()).toBe(130);
+  });
+});
