@@ -1,18 +1,15 @@
 /** What a peer, a user and the system can do to the bare programs, and what they outlive. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
+import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { barePrograms } from "../engine/lessons.ts";
-import {
-  EVERYTHING,
-  EVERYWHERE,
-  type Program,
-  ROOT,
-  type Runtime,
-  RUNTIMES,
-  script,
-} from "../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script } from "../engine/program.ts";
 import { call, freePort, letterbox, listen, until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
@@ -22,6 +19,9 @@ const REPLY = "ok, Processing Request Completion！";
 /** Clears the screen, three times: ESC [ 2 J, the same in eight bits, and the title of the window. */
 const ROGUE = "\x1b[2J\x9b2J\x07\x1b]0;x\x07";
 const SHOWN = "%1B[2J%C2%9B2J%07%1B]0;x%07";
+
+/** Longer than a datagram can be. */
+const TOO_LONG = "x".repeat(70_000);
 
 const temporaryFolder = () => mkdtempDisposable(join(tmpdir(), "bare-"));
 
@@ -44,6 +44,14 @@ const TCP_CLIENTS = [
   "tcp/picture-client",
   "apps/download-basic-client",
 ];
+
+/** Stops a program, as Ctrl-Z does: what comes meanwhile waits in the system. */
+async function stopped(program: Program): Promise<void> {
+  program.signal("SIGSTOP");
+  if (process.platform === "linux") {
+    await until(() => / T /.test(readFileSync(`/proc/${program.pid}/stat`, "utf8")), "its stop");
+  }
+}
 
 /** Some of them, where time is short. */
 const few = (names: string[], ...first: string[]) => EVERYTHING ? names : first;
@@ -105,7 +113,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     test(`${name}: resets, before it accepts and after, do not end it`, async () => {
       await using program = bare(name, [0, ...TCP_SERVERS[name]]);
       const port = await program.port();
-      program.signal("SIGSTOP");
+      await stopped(program);
       for (const what of ["", "hello"]) {
         using line = await call(port);
         if (what) await line.send(what);
@@ -115,6 +123,12 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       for (const what of ["", "\xe4\xbd"]) { // nothing, and half a character
         using line = await call(port);
         if (what && name !== "tcp/server") await line.send(Buffer.from(what, "latin1"));
+        line.reset();
+      }
+      if (name !== "tcp/server") { // one who is known already
+        using line = await call(port);
+        await line.send("none");
+        await until(() => program.seen.stdout.some((text) => text.includes(line.name)), "the caller");
         line.reset();
       }
       using early = await call(port);
@@ -195,7 +209,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     const { code, stdout } = await sender.result();
     expect({ code, lines: stdout.trim().split("\n").length }).toEqual({ code: 0, lines: 3 });
     await using client = bare("udp/echo-client", [port]);
-    client.type("one\ntwo\nexit\n");
+    client.type(`one\n${TOO_LONG}\nexit\n`);
     expect(await client.result()).toEqual({
       code: 0,
       stderr: "",
@@ -334,18 +348,31 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     const { code, stderr } = await second.result();
     expect(code).toBe(1);
     expect(stderr).toMatch(/^error: .*EADDRINUSE.*\n$/);
+    await stopped(server);
+    const gone = connect(join(folder.path, "a.sock"));
+    await once(gone, "connect");
+    gone.write("hello", () => gone.destroy());
+    await once(gone, "close");
+    server.signal("SIGCONT");
+    await until(
+      () => server.seen.stdout.includes("caller 1 > hello"),
+      "its words, which nobody waits to have answered",
+    );
     await using client = bare("unix/client", ["a.sock"], folder.path);
     client.type("hello\n");
     expect(await client.next()).toBe(REPLY);
     client.signal("SIGKILL");
     await client.ended();
-    await until(() => server.seen.stdout.length >= 4, "the end of the caller");
+    await until(
+      () => server.seen.stdout.some((text) => /^caller 2(: | hung up)/.test(text)),
+      "the end of the caller",
+    );
     server.signal("SIGINT");
     expect(await server.ended()).toBe(130);
     expect(await readdir(folder.path)).toEqual([]); // the file of the socket went with it
   });
 
-  test("apps/port-scan: closed ports are closed, and it does not meet itself", async () => {
+  test("apps/port-scan: an open port is open, a closed one closed", async () => {
     await using server = await listen();
     await using program = bare("apps/port-scan", [server.port]);
     using _ = await server.accept();
@@ -354,6 +381,39 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     );
     await using closed = bare("apps/port-scan", [await freePort()]);
     expect((await closed.result()).stdout).toBe("0 open, 1 closed, 0 filtered\n");
+  });
+
+  test.skipIf(!CAN_BE_ALONE)("apps/port-scan: it does not meet itself (needs unshare and ip)", async () => {
+    // The only port that the system can give to a caller is the one that is called.
+    const shell = 'echo 50000 50000 >/proc/sys/net/ipv4/ip_local_port_range; exec "$@"';
+    const words = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/bare/port-scan.ts"), "50000"];
+    await using program = startAlone(shell, words);
+    expect((await program.result()).stdout).toBe("0 open, 1 closed, 0 filtered\n");
+  });
+
+  if (EVERYTHING) {
+    test.skipIf(!CAN_BE_ALONE || !Bun.which("nft"))(
+      "apps/port-scan: a port that does not answer is filtered (needs unshare, ip and nft)",
+      async () => {
+        const rules = "table ip t { chain c { type filter hook input priority 0; tcp dport 1000 drop; }; }";
+        const words = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/bare/port-scan.ts"), "1000", "1001"];
+        await using program = startAlone(`nft '${rules}'; exec "$@"`, words);
+        expect((await program.result()).stdout).toBe("0 open, 1 closed, 1 filtered\n");
+      },
+    );
+  }
+
+  test("udp/chat: what cannot be sent does not end it, and nobody drives the terminal", async () => {
+    await using program = bare("udp/chat", [0, await freePort("udp")]);
+    const port = await program.port();
+    program.type(`1\none\n1\ntwo\n1\n${TOO_LONG}\n`);
+    await using letters = await letterbox();
+    await letters.send(ROGUE, port); // waits until it is asked for
+    program.type("2\n");
+    await until(() => program.seen.stdout.includes(`${letters.name} > ${SHOWN}`), "the datagram");
+    program.endOfInput();
+    const { code, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
   test("at a terminal: a prompt, Ctrl-C ends it, Ctrl-D ends it", async () => {

@@ -1,6 +1,6 @@
 /** The grammar of a head, and every mistake that it finds. */
 import { describe, expect, test } from "bun:test";
-import { parseHead, parseSections } from "./head.ts";
+import { parseBareHead, parseHead, parseSections } from "./head.ts";
 
 const HEAD = `#!/usr/bin/env bun
 /**
@@ -147,4 +147,57 @@ test("terminals alone are parsed too, and checked", () => {
   expect(parseSections(["terminal 3", "  $ x"])).toEqual([
     { terminal: 3, steps: [{ kind: "run", command: "x" }] },
   ]);
+});
+
+describe("the head of a bare program", () => {
+  const BARE = `#!/usr/bin/env bun
+/**
+ * 3.10 bare  Ask:  bun client.ts [PORT [NAME]]
+ * The lesson ../client.ts adds flags and GBK.
+ *
+ * terminal 1
+ *   $ bun scripts/tcp/bare/client.ts
+ *   ^C
+ */
+import "node:net";
+`;
+
+  test("whole: Ctrl-C ends it with exit code 130", () => {
+    const head = parseBareHead(BARE, "client.ts");
+    expect(head).toEqual({
+      number: "3.10",
+      title: "Ask",
+      usage: "bun client.ts [PORT [NAME]]",
+      adds: "adds flags and GBK.",
+      sections: [
+        {
+          terminal: 1,
+          steps: [
+            { kind: "run", command: "bun scripts/tcp/bare/client.ts" },
+            { kind: "key", key: "^C" },
+            { kind: "exit", code: 130 },
+          ],
+        },
+      ],
+      text: head.text,
+    });
+  });
+
+  const mistakes: [name: string, from: string | RegExp, to: string, message: string][] = [
+    ["no comment", "/**", "/*", "no head: a bare program starts with a /** comment"],
+    ["no number", "3.10 bare", "bare", 'head: expected "NUMBER bare  TITLE:  bun client.ts": bare  Ask:'],
+    ["not bare", "bare  Ask", "Ask", 'head: expected "NUMBER bare  TITLE:  bun client.ts": 3.10 Ask:'],
+    ["no title", "Ask:", ":", 'head: expected "NUMBER bare  TITLE:  bun client.ts"'],
+    ["another file", "bun client.ts", "bun server.ts", 'head: expected "NUMBER bare  TITLE:  bun client.ts"'],
+    ["another lesson", "../client.ts", "../server.ts", 'head: expected "The lesson ../client.ts adds WHAT."'],
+    ["nothing left out", / \* The lesson.*\n/, "", 'head: expected "The lesson ../client.ts adds WHAT.": '],
+    ["no empty line", " *\n * terminal", " * terminal", "head: no empty line before the terminals"],
+    ["a note", " */\n", " * Try        More.\n */\n", "head: not understood: Try        More."],
+    ["no terminal", / \* terminal[^]*?(?= \*\/)/, "", "head: no terminal that runs a command"],
+  ];
+  test.each(mistakes)("%s", (_, from, to, message) => {
+    const changed = BARE.replace(from, to);
+    expect(changed).not.toBe(BARE);
+    expect(() => parseBareHead(changed, "client.ts")).toThrow(message);
+  });
 });

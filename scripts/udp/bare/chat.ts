@@ -38,7 +38,6 @@ await once(socket, "listening").catch(({ message }) => {
   process.exit(1);
 });
 console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
-socket.on("error", () => {}); // only Bun tells that a datagram found nobody
 const inbox: [Buffer, RemoteInfo][] = []; // what comes while the menu is shown waits here
 let wake = () => {};
 socket.on("message", (data, sender) => {

@@ -24,7 +24,6 @@ const PORT = Number(process.argv[2] ?? 8080);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = createSocket("udp4"); //                                s = socket(AF_INET, SOCK_DGRAM)
-socket.on("error", () => {}); // only Bun tells that a datagram found nobody
 const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
 
 prompt();

@@ -23,7 +23,6 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 7788);
 
 const socket = createSocket("udp4"); //                                s = socket(AF_INET, SOCK_DGRAM)
-socket.on("error", () => {}); // only Bun tells that a datagram found nobody
 const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
 
 prompt();
