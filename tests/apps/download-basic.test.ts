@@ -19,8 +19,8 @@ for (const runtime of EVERYWHERE) {
       await using server = script("apps/download-basic-server", ["--port", "0", "--root", root.path]);
       const port = await server.port();
       for (const [name, rights] of [["old", 0o600], ["new", 0o640]] as const) {
-        const command = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/download-basic-client.ts")].join(" ");
-        const words = ["sh", "-c", `umask 027; exec ${command} --port ${port} ${name}`];
+        const command = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/download-basic-client.ts")];
+        const words = ["sh", "-c", 'umask 027; exec "$@"', "sh", ...command, "--port", `${port}`, name];
         await using client = start(words, { cwd: here.path });
         expect((await client.result()).code).toBe(0);
         expect(await readFile(join(here.path, `copy-${name}`), "utf8")).toBe(name);

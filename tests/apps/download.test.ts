@@ -315,7 +315,7 @@ test.skipIf(!canMount).each(EVERYWHERE)(
       `
     mount -t tmpfs -o size=1m none ${out.path}
     ${client}; echo "exit $?"; test -e ${out.path}/file && echo present
-    mount -o remount,size=9m ${out.path}
+    mount -o remount,size=9m none ${out.path}
     ${client}; echo "exit $?"; sha256sum <${out.path}/file`,
     ]);
     const { stdout, stderr } = await run.result();

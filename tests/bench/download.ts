@@ -4,15 +4,15 @@
  * ends. Then 4.2 with 4 GiB. Linux, with netcat-openbsd, curl and Python.
  */
 import { randomBytes } from "node:crypto";
-import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { open, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
 const MIB = 1 << 20;
 const RUNS = 5;
-const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+const folder = (await temporaryFolder()).path;
 const options = { cwd: folder, limit: 300_000 };
 
 /** Measures a client against a server that is running, and checks the copy. */

@@ -2,15 +2,16 @@
  * Lesson 3.8: each server under `load.ts` and under an independent client in C (`load.c`, built with
  * gcc), in turns in the same run; then what a second processor gains where there is something to compute.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
 
 const limit = 120_000;
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
-const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+const folder = (await temporaryFolder()).path;
 const load = join(folder, "load");
 
 /** Requests per second, p50, p90, p99 and max in ms. */

@@ -5,16 +5,16 @@
  */
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, open, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { userName } from "../../scripts/apps/sftp/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { freePort } from "../engine/sockets.ts";
 import { cost, highWater, medianOf } from "./measure.ts";
 
 const MIB = 1 << 20;
-const folder = await mkdtemp(join(tmpdir(), "sockets-"));
+const folder = (await temporaryFolder()).path;
 const path = (name: string) => join(folder, name);
 const options = { cwd: folder, limit: 300_000 };
 const user = userName();

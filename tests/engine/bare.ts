@@ -145,8 +145,8 @@ function withOthers({ head }: BareProgram, terminals: number[], other: Other): S
           const { python, words: change } = difference();
           const rest = change?.(words) ?? (python ? "utf-8" : words.slice(1).join(" "));
           const script = python
-            ? `python3 ${join(ROOT, "tests/python/run.py")} ${join(ROOT, "tests/python", python)}`
-            : `bun ${join(ROOT, "scripts", `${name}.ts`)}`;
+            ? `python3 "${join(ROOT, "tests/python/run.py")}" "${join(ROOT, "tests/python", python)}"`
+            : `bun "${join(ROOT, "scripts", `${name}.ts`)}"`;
           step = { kind: "run", command: `${script} ${rest}`.trim() };
         }
         if (step.kind === "exit" && other === "lesson") return []; // a lesson handles its ^C: exit code 0
@@ -160,7 +160,8 @@ function withOthers({ head }: BareProgram, terminals: number[], other: Other): S
   });
 }
 
-const inProject = (word: string) => (/^scripts(\/|$)/.test(word) ? join(ROOT, word) : word);
+/** In quotes: the project may lie in a folder with spaces in its name. */
+const inProject = (word: string) => (/^scripts(\/|$)/.test(word) ? `"${join(ROOT, word)}"` : word);
 
 /** A command of a bare program, where it lies alone in the folder bare/. */
 function inBareFolder(step: Step): Step {
