@@ -10,7 +10,7 @@ import { canonical } from "./endpoint.ts";
 import { failAs, Failure } from "./failure.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 
-/** A flag of one lesson. A `number` is whole, from `min` to `max`. */
+/** A flag of one lesson. A `number` is whole, from `min` to `max`; `help` is English and, behind ` | `, Chinese. */
 export type Flag =
   | { kind: "switch"; help: string }
   | { kind: "text"; help: string; default?: string; required?: true }
@@ -18,7 +18,7 @@ export type Flag =
   | { kind: "port"; help: string; default?: number }
   | { kind: "number"; help: string; default: number; min: number; max: number };
 
-type Flags = Record<string, Flag>;
+export type Flags = Record<string, Flag>;
 type Lesson = { port?: number; words?: string; flags?: Flags };
 
 type Value<F extends Flag> = F extends { kind: "switch" } ? boolean
@@ -44,12 +44,21 @@ export async function readArguments<const L extends Lesson>(meta: ImportMeta, le
   const { port, words: usage = "" } = lesson;
   const flags: Flags = {
     ...(port === undefined ? {} : {
-      host: { kind: "text", default: "127.0.0.1", help: "name or address; 0.0.0.0 means all" },
-      port: { kind: "port", default: port, help: "a server: 0 for any free one" },
-      encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+      host: {
+        kind: "text",
+        default: "127.0.0.1",
+        help: "name or address; 0.0.0.0 means all | 主机名或地址；0.0.0.0 是全部",
+      },
+      port: { kind: "port", default: port, help: "a server: 0 for any free one | 服务器：0 任选空闲端口" },
+      encoding: {
+        kind: "choice",
+        choices: ENCODINGS,
+        default: "utf-8",
+        help: "the same at both ends | 两端要相同",
+      },
     }),
     ...lesson.flags,
-    help: { kind: "switch", help: "show this page" },
+    help: { kind: "switch", help: "show this page | 显示这一页" },
   };
   const command = `bun ${relative(process.cwd(), meta.filename).replaceAll("\\", "/")}`;
   const wrong = (what: string, why: string) =>
@@ -57,10 +66,8 @@ export async function readArguments<const L extends Lesson>(meta: ImportMeta, le
 
   const { values, words } = split(flags, wrong);
   if (values.help) {
-    const head = headText(readFileSync(meta.filename, "utf8")) ?? "";
-    console.log(
-      [`usage: ${command} [FLAGS] ${usage}`.trimEnd(), "", head, "", "Flags", ...rows(flags)].join("\n"),
-    );
+    const { helpPage } = await import("./help.ts"); // loaded where it is wanted
+    console.log(helpPage(command, readFileSync(meta.filename, "utf8"), flags, usage));
     process.exit(0);
   }
   for (const [name, flag] of Object.entries(flags)) {
@@ -115,24 +122,8 @@ function split(flags: Flags, wrong: (what: string, why: string) => Failure) {
   return { values, words };
 }
 
-/** The flags as --help shows them. */
-function rows(flags: Flags): string[] {
-  return Object.entries(flags).map(([name, flag]) => {
-    const kind = flag.kind === "choice" ? flag.choices.join("|") : flag.kind.toUpperCase();
-    const usage = flag.kind === "switch" ? dashed(name) : `${dashed(name)} ${kind}`;
-    const fallback = "default" in flag && flag.default !== undefined ? ` (default ${flag.default})` : "";
-    return `  ${usage.padEnd(22)} ${flag.help}${fallback}`;
-  });
-}
-
-/** The comment at the top of a script, without its stars; undefined where there is none. */
-export function headText(source: string): string | undefined {
-  const comment = /^(?:#!.*\r?\n)?\/\*\*\r?\n([^]*?)\n \*\//.exec(source);
-  return comment?.[1].replace(/\r$/gm, "").replace(/^ \* ?/gm, "");
-}
-
 /** localPort -> --local-port */
-function dashed(name: string): string {
+export function dashed(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 

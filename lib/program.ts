@@ -84,7 +84,7 @@ const IN_EMOJI = String.raw`(?<=\p{ExtPict})\uFE0F|\uFE0F(?=\u20E3)|` +
  * paragraph separators, the controls of the writing direction (TR 9), all that is ignored in display (TR 44,
  * Default_Ignorable_Code_Point), and the empty Braille pattern.
  */
-const UNSEEN = RegExp(
+export const UNSEEN = RegExp(
   String.raw`(?!${IN_EMOJI})[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}\p{DI}\u2800\uFFF9-\uFFFB]`,
   "gu",
 );
@@ -96,14 +96,6 @@ export function visible(text: string): string {
     const code = (character.codePointAt(0) ?? 0).toString(16);
     if (code.length > 4) return `\\u{${code}}`;
     return short ?? (code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`);
-  });
-}
-
-/** Writes a value as JSON (RFC 8259) in which the same characters are escaped: a program gets them, no terminal does. */
-export function json(value: unknown): string {
-  const hex = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value, null, 2).replace(UNSEEN, (character) => {
-    return character === "\n" ? "\n" : character.replace(/[^]/g, hex); // a line end stands between the values only
   });
 }
 

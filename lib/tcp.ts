@@ -1,4 +1,4 @@
-/** What a TCP server needs beside the calls that a lesson shows. */
+/** What TCP sockets need beside the calls that a lesson shows. */
 import { EventEmitter, on } from "node:events";
 import type { Server, Socket } from "node:net";
 import { endpoint } from "./endpoint.ts";

@@ -50,7 +50,8 @@
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { formatIp, groupsOf, type Ip, parseIp, wrong } from "../../lib/ip.ts";
-import { json, print, report, run, visible } from "../../lib/program.ts";
+import { print, report, run, visible } from "../../lib/program.ts";
+import { json } from "../../lib/system.ts";
 import { BITS, hasBroadcast, networkOf } from "./networks.ts";
 
 /**

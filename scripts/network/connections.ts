@@ -47,7 +47,8 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
-import { hint, json, print, run, visible } from "../../lib/program.ts";
+import { hint, print, run, visible } from "../../lib/program.ts";
+import { json } from "../../lib/system.ts";
 import { procAddress, procNet } from "./procfs.ts";
 
 /** The states by their numbers in /proc/net (Linux: include/net/tcp_states.h), named as netstat does. */

@@ -37,8 +37,8 @@ import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { json, print, report, run, visible } from "../../lib/program.ts";
-import { readServices, type Service } from "../../lib/system.ts";
+import { print, report, run, visible } from "../../lib/program.ts";
+import { json, readServices, type Service } from "../../lib/system.ts";
 
 /** RFC 6335, section 6. */
 const RANGES = [

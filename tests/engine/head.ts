@@ -2,7 +2,7 @@
  * The head of a lesson: the comment at the top of its file, which people read and programs parse.
  * README.md ("How to read a head") shows the notation; this is its only parser.
  */
-import { headText } from "../../lib/arguments.ts";
+import { headText } from "../../lib/help.ts";
 
 /** One thing that happens in a terminal, in the order of the page. */
 export type Step =
@@ -25,7 +25,7 @@ export type Head = {
   /** Title and idea in Chinese, for README.zh-CN.md. */
   chinese: { title: string; idea: string };
   sections: Section[];
-  /** Python, Watch out, Try: label and text. */
+  /** Python, Watch out, Try, 注意, 试试: label and text. */
   notes: { label: string; text: string }[];
   /** The comment without its stars: what --help prints. */
   text: string;
@@ -41,6 +41,8 @@ export type BareHead = Pick<Head, "number" | "title" | "sections" | "text"> & {
 
 const TERMINAL = /^terminal (\d+)$/;
 const LABELS = ["Python", "Watch out", "Try"];
+/** The same in Chinese, where the notes are translated. */
+const CHINESE_LABELS = ["注意", "试试"];
 
 /**
  * Parses the head of a lesson.
@@ -80,7 +82,7 @@ export function parseHead(source: string): Head {
       terminals.push(line);
     } else if (part === "terminal" && line.startsWith("  ")) {
       terminals.push(line);
-    } else if (note && LABELS.includes(note[1])) {
+    } else if (note && [...LABELS, ...CHINESE_LABELS].includes(note[1])) {
       head.notes.push({ label: note[1], text: note[2] });
       part = "note";
     } else if (part === "note" && line.startsWith("  ")) {

@@ -1,6 +1,7 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
-import { json, visible } from "../../lib/output.ts";
+import { visible } from "../../lib/program.ts";
+import { json } from "../../lib/system.ts";
 import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
 
 for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile

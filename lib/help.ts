@@ -1,0 +1,55 @@
+/** The page that --help prints: the head of the lesson and its flags, in Chinese where the user's language is. */
+import process from "node:process";
+import { dashed, type Flags } from "./arguments.ts";
+
+/** Whether the user reads Chinese (locale(7): the first of these variables that is set decides). */
+export function isChinese({ LC_ALL, LC_MESSAGES, LANG } = process.env): boolean {
+  return /^zh\b|^zh_/i.test(LC_ALL || LC_MESSAGES || LANG || "");
+}
+
+/**
+ * @param command `bun scripts/udp/send.ts`
+ * @param source the text of the script
+ * @param usage what comes beside the flags
+ */
+export function helpPage(command: string, source: string, flags: Flags, usage: string): string {
+  const chinese = isChinese();
+  const rows = Object.entries(flags).map(([name, flag]) => {
+    const kind = flag.kind === "choice" ? flag.choices.join("|") : flag.kind.toUpperCase();
+    const use = flag.kind === "switch" ? dashed(name) : `${dashed(name)} ${kind}`;
+    const [english, translated = english] = flag.help.split(" | ");
+    const fallback = "default" in flag && flag.default !== undefined ? `${flag.default}` : "";
+    const byDefault = fallback && (chinese ? `（默认 ${fallback}）` : ` (default ${fallback})`);
+    return `  ${use.padEnd(22)} ${chinese ? translated : english}${byDefault}`;
+  });
+  return [
+    `${chinese ? "用法" : "usage"}: ${command} [FLAGS] ${usage}`.trimEnd(),
+    "",
+    inLanguage(headText(source) ?? "", chinese),
+    "",
+    chinese ? "参数" : "Flags",
+    ...rows,
+  ].join("\n");
+}
+
+/** The comment at the top of a script, without its stars; undefined where there is none. */
+export function headText(source: string): string | undefined {
+  const comment = /^(?:#!.*\r?\n)?\/\*\*\r?\n([^]*?)\n \*\//.exec(source);
+  return comment?.[1].replace(/\r$/gm, "").replace(/^ \* ?/gm, "");
+}
+
+/** A head without what is said in the other language: the title, Watch out and Try, or 中文, 注意 and 试试. */
+export function inLanguage(head: string, chinese: boolean): string {
+  const block = (label: string) => RegExp(`^${label}(?:  ?.*)(?:\\n +.*)*\\n?`, "gm");
+  if (!chinese) {
+    return ["中文", "注意", "试试"].reduce((text, label) => text.replace(block(label), ""), head).trimEnd();
+  }
+  const [, number = "", idea = ""] = /^(\d+\.\d+)[^]*?^中文 +(.*)$/m.exec(head) ?? [];
+  const rest = head.slice(head.indexOf("\n\n"));
+  const has = (label: string) => RegExp(`^${label} `, "m").test(rest);
+  const without = [["Watch out", "注意"], ["Try", "试试"]].reduce(
+    (text, [english, translated]) => (has(translated) ? text.replace(block(english), "") : text),
+    rest,
+  );
+  return `${number} ${idea}${without}`.trimEnd();
+}
