@@ -166,7 +166,7 @@ describe("two ends", () => {
 
   if (EVERYTHING) {
     test(
-      "no way within 3 s: both know; the letters were few, and no longer than what they answer",
+      "no way within 3 s: both know; each has sent 4 datagrams, and none is longer than what it answers",
       async () => {
         await using scene = pair(() => 0);
         const begin = performance.now();
@@ -174,7 +174,7 @@ describe("two ends", () => {
         await until(() => scene.ends.every(({ log }) => log.includes("lost other")), "both to give up");
         expect(performance.now() - begin).toBeGreaterThan(2900);
         expect(performance.now() - begin).toBeLessThan(4500);
-        expect(scene.seen.length).toBeLessThanOrEqual(2 * 17);
+        expect(scene.seen.map(({ data }) => data.length)).toEqual(Array(2 * 4).fill(34));
         const lengths = Object.fromEntries(KNOWN.map(([hex, { type }]) => [type, hex.length]));
         expect(lengths.ANSWER).toBeLessThanOrEqual(lengths.PROBE);
         expect(lengths.ACK).toBeLessThanOrEqual(lengths.MESSAGE);
@@ -182,7 +182,55 @@ describe("two ends", () => {
     );
   }
 
-  test("who leaves says so", async () => {
+  test("a way leads where the PROBE went, whatever sender the ANSWER bears", async () => {
+    const went: string[] = [];
+    const ways = new DirectWays({
+      send(_, { address, port }) {
+        went.push(`${address}:${port}`);
+        return Promise.resolve();
+      },
+      opened: (_, { address, port }) => void went.push(`opened ${address}:${port}`),
+      message: () => Promise.resolve(),
+      acknowledged() {},
+      ended() {},
+    });
+    const endpoints = [{ address: "192.0.2.1", port: 1 }];
+    await ways.look("other", { instance: "0".repeat(16), way: 5, side: 0, key: KEY, endpoints });
+    const answer = (number: number, asked: number) =>
+      encodeDirect({ type: "ANSWER", side: 1, way: 5, number, payload: Buffer.of(0, 0, 0, asked) }, KEY);
+    await ways.receive(answer(1, 9), { address: "198.51.100.7", port: 7 }); // to a PROBE that was never sent
+    expect(ways.to("other")).toBeUndefined();
+    await ways.receive(answer(2, 1), { address: "198.51.100.7", port: 7 });
+    expect(went).toEqual(["192.0.2.1:1", "opened 192.0.2.1:1"]);
+    await ways.close();
+  });
+
+  test("PROBEs with forged senders: one ANSWER each, and four PROBEs in all", async () => {
+    let bytes = 0;
+    const ways = new DirectWays({
+      send(data, { address }) {
+        if (address !== "192.0.2.1") bytes += data.length;
+        return Promise.resolve();
+      },
+      opened() {},
+      message: () => Promise.resolve(),
+      acknowledged() {},
+      ended() {},
+    });
+    const endpoints = [{ address: "192.0.2.1", port: 1 }];
+    await ways.look("other", { instance: "0".repeat(16), way: 5, side: 0, key: KEY, endpoints });
+    for (let number = 1; number <= 100; number++) {
+      const probe = encodeDirect(
+        { type: "PROBE", side: 1, way: 5, number, payload: Buffer.alloc(4) },
+        KEY,
+      );
+      await ways.receive(probe, { address: "198.51.100.7", port: number });
+    }
+    expect(bytes).toBe((100 + 4) * 34);
+    await ways.close();
+  });
+
+  test("a client that leaves says so", async () => {
     await using scene = pair();
     scene.look();
     await until(() => Boolean(scene.ends[1].ways.to("other")), "the way");

@@ -1,8 +1,22 @@
 /** Lesson 4.4 against hostile peers: what an attacker, or a peer that is dead, may cost. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
 import { EVERYTHING, EVERYWHERE, script } from "../engine/program.ts";
-import { call, listen, settled } from "../engine/sockets.ts";
-import { ask, caller, dial, frame, logIn, RUNTIMES, SECRET, serve, until } from "./messenger-peers.ts";
+import { call, letterbox, listen, settled } from "../engine/sockets.ts";
+import {
+  ask,
+  caller,
+  client,
+  dial,
+  frame,
+  logIn,
+  register,
+  registration,
+  RUNTIMES,
+  SECRET,
+  serve,
+  until,
+} from "./messenger-peers.ts";
 
 setDefaultTimeout(60_000);
 
@@ -85,6 +99,180 @@ test("strangers fill 100 connections and 200 names, and no more", async () => {
   for (const peer of callers) peer[Symbol.dispose]();
 });
 
+describe("what an attacker may cost", () => {
+  /** Logs in and leaves, as often as it can, until 600 logins were tried. @returns how many were let in */
+  async function flood(port: number, from: (count: number) => string): Promise<number> {
+    let letIn = 0;
+    await Promise.all(Array.from({ length: 20 }, async (_, worker) => {
+      for (let count = worker; count < 600; count += 20) {
+        using peer = await dial(port, from(count));
+        const login = { type: "login", version: 1, name: `flood${count}`, secret: SECRET };
+        await peer.send(login).catch(() => {}); // it may have been turned away already
+        if (await peer.next("welcome").catch(() => undefined)) letIn++;
+      }
+    }));
+    return letIn;
+  }
+
+  for (const runtime of EVERYWHERE) {
+    test(`logins without end: 100 from one address, then 5 a second, on ${runtime}`, async () => {
+      await using server = serve([], runtime);
+      const port = await server.port();
+      const begin = performance.now();
+      using watcher = await logIn(port, "watcher", SECRET, "127.0.0.9");
+      const letIn = await flood(port, () => "127.0.0.1");
+      const seconds = Math.ceil((performance.now() - begin) / 1000);
+      expect(letIn).toBeWithin(90, 100 + 5 * seconds + 1);
+      expect(server.seen.stdout.length).toBeLessThanOrEqual(2 * (letIn + 2));
+      using late = await logIn(port, "late", "1".repeat(32), "127.0.0.8");
+      expect(late.welcome.here).toContain("watcher");
+      await watcher.send({ type: "who" });
+      const news = (await watcher.until("people")).filter(({ type }) => type === "back" || type === "away");
+      expect(news.length).toBeLessThanOrEqual(50 + 5 * seconds);
+    });
+
+    test(`logins from many addresses: 50 lines on the screens of the others, then 5 a second, on ${runtime}`, async () => {
+      await using server = serve([], runtime);
+      const port = await server.port();
+      await using watcher = await client("watcher", port, { words: ["--host", "127.0.0.1"] });
+      const begin = performance.now();
+      expect(await flood(port, (count) => `127.3.${count >> 8}.${count & 255}`)).toBe(600);
+      using late = await logIn(port, "late", "1".repeat(32), "127.0.0.8");
+      expect(late.welcome.here).toContain("watcher");
+      await until(watcher, "late is here"); // it is told all the same
+      const seconds = Math.ceil((performance.now() - begin) / 1000);
+      expect(watcher.seen.stdout.length).toBeLessThanOrEqual(1 + 50 + 5 * seconds);
+    });
+  }
+
+  test("100 idle clients of one address shut nobody else out", async () => {
+    await using server = serve();
+    const port = await server.port();
+    const idle = [];
+    for (let count = 0; count < 100; count++) idle.push(await logIn(port, `idle${count}`));
+    using honest = await logIn(port, "honest", "1".repeat(32), "127.0.0.2");
+    expect(honest.welcome.here).toHaveLength(99); // the newest one made room
+    expect(await idle[99].next("the end")).toBeUndefined();
+    expect(await server.next("stderr")).toBe(
+      `error: ${idle[99].line.name}: too many connections from 127.0.0.1 (EBUSY)`,
+    );
+    using again = await dial(port); // and that address gets no place in exchange
+    await again.send({ type: "login", version: 1, name: "idle99", secret: SECRET }).catch(() => {});
+    expect(await again.next("welcome")).toBeUndefined();
+    await honest.send({ type: "who" });
+    expect((await honest.next("people")).here).toContain("honest");
+    for (const peer of idle) peer[Symbol.dispose]();
+  });
+
+  test("invented names drop nothing that is kept for somebody real", async () => {
+    await using server = serve();
+    const port = await server.port();
+    const away = Array.from({ length: 30 }, (_, count) => `away${count}`);
+    for (const name of away) {
+      using gone = await logIn(port, name);
+      gone.line.hangUp();
+      await until(server, `${name} left`);
+    }
+    using honest = await logIn(port, "honest", "1".repeat(32));
+    for (const [at, to] of away.entries()) await honest.send({ ...ask, id: at + 1, to, text: "kept" });
+    using attacker = await logIn(port, "attacker", "2".repeat(32));
+    for (let round = 0; round < 3; round++) {
+      const also = Array.from({ length: 200 }, (_, count) => `invented${round}-${count}`);
+      await attacker.send({ ...ask, id: round + 1, text: "x", also });
+    }
+    await attacker.send({ type: "who" });
+    const { away: listed } = await attacker.next("people");
+    expect(listed.length).toBeLessThanOrEqual(130); // of the invented ones, 100
+    expect(listed).toEqual(expect.arrayContaining(away));
+    for (const [at, name] of away.entries()) {
+      using back = await logIn(port, name);
+      expect(await back.next("message")).toMatchObject({ id: at + 1, from: "honest", text: "kept" });
+    }
+  });
+
+  test("a flood of messages for somebody who is away does not drop those of others", async () => {
+    await using server = serve();
+    const port = await server.port();
+    {
+      using gone = await logIn(port, "gone");
+      gone.line.hangUp();
+      await until(server, "gone left");
+    }
+    using honest = await logIn(port, "honest", "1".repeat(32));
+    await honest.send({ ...ask, id: 1, to: "gone", text: "kept" });
+    await honest.next("taken");
+    for (let number = 0; number < 5; number++) {
+      using attacker = await logIn(port, `attacker${number}`, `${number}`.repeat(32));
+      for (let id = 1; id <= 48; id++) await attacker.send({ ...ask, id, to: "gone", text: "x" });
+      await attacker.send({ type: "who" });
+      await attacker.next("people");
+    }
+    using back = await logIn(port, "gone");
+    const first = await back.next("message");
+    expect(first).toMatchObject({ id: 1, from: "honest", text: "kept" });
+  });
+
+  test("names that look alike, or like nothing, are refused", async () => {
+    await using server = serve();
+    const port = await server.port();
+    using _anna = await logIn(port, "anna");
+    using _lisa = await logIn(port, "Iisa", "1".repeat(32));
+    using _coco = await logIn(port, "coco", "2".repeat(32));
+    const wrong = [
+      "\u2800",
+      "anna\u2800",
+      "anna\u2800(direct)",
+      "anna(direct)",
+      "\u0430nna",
+      "ann\u0251",
+      "a,b",
+    ];
+    for (const name of wrong) {
+      using peer = await dial(port);
+      await peer.send({ type: "login", version: 1, name, secret: "3".repeat(32) });
+      expect([name, (await peer.next("refused"))?.code]).toEqual([name, "EINVAL"]);
+    }
+    const taken = { "ａｎｎａ": "", "lisa": "Iisa", "1isa": "Iisa", "\u0441\u043e\u0441\u043e": "coco" };
+    for (const [name, other] of Object.entries(taken)) {
+      using peer = await dial(port);
+      await peer.send({ type: "login", version: 1, name, secret: "3".repeat(32) });
+      const why = other === "" ? "this name is taken" : `looks like ${other}, which is taken`;
+      expect(await peer.next("refused")).toMatchObject({ code: "EEXIST", why });
+    }
+  });
+
+  test("an endpoint counts when its datagrams arrive: a forged sender is not introduced to anybody", async () => {
+    await using server = serve();
+    const port = await server.port();
+    using attacker = await logIn(port, "attacker");
+    using victim = await logIn(port, "victim", "1".repeat(32));
+    await using letters = await letterbox();
+    await register(letters, port, victim.welcome.token, "victim");
+    // What a forger gets of the answer, which goes to the forged sender: nothing. So it can only guess the cookie.
+    await using forged = await letterbox();
+    for (const cookie of ["00".repeat(8), "ff".repeat(8)]) {
+      await forged.send(registration(attacker.welcome.token, "attacker", { cookie }), port);
+      expect((await forged.next())[0]).toHaveLength(47); // 62 bytes asked for it
+    }
+    await attacker.send({ type: "direct", name: "victim" });
+    expect(await attacker.next("sorry")).toMatchObject({ name: "victim", code: "ENOTCONN" });
+    // Nor does a cookie count for another endpoint.
+    await using own = await letterbox();
+    const [answer] = await register(own, port, attacker.welcome.token, "attacker");
+    const cookie = answer.toString("hex", 21, 29);
+    await forged.send(registration(attacker.welcome.token, "attacker", { cookie }), port);
+    expect((await forged.next())[0].toString("hex", 21, 29)).not.toBe(cookie);
+    await attacker.send({ type: "direct", name: "victim" });
+    expect(await victim.next("direct")).toMatchObject({ side: 1, endpoints: [`127.0.0.1:${own.port}`] });
+    // And nobody is asked for direct ways without end.
+    for (let count = 0; count < 20; count++) await attacker.send({ type: "direct", name: "victim" });
+    await attacker.send({ type: "who" });
+    const told = await attacker.until("people");
+    expect(told.filter(({ type }) => type === "direct").length).toBeLessThanOrEqual(1 + 2);
+    expect(told.filter(({ code }) => code === "EBUSY").length).toBeGreaterThanOrEqual(18);
+  });
+});
+
 if (EVERYTHING) {
   describe.concurrent("a peer that is dead without a word", () => {
     for (const runtime of RUNTIMES) {
@@ -137,6 +325,82 @@ test.concurrent("a hostile server: what it sends is no message, or drives no ter
   };
   await peer.send({ ...message, time: 0 });
   expect(await program.next()).toMatch(/^\\x1b\]0; \(19(70|69)-.*\) > a\\rb$/);
+});
+
+test.concurrent("a server that names endpoints: a client that did not ask sends 4 datagrams to one of them", async () => {
+  await using listener = await listen();
+  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const peer = await caller(listener);
+  await peer.send({ type: "welcome", token: SECRET, here: [] });
+  await program.next(); // logged in
+  const boxes = [await letterbox(), await letterbox(), await letterbox()];
+  try {
+    const came = [0, 0, 0];
+    const bytes = [0, 0, 0];
+    const count = async (at: number) => {
+      for (let data = await boxes[at].next(); data; data = await boxes[at].next()) {
+        came[at]++;
+        bytes[at] += data[0].length;
+      }
+    };
+    for (const at of [0, 1, 2]) count(at).catch(() => {}); // it waits for one more until the test is over
+    const direct = {
+      type: "direct",
+      name: "two",
+      instance: "0".repeat(16),
+      way: 7,
+      side: 0,
+      key: "0".repeat(64),
+    };
+    await peer.send({ ...direct, endpoints: [boxes[0].name, boxes[1].name, boxes[2].name] });
+    expect(await program.next()).toBe("no direct way to two: the relay carries on");
+    expect([came, bytes]).toEqual([[4, 0, 0], [4 * 34, 0, 0]]);
+    if (!EVERYTHING) return;
+    // The user asks: two endpoints are tried, and no more.
+    program.type("/direct two\n");
+    await peer.next("direct");
+    await peer.send({ ...direct, endpoints: [boxes[0].name, boxes[1].name, boxes[2].name] });
+    expect(await program.next()).toBe("no direct way to two: the relay carries on");
+    expect(came).toEqual([8, 4, 0]);
+    // Without end: ten ways at once, and then one every two seconds.
+    for (let way = 0; way < 50; way++) {
+      await peer.send({ ...direct, name: `n${way}`, way, endpoints: [boxes[2].name] });
+    }
+    for (let way = 0; way < 9; way++) {
+      expect(await program.next()).toMatch(/^no direct way to n\d: the relay carries on$/);
+    }
+    expect(came[2]).toBeLessThanOrEqual(4 * (9 + 4));
+  } finally {
+    for (const box of boxes) await box[Symbol.asyncDispose]();
+  }
+});
+
+test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
+  const sent: string[] = [];
+  const conversation = new Conversation({
+    ...{ server: "203.0.113.9:8000", host: "203.0.113.9", encoding: "utf-8" },
+    post: () => {},
+    canPost: () => true,
+    sendDatagram(_, { address, port }) {
+      sent.push(`${address}:${port}`);
+      return Promise.resolve();
+    },
+  });
+  const direct = {
+    type: "direct",
+    name: "x",
+    instance: "0".repeat(16),
+    side: 0,
+    key: "0".repeat(64),
+  } as const;
+  const inside = ["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"];
+  const nowhere = ["224.0.0.1:5", "255.255.255.255:9", "[ff02::1]:5", "[::1]:22", "[::]:22"];
+  await conversation.handle({ ...direct, way: 1, endpoints: [...inside, ...nowhere] });
+  expect(sent).toEqual([]);
+  await conversation.askForDirectWay("x");
+  await conversation.handle({ ...direct, way: 2, endpoints: [...nowhere, "192.168.1.1:53"] });
+  expect(sent).toEqual(["192.168.1.1:53"]);
+  await conversation.close();
 });
 
 if (EVERYTHING) {

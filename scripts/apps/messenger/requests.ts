@@ -9,7 +9,7 @@ import { Bucket } from "./limits.ts";
 import { checkName } from "./names.ts";
 import { BURST, RATE, type ToClient, type ToServer } from "./protocol.ts";
 import type { Client, Message, Person, Roster } from "./roster.ts";
-import { neighbourhood } from "./shares.ts";
+import { neighbourhood, Rates } from "./shares.ts";
 
 /** The direct ways that a client may ask for, and those that others may ask it for: at once, and then each second. */
 const ASKS = { burst: 3, rate: 0.2 };
@@ -23,6 +23,9 @@ type Send = Extract<ToServer, { type: "send" }>;
 export class Requests {
   readonly #roster: Roster;
   readonly #post: (client: Client, message: ToClient) => void;
+
+  /** The messages of all clients of one address together. */
+  readonly #rates = new Rates(40 * BURST, 2 * RATE);
 
   constructor(roster: Roster, post: (client: Client, message: ToClient) => void) {
     this.#roster = roster;
@@ -64,7 +67,7 @@ export class Requests {
     client.heard = performance.now();
     // Others decide how many of these a client has to send, so they are not limited.
     if (message.type === "have" && this.#roster.confirm(person, message)) return;
-    if (!client.bucket.take()) {
+    if (!client.bucket.take() || !this.#rates.take(person.owner)) {
       const why = `too fast: ${BURST} at once, then ${RATE} a second`;
       if (--client.patience < 0) throw new Failure(person.name, why, "EBUSY");
       const id = message.type === "send" ? message.id : 0;

@@ -19,6 +19,30 @@ export function neighbourhood(address: string | undefined): string {
   return addressOf(isIpv4 ? number : number >> 64n << 64n);
 }
 
+/** A rate for each address, and memory for so many of them only. */
+export class Rates {
+  readonly #burst: number;
+  readonly #rate: number;
+  readonly #buckets = new Map<string, Bucket>();
+
+  /** @param burst how often at once; @param rate how often each second */
+  constructor(burst: number, rate: number) {
+    this.#burst = burst;
+    this.#rate = rate;
+  }
+
+  /** @returns whether an address may do it once more */
+  take(address: string): boolean {
+    const bucket = this.#buckets.get(address) ?? new Bucket(this.#burst, this.#rate);
+    this.#buckets.delete(address);
+    this.#buckets.set(address, bucket); // now the youngest
+    dropOldest(this.#buckets, MOST_ADDRESSES);
+    return bucket.take();
+  }
+}
+
+const MOST_ADDRESSES = 1000;
+
 /** How many callers from one address are let in at once, and then each second. */
 const BURST = 100;
 const RATE = 5;
@@ -28,7 +52,7 @@ export class Places<Caller> {
   readonly #most: number;
   readonly #disconnect: (caller: Caller) => void;
   readonly #callers = new Map<Caller, string>();
-  readonly #rates = new Map<string, Bucket>();
+  readonly #rates = new Rates(BURST, RATE);
 
   constructor(most: number, disconnect: (caller: Caller) => void) {
     this.#most = most;
@@ -40,22 +64,17 @@ export class Places<Caller> {
    * room for an address that has at least two fewer.
    * @returns whether there is one
    */
-  take(caller: Caller, address: string | undefined): boolean {
-    const from = neighbourhood(address);
-    const rate = this.#rates.get(from) ?? new Bucket(BURST, RATE);
-    this.#rates.delete(from);
-    this.#rates.set(from, rate); // now the youngest
-    dropOldest(this.#rates, 10 * this.#most);
-    if (!rate.take()) return false;
+  take(caller: Caller, address: string): boolean {
+    if (!this.#rates.take(address)) return false;
     if (this.#callers.size >= this.#most) {
-      const largest = largestShare(this.#callers.entries(), ([, owner]) => owner);
-      const mine = this.#callers.values().filter((owner) => owner === from).toArray();
+      const largest = largestShare(this.#callers, ([, owner]) => owner);
+      const mine = this.#callers.values().filter((owner) => owner === address).toArray();
       if (mine.length + 2 > largest.length) return false;
       const [newest] = largest[largest.length - 1];
       this.#callers.delete(newest);
       this.#disconnect(newest);
     }
-    this.#callers.set(caller, from);
+    this.#callers.set(caller, address);
     return true;
   }
 
