@@ -164,6 +164,28 @@ describe("what an attacker may cost", () => {
     for (const peer of idle) peer[Symbol.dispose]();
   });
 
+  test("all clients of one address together: 2,000 messages, then 100 a second", async () => {
+    await using server = serve();
+    const port = await server.port();
+    const begin = performance.now();
+    const crowd = [];
+    for (let count = 0; count < 45; count++) {
+      crowd.push(await logIn(port, `crowd${count}`, `${count}`.padStart(32, "0")));
+    }
+    const messages = Array.from({ length: 49 }, (_, id) => frame({ ...ask, id, to: "nobody", text: "x" }));
+    let passed = 0;
+    for (const peer of crowd) {
+      await peer.line.send(Buffer.concat(messages));
+      for (let count = 0; count < 49; count++) if ((await peer.next("sorry")).code === "ENOENT") passed++;
+    }
+    const seconds = Math.ceil((performance.now() - begin) / 1000);
+    expect(passed).toBeWithin(2000, 2000 + 100 * seconds + 1);
+    using other = await logIn(port, "other", SECRET, "127.0.0.2"); // another address has its own
+    await other.send({ ...ask, id: 1, to: "nobody", text: "x" });
+    expect(await other.next("sorry")).toMatchObject({ code: "ENOENT" });
+    for (const peer of crowd) peer[Symbol.dispose]();
+  });
+
   test("invented names drop nothing that is kept for somebody real", async () => {
     await using server = serve();
     const port = await server.port();
@@ -354,6 +376,7 @@ test.concurrent("a server that names endpoints: a client that did not ask sends 
     };
     await peer.send({ ...direct, endpoints: [boxes[0].name, boxes[1].name, boxes[2].name] });
     expect(await program.next()).toBe("no direct way to two: the relay carries on");
+    await settled(() => came[0]);
     expect([came, bytes]).toEqual([[4, 0, 0], [4 * 34, 0, 0]]);
     if (!EVERYTHING) return;
     // The user asks: two endpoints are tried, and no more.
