@@ -1,18 +1,19 @@
 /**
- * The keys of the servers that one has trusted, as OpenSSH keeps them: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT.
- * One line for each key:
+ * The keys of the servers that the user trusts, as OpenSSH keeps them: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT. There is
+ * one line for each key:
  *
  *     [@cert-authority|@revoked] HOSTS KEYTYPE BASE64 [COMMENT]
  *
- * HOSTS is a list such as `server.example,10.0.0.*,!10.0.0.7`, with `*` and `?`, where `!` takes away; a port
- * other than 22 is written `[server.example]:2022`. Or it is one name that the file does not betray:
- * `|1|SALT|HMAC`, both in Base64, with HMAC = HMAC-SHA1(SALT, name). Names are compared in small letters.
- * What is not understood (`#`, an empty line, a broken key) is passed over.
+ * HOSTS is a list such as `server.example,10.0.0.*,!10.0.0.7`, with `*` and `?`, where `!` excludes; a port
+ * other than 22 is written `[server.example]:2022`. Or it is one name that the file does not reveal:
+ * `|1|SALT|HMAC`, both in Base64, with HMAC = HMAC-SHA1(SALT, name). Names are compared in lower case. Other lines (a
+ * comment, an empty line, a broken key) are skipped.
  */
 import { createHash, createHmac } from "node:crypto";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { explain } from "../../../lib/failure.ts";
+import { failAs } from "../../../lib/failure.ts";
+import { matches } from "./glob.ts";
 
 /** A line that is about a host. */
 export type KnownKey = { line: number; isRevoked: boolean; type: string; key: Buffer };
@@ -55,7 +56,7 @@ export function typeName(type: string): string {
 export async function readKnownHosts(file: string): Promise<string> {
   return await readFile(file, "utf8").catch((error) => {
     if (error.code === "ENOENT") return "";
-    throw explain(error, file) ?? error;
+    return failAs(file)(error);
   });
 }
 
@@ -79,11 +80,7 @@ function isMeant(hosts: string, name: string): boolean {
     return createHmac("sha1", Buffer.from(salt, "base64")).update(name).digest("base64") === hash;
   }
   const patterns = hosts.split(",");
-  const means = (pattern: string) => {
-    const parts = pattern.toLowerCase().split(/([*?])/);
-    const source = parts.map((part) => ({ "*": ".*", "?": "." })[part] ?? RegExp.escape(part)).join("");
-    return RegExp(`^${source}$`).test(name);
-  };
+  const means = (pattern: string) => matches(pattern.toLowerCase().replace(/[[\]\\]/g, "\\$&"), name); // no sets
   return patterns.some((pattern) => !pattern.startsWith("!") && means(pattern)) &&
     !patterns.some((pattern) => pattern.startsWith("!") && means(pattern.slice(1)));
 }
@@ -123,6 +120,6 @@ export async function remember(file: string, name: string, key: Buffer): Promise
     const gap = last.toString() === "\n" ? "" : "\n"; // an editor has left out the last line end
     await known.appendFile(`${gap}${name} ${keyType(key)} ${key.toString("base64")}\n`);
   } catch (error) {
-    throw explain(error, file) ?? error;
+    failAs(file)(error);
   }
 }

@@ -1,5 +1,8 @@
-/** The two sides of a file shell, which can do the same: files here, and files there. */
+/** The files of this machine. */
+import type { Stats } from "node:fs";
 import {
+  chmod,
+  chown,
   type FileHandle,
   lstat,
   mkdir,
@@ -15,82 +18,11 @@ import { join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "../../../lib/failure.ts";
 import { checkName, openFile } from "../../../lib/files.ts";
-import { rights } from "./rights.ts";
+import { type Entry, type Facts, type File, kindOf, type Side } from "./side.ts";
 
-/** What is at a path. Its mode is that of stat(2), as far as it is known; its time counts seconds from 1970. */
-export type Facts = {
-  kind: "file" | "folder" | "link" | "other";
-  mode: number;
-  size: number;
-  time: number;
-  uid: number;
-  gid: number;
-};
+/** How many bytes one read or write moves. */
+const PIECE = 131_072;
 
-/** A name in a folder, and what it is: a symbolic link is itself, not what it leads to. */
-export type Entry = Facts & { name: string };
-
-/** An open file. */
-export type File = AsyncDisposable & {
-  read(buffer: Buffer, offset: number, length: number, place: number): Promise<{ bytesRead: number }>;
-  write(buffer: Buffer, offset: number, length: number, place: number): Promise<{ bytesWritten: number }>;
-};
-
-/** Paths are meant in `folder`, unless they are absolute. */
-export type Side = {
-  readonly folder: string;
-  /** Goes to a folder. */
-  enter(path: string): Promise<void>;
-  /** The path without `.`, `..` and links. */
-  realpath(path: string): Promise<string>;
-  /** What a path leads to. */
-  stat(path: string): Promise<Facts>;
-  /** The names in a folder, in order, without `.` and `..`. */
-  list(path: string): Promise<Entry[]>;
-  mkdir(path: string): Promise<void>;
-  /** Makes a folder, unless there is one. */
-  needFolder(path: string): Promise<void>;
-  rmdir(path: string): Promise<void>;
-  unlink(path: string): Promise<void>;
-  /** Renames, over a file that has the name, where this side can. */
-  rename(from: string, to: string): Promise<void>;
-  /** Opens a file: "r" an existing one, "wx" one that must not exist yet, with a mode from which umask takes away. */
-  open(path: string, flags: "r" | "wx", mode?: number): Promise<File>;
-  /** Whether a name that the other side has told may be one here. @throws Failure */
-  check(name: string): void;
-};
-
-/** What stat(2) tells, here or there. */
-export function facts(
-  { mode = 0o100644, size = 0, uid = 0, gid = 0 }: {
-    mode?: number;
-    size?: number;
-    uid?: number;
-    gid?: number;
-  },
-  time = 0,
-): Facts {
-  const kinds: Record<number, Facts["kind"]> = { 0o04: "folder", 0o10: "file", 0o12: "link" };
-  return { kind: kinds[mode >>> 12] ?? "other", mode, size, time, uid, gid };
-}
-
-/** -rw-r--r--  1000  1000          928  2026-11-20 17:04 */
-export function longLine({ kind, mode, uid, gid, size, time }: Facts): string {
-  const first = { file: "-", folder: "d", link: "l", other: "?" }[kind];
-  const [uidShown, gidShown, sizeShown] = [
-    `${uid}`.padStart(5),
-    `${gid}`.padStart(5),
-    `${size}`.padStart(12),
-  ];
-  const at = new Date(time * 1000);
-  const parts = [at.getMonth() + 1, at.getDate(), at.getHours(), at.getMinutes()];
-  const [month, day, hour, minute] = parts.map((number) => `${number}`.padStart(2, "0"));
-  return `${first}${
-    rights(mode)
-  } ${uidShown} ${gidShown} ${sizeShown}  ${at.getFullYear()}-${month}-${day} ${hour}:${minute}`;
-}
-
-/** The files of this machine. */
 export class Local implements Side {
   get folder(): string {
     return process.cwd();
@@ -101,91 +33,84 @@ export class Local implements Side {
   }
 
   realpath = (path: string) => realpath(path).catch(failAs(path));
-  mkdir = (path: string) => mkdir(path).catch(failAs(path));
+  mkdir = (path: string, mode?: number) => mkdir(path, { mode }).catch(failAs(path)) as Promise<void>;
   rmdir = (path: string) => rmdir(path).catch(failAs(path));
   unlink = (path: string) => unlink(path).catch(failAs(path));
   rename = (from: string, to: string) => rename(from, to).catch(failAs(to));
+  stat = async (path: string) => facts(await stat(path).catch(failAs(path)));
+  lstat = async (path: string) => facts(await lstat(path).catch(failAs(path)));
   check = checkName;
 
-  /** A link to a folder is none: what comes from the other side must not leave the way that it was sent. */
-  async needFolder(path: string): Promise<void> {
-    await mkdir(path).catch(failAs(path)).catch(async (error) => {
-      if (error.code !== "EEXIST") throw error;
-      if (!(await lstat(path)).isDirectory()) throw new Failure(path, "is in the way of a folder", "ENOTDIR");
-    });
-  }
-
-  async stat(path: string): Promise<Facts> {
-    const stats = await stat(path).catch(failAs(path));
-    return facts(stats, stats.mtimeMs / 1000);
+  /** A link to a folder is refused: what comes from the other side must stay below the folder it was sent to. */
+  async needFolder(path: string, mode?: number): Promise<boolean> {
+    try {
+      await this.mkdir(path, mode);
+      return true;
+    } catch (error) {
+      if ((error as Failure).code !== "EEXIST") throw error;
+      if ((await this.lstat(path)).kind === "folder") return false;
+      throw new Failure(path, "is in the way of a folder", "ENOTDIR");
+    }
   }
 
   async list(path: string): Promise<Entry[]> {
     const names = (await readdir(path).catch(failAs(path))).sort();
     const entries = names.map(async (name) => {
       const stats = await lstat(join(path, name)).catch(() => undefined); // it may have gone meanwhile
-      return stats ? [{ name, ...facts(stats, stats.mtimeMs / 1000) }] : [];
+      return stats ? [{ name, ...facts(stats) }] : [];
     });
     return (await Promise.all(entries)).flat();
   }
 
-  open(path: string, flags: "r" | "wx", mode?: number): Promise<FileHandle> {
-    return flags === "r" ? openFile(path) : open(path, flags, mode).catch(failAs(path));
+  async setRights(path: string, { mode, uid, gid }: Pick<Facts, "mode" | "uid" | "gid">): Promise<void> {
+    if (uid !== undefined && gid !== undefined) await chown(path, uid, gid).catch(failAs(path));
+    if (mode !== undefined) await chmod(path, mode).catch(failAs(path)); // last: chown takes bits away
+  }
+
+  async open(path: string, flags: "r" | "wx" | "w", mode?: number): Promise<File> {
+    const file = flags === "r" ? await openFile(path) : await open(path, flags, mode).catch(failAs(path));
+    return new LocalFile(file, path, (await file.stat()).isFile());
   }
 }
 
-/** Bytes of one request, and how many are on their way at once: 2 MiB, which is all that a copy keeps in memory. */
-const CHUNK = 131_072;
-const WINDOW = 16;
+/** What stat(2) tells. */
+function facts({ mode, size, mtimeMs, uid, gid, nlink }: Stats): Facts {
+  const kind = kindOf(mode) ?? "other";
+  return { kind, mode: mode & 0o7777, size, time: mtimeMs / 1000, uid, gid, links: nlink };
+}
 
-/**
- * Copies a file, with many requests on their way at once: the way there and back takes its time, and only the
- * first one should wait for it.
- * @param size its bytes, as far as they are known: 0 copies what comes, until the end
- * @param step hears how many bytes were copied
- * @returns its bytes
- * @throws Failure EIO when it ends too early; what `from` and `to` throw
- */
-export async function copy(
-  from: File,
-  to: File,
-  size: number,
-  name: string,
-  step: (bytes: number) => void,
-): Promise<number> {
-  let end = size || Infinity;
-  let next = 0;
-  let copied = 0;
-  const worker = async () => {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK, end));
-    while (next < end) {
-      const place = next;
-      next += CHUNK;
-      const length = Math.min(CHUNK, end - place);
-      let count = 0;
-      while (count < length) {
-        const { bytesRead } = await from.read(buffer, count, length - count, place + count);
-        if (bytesRead === 0) break;
-        count += bytesRead;
-      }
-      for (let done = 0; done < count;) {
-        done += (await to.write(buffer, done, count - done, place + done)).bytesWritten;
-      }
-      copied += count;
-      step(count);
-      if (count < length) end = Math.min(end, place + count);
+class LocalFile implements File {
+  readonly piece = PIECE;
+  readonly #file: FileHandle;
+  readonly #path: string;
+  readonly #canSeek: boolean;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(file: FileHandle, path: string, canSeek: boolean) {
+    this.#file = file;
+    this.#path = path;
+    this.#canSeek = canSeek;
+  }
+
+  async read(buffer: Buffer, offset: number, length: number, place: number): Promise<number> {
+    const { bytesRead } = await this.#file.read(buffer, offset, length, place).catch(failAs(this.#path));
+    return bytesRead;
+  }
+
+  write(bytes: Buffer, place: number): Promise<void> {
+    if (this.#canSeek) return this.#writeAll(bytes, place);
+    return this.#last = this.#last.then(() => this.#writeAll(bytes, null)); // a pipe takes one after another
+  }
+
+  async #writeAll(bytes: Buffer, place: number | null): Promise<void> {
+    for (let done = 0; done < bytes.length;) { // a write(2) may take only some of them
+      const at = place === null ? null : place + done;
+      const write = this.#file.write(bytes, done, bytes.length - done, at);
+      done += (await write.catch(failAs(this.#path))).bytesWritten;
     }
-  };
-  const workers = Array.from(
-    { length: Math.min(WINDOW, Math.ceil(end / CHUNK)) },
-    () =>
-      worker().catch((error) => {
-        end = 0; // the others stop too
-        throw error;
-      }),
-  );
-  const failed = (await Promise.allSettled(workers)).find(({ status }) => status === "rejected");
-  if (failed) throw (failed as PromiseRejectedResult).reason;
-  if (copied === (size || end)) return copied;
-  throw new Failure(name, `ended after ${Math.min(copied, end)} of ${size} bytes`, "EIO");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close().catch(failAs(this.#path));
+  }
 }

@@ -1,68 +1,224 @@
-/** Who is who over SSH: the key by which one knows the server, then the keys and passwords by which it knows one. */
+/** Logging in over SSH: the server shows its key, then the user shows keys, answers and passwords. */
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import ssh2, { type AnyAuthMethod, type ParsedKey } from "ssh2";
+import type { AnyAuthMethod, ParsedKey, Prompt } from "ssh2";
 import { failAs, Failure } from "../../../lib/failure.ts";
-import { fingerprint, judge, keyType, type KnownKey, typeName } from "./known-hosts.ts";
-import { hint, print, report, visible } from "../../../lib/output.ts";
+import { hint, print, report, visible } from "../../../lib/program.ts";
+import {
+  algorithms,
+  fingerprint,
+  judge,
+  keyType,
+  type KnownKey,
+  knownKeys,
+  readKnownHosts,
+  remember,
+  typeName,
+} from "./known-hosts.ts";
+import { parseKey } from "./parse-key.ts";
 import type { Prompter } from "./prompt.ts";
 
 /** How often a password or a passphrase is asked for. */
 const TRIES = 3;
 
-/** Where keys are that nobody has named. */
+/** How many questions of a server are answered: it may go on for ever. */
+const MOST_QUESTIONS = 20;
+
+/** The usual files of keys. */
 const DEFAULT_KEYS = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
-/** A private key in its file, as it is there: perhaps encrypted. */
+/** A private key as it is in its file: perhaps encrypted. */
 type KeyFile = { file: string; text: Buffer };
 
-/**
- * Checks the key that a server shows against the known ones. Only an unknown one is asked about; a changed one
- * is what an impostor would show.
- * @returns whether the key is new, and to be remembered
- * @throws Failure EKEYREJECTED, EKEYREVOKED
- */
-export async function trust(
-  name: string,
-  key: Buffer,
-  known: KnownKey[],
-  file: string,
-  keyboard: Prompter,
-): Promise<boolean> {
-  const verdict = judge(known, key);
-  if (verdict.kind === "known") return false;
-  const shown = fingerprint(key);
-  const kind = typeName(keyType(key));
-  const place = `${file}, line ${verdict.line}`;
-  if (verdict.kind === "revoked") {
-    throw new Failure(name, `its ${kind} key is revoked in ${place}`, "EKEYREVOKED");
+type Options = {
+  user: string;
+  /** The server, by the name that it has among the known ones. */
+  server: string;
+  /** The file of known keys. */
+  knownHosts: string;
+  /** The file of the user's key. */
+  identity?: string;
+  keyboard: Prompter;
+  /** Told why the login cannot go on. */
+  fail: (error: unknown) => void;
+};
+
+/** One login. `verify` and `next` are the two questions that ssh2 asks on the way. */
+export class Login {
+  readonly #options: Options;
+  readonly #known: KnownKey[];
+  readonly #keys: KeyFile[];
+  readonly #methods: AsyncGenerator<AnyAuthMethod>;
+  #accepted: string[] = [];
+  #trusted: Buffer | undefined;
+  #isNew = false;
+  #questions = 0;
+
+  private constructor(options: Options, known: KnownKey[], keys: KeyFile[]) {
+    this.#options = options;
+    this.#known = known;
+    this.#keys = keys;
+    this.#methods = this.#logins();
   }
-  if (verdict.kind === "changed") {
-    throw new Failure(name, `its ${kind} key is now ${shown}, not the one in ${place}`, "EKEYREJECTED", {
-      hint:
-        `another machine may pretend to be it; if its key has really changed: ssh-keygen -f ${file} -R '${name}'`,
+
+  /** Reads the known keys and the user's. @throws Failure for a file that cannot be read, or is not a key */
+  static async prepare(options: Options): Promise<Login> {
+    const known = knownKeys(await readKnownHosts(options.knownHosts), options.server);
+    return new Login(options, known, await readKeys(options.identity));
+  }
+
+  /** The signatures to ask the server for. */
+  get hostKeyAlgorithms() {
+    return algorithms(this.#known);
+  }
+
+  /** ssh2 asks whether the key of the server is right: at the start, and again when the secret is renewed. */
+  verify = (key: Buffer, answer: (isRight: boolean) => void): void => {
+    if (this.#trusted) return answer(key.equals(this.#trusted));
+    this.#trust(key).then(() => setImmediate(answer, true)).catch((error) => {
+      this.#options.fail(error);
+      setImmediate(answer, false); // ssh2 wants it now or later, but not while it is at work (Deno 2.9)
     });
+  };
+
+  /** ssh2 asks how to try to log in next. */
+  next = (accepted: string[] | null, _: boolean | null, answer: (method: AnyAuthMethod) => void): void => {
+    this.#accepted = accepted ?? [];
+    this.#nextMethod().then(answer, this.#options.fail);
+  };
+
+  async #nextMethod(): Promise<AnyAuthMethod> {
+    const { user, server, knownHosts } = this.#options;
+    // The server has signed by now: the key is its own.
+    if (this.#isNew && this.#trusted) await remember(knownHosts, server, this.#trusted).catch(report);
+    this.#isNew = false;
+    const { value } = await this.#methods.next();
+    if (value) return value;
+    throw new Failure(`${user}@${server}`, "login refused", "EACCES");
   }
-  await print(`${visible(name)} is unknown; its ${kind} key is ${shown}`);
-  if (verdict.line > 0) await hint(`a key of another type is known, in ${place}: why is that one not shown?`);
-  await print("is this the right key? yes, or the fingerprint itself, goes on");
-  const answer = (await keyboard.ask("> "))?.trim();
-  if (answer === "yes" || answer === shown) return true;
-  throw new Failure(name, "its key is not trusted", "EKEYREJECTED");
+
+  /**
+   * Checks the key that the server shows against the known ones. Only an unknown one is asked about; a changed one
+   * is what an impostor would show.
+   * @throws Failure EKEYREJECTED, EKEYREVOKED
+   */
+  async #trust(key: Buffer): Promise<void> {
+    const { server, knownHosts, keyboard } = this.#options;
+    const verdict = judge(this.#known, key);
+    const shown = fingerprint(key);
+    const kind = typeName(keyType(key));
+    const place = `${knownHosts}, line ${verdict.line}`;
+    if (verdict.kind === "revoked") {
+      throw new Failure(server, `its ${kind} key is revoked in ${place}`, "EKEYREVOKED");
+    }
+    if (verdict.kind === "changed") {
+      throw new Failure(server, `its ${kind} key is now ${shown}, not the one in ${place}`, "EKEYREJECTED", {
+        hint: `another machine may pretend to be the server; if its key has really changed: ` +
+          `ssh-keygen -f ${knownHosts} -R '${server}'`,
+      });
+    }
+    if (verdict.kind === "unknown") {
+      await print(`${visible(server)} is unknown; its ${kind} key is\n${shown}`);
+      if (verdict.line > 0) await hint(`another type of key is known, in ${place}; why is it not shown?`);
+      await print("is this the right key? answer yes, or the fingerprint itself");
+      const answer = (await keyboard.ask("> "))?.trim();
+      if (answer !== "yes" && answer !== shown) {
+        throw new Failure(server, "its key is not trusted", "EKEYREJECTED");
+      }
+      this.#isNew = true;
+    }
+    this.#trusted = key;
+  }
+
+  /**
+   * The ways to log in, one after another while the server refuses: a named key, the keys of the agent
+   * (ssh-agent(1)), the usual keys, a password, answers to questions.
+   */
+  async *#logins(): AsyncGenerator<AnyAuthMethod> {
+    const { user: username, identity } = this.#options;
+    const accepts = (method: string) => this.#accepted.includes(method);
+    const agent = process.env.SSH_AUTH_SOCK;
+    yield { type: "none", username }; // the refusal tells what the server accepts
+    if (agent && !identity && accepts("publickey")) yield { type: "agent", username, agent };
+    for (const { file, text } of this.#keys) {
+      if (!accepts("publickey")) break;
+      const key = await this.#unlock(file, text);
+      if (key) yield { type: "publickey", username, key };
+    }
+    if (agent && identity && accepts("publickey")) yield { type: "agent", username, agent };
+    for (let tries = 0; tries < TRIES && accepts("password"); tries++) {
+      if (tries > 0) await this.#refused();
+      const password = await this.#ask("password");
+      if (password === undefined) return;
+      yield { type: "password", username, password };
+    }
+    for (let tries = 0; tries < TRIES && accepts("keyboard-interactive"); tries++) {
+      if (tries > 0) await this.#refused();
+      yield { type: "keyboard-interactive", username, prompt: this.#answer };
+    }
+  }
+
+  #refused = () =>
+    report(new Failure(`${this.#options.user}@${this.#options.server}`, "wrong password", "EACCES"));
+
+  #ask(what: string): Promise<string | undefined> {
+    const { user, server, keyboard } = this.#options;
+    return keyboard.askUnseen(`${what} of ${visible(`${user}@${server}`)}: `);
+  }
+
+  /** Asks the user what the server asks: for a password or a code, mostly (RFC 4256). */
+  #answer = (
+    name: string,
+    instructions: string,
+    _: string,
+    prompts: Prompt[],
+    answer: (answers: string[]) => void,
+  ): void => {
+    const { server, keyboard, fail } = this.#options;
+    const ask = async () => {
+      this.#questions += prompts.length + 1; // a round without questions counts too
+      if (this.#questions > MOST_QUESTIONS) throw new Failure(server, "asks without end", "EPROTO");
+      for (const text of [name, instructions]) if (text.trim()) await print(visible(text.trimEnd()));
+      const answers: string[] = [];
+      for (const { prompt, echo } of prompts) {
+        const text = await (echo ? keyboard.ask(visible(prompt)) : keyboard.askUnseen(visible(prompt)));
+        if (text === undefined) {
+          throw new Failure(`${this.#options.user}@${server}`, "login refused", "EACCES");
+        }
+        answers.push(text);
+      }
+      return answers;
+    };
+    ask().then(answer, fail);
+  };
+
+  /** Reads a key, and asks for the passphrase of one that is encrypted. */
+  async #unlock(file: string, text: Buffer): Promise<ParsedKey | undefined> {
+    let key = parseKey(text);
+    for (let tries = 0; tries < TRIES && key instanceof Error && isEncrypted(key); tries++) {
+      const passphrase = await this.#options.keyboard.askUnseen(`passphrase of ${visible(file)}: `);
+      if (passphrase === undefined) return undefined;
+      key = parseKey(text, passphrase);
+      if (key instanceof Error) await report(new Failure(file, "wrong passphrase", "EACCES"));
+    }
+    return key instanceof Error || !key.isPrivateKey() ? undefined : key;
+  }
 }
 
 /**
- * Reads the key that was named or, without, the usual ones that there are.
- * @throws Failure for a named one that cannot be read, or is none
+ * Reads the key that was named or else those of the usual files that exist.
+ * @throws Failure for a named file that cannot be read, or is not a key
  */
-export async function readKeys(named: string | undefined): Promise<KeyFile[]> {
+async function readKeys(named: string | undefined): Promise<KeyFile[]> {
   if (named !== undefined) {
     const text = await readFile(named).catch(failAs(named));
-    const key = parse(text);
+    const key = parseKey(text);
     if (key instanceof Error && !isEncrypted(key)) throw new Failure(named, key.message, "EINVAL");
-    if (!(key instanceof Error) && !key.isPrivateKey()) throw new Failure(named, "no private key", "EINVAL");
+    if (!(key instanceof Error) && !key.isPrivateKey()) {
+      throw new Failure(named, "not a private key", "EINVAL");
+    }
     return [{ file: named, text }];
   }
   const files = DEFAULT_KEYS.map((name) => join(homedir(), ".ssh", name));
@@ -70,54 +226,5 @@ export async function readKeys(named: string | undefined): Promise<KeyFile[]> {
   return (await Promise.all(found)).flat();
 }
 
-/**
- * The ways to log in, one after another while the server refuses: a named key, the keys of the agent (ssh-agent(1)),
- * the usual keys, a password.
- * @param accepted what the server says that it accepts
- */
-export async function* logins(
-  user: string,
-  server: string,
-  keys: KeyFile[],
-  isNamed: boolean,
-  accepted: () => string[],
-  keyboard: Prompter,
-): AsyncGenerator<AnyAuthMethod> {
-  const agent = process.env.SSH_AUTH_SOCK;
-  yield { type: "none", username: user }; // which tells what the server accepts
-  if (agent && !isNamed && accepted().includes("publickey")) yield { type: "agent", username: user, agent };
-  for (const { file, text } of keys) {
-    if (!accepted().includes("publickey")) break;
-    const key = await unlock(file, text, keyboard);
-    if (key) yield { type: "publickey", username: user, key };
-  }
-  if (agent && isNamed && accepted().includes("publickey")) yield { type: "agent", username: user, agent };
-  for (let tries = 0; tries < TRIES && accepted().includes("password"); tries++) {
-    if (tries > 0) await report(new Failure(`${user}@${server}`, "wrong password", "EACCES"));
-    const password = await keyboard.askUnseen(`password of ${visible(`${user}@${server}`)}: `);
-    if (password === undefined) return;
-    yield { type: "password", username: user, password };
-  }
-}
-
-/** Reads a key, and asks for the passphrase of one that is encrypted. */
-async function unlock(file: string, text: Buffer, keyboard: Prompter): Promise<ParsedKey | undefined> {
-  let key = parse(text);
-  for (let tries = 0; tries < TRIES && key instanceof Error && isEncrypted(key); tries++) {
-    const passphrase = await keyboard.askUnseen(`passphrase of ${visible(file)}: `);
-    if (passphrase === undefined) return undefined;
-    key = parse(text, passphrase);
-    if (key instanceof Error) await report(new Failure(file, "wrong passphrase", "EACCES"));
-  }
-  return key instanceof Error || !key.isPrivateKey() ? undefined : key;
-}
-
-function parse(text: Buffer, passphrase?: string): ParsedKey | Error {
-  const key = ssh2.utils.parseKey(text, passphrase);
-  return Array.isArray(key) ? key[0] : key;
-}
-
 /** Whether a key was not read because its passphrase is missing or wrong. */
-function isEncrypted(error: Error): boolean {
-  return /encrypted|passphrase/i.test(error.message);
-}
+const isEncrypted = (error: Error) => /encrypted|passphrase/i.test(error.message);

@@ -1,17 +1,21 @@
 /**
- * Files of another machine: the requests of SFTP, version 3 (draft-ietf-secsh-filexfer-02), as promises. What
- * the server answers is checked for what it claims to be, and its errors are put into words.
+ * The files of a server: the requests of SFTP, version 3 (draft-ietf-secsh-filexfer-02), as promises. Every answer
+ * is checked for being what it claims to be, and errors are put into words.
  */
 import { posix } from "node:path";
 import type { FileEntryWithStats, SFTPWrapper, Stats } from "ssh2";
 import { explain, Failure } from "../../../lib/failure.ts";
-import { type Entry, type Facts, facts, type File, type Side } from "./local.ts";
+import { type Entry, type Facts, type File, type Kind, kindOf, type Side } from "./side.ts";
 
-/** How many names a folder may have: a list has an end, whoever sends it. */
+/** How many names a folder may have: no list goes on for ever. */
 const LONGEST_LIST = 100_000;
 
 /** The longest name of one file, in bytes: 255 characters (NAME_MAX of some systems) in UTF-8. */
 const LONGEST_NAME = 765;
+
+/** The bytes of one request: at most the first number, and the second where ssh2 does not tell what it can send. */
+const PIECE = 131_072;
+const SAFE_PIECE = 16_384;
 
 /** The status codes of SFTP as codes of errno(3). 4, "failure", is every error that has no number of its own. */
 const CODES = ["", "EOF", "ENOENT", "EACCES", "EREMOTEIO", "EBADMSG", "ENOTCONN", "ECONNRESET", "EOPNOTSUPP"];
@@ -19,23 +23,29 @@ const CODES = ["", "EOF", "ENOENT", "EACCES", "EREMOTEIO", "EBADMSG", "ENOTCONN"
 /** What servers say for 2 and 3 when they have nothing to add. */
 const PLAIN = /^(no such file( or directory)?|permission denied)?$/i;
 
-/** The files of a server. */
+type Done = (error?: Error | null, answer?: unknown) => void;
+
 export class Remote implements Side {
   folder = ""; // where the server has put us: what "." means to it
   readonly #sftp: SFTPWrapper;
   readonly #server: string;
   readonly #gone: AbortSignal;
-  /** What waits for an answer. */
+  /** Ends the wait of a request. */
   readonly #waiting = new Set<(reason: unknown) => void>();
 
-  /** @param gone tells that no answer will come any more, and its reason is why */
-  constructor(sftp: SFTPWrapper, server: string, gone: AbortSignal) {
+  /**
+   * @param gone no answer will come any more, for its reason
+   * @param stop ends what waits now; later requests, which tidy up, are still answered
+   */
+  constructor(sftp: SFTPWrapper, server: string, gone: AbortSignal, stop: AbortSignal) {
     this.#sftp = sftp;
     this.#server = server;
     this.#gone = gone;
-    gone.addEventListener("abort", () => {
-      for (const reject of this.#waiting) reject(gone.reason);
-    });
+    for (const signal of [gone, stop]) {
+      signal.addEventListener("abort", () => {
+        for (const reject of this.#waiting) reject(signal.reason);
+      });
+    }
   }
 
   async enter(path: string): Promise<void> {
@@ -49,19 +59,36 @@ export class Remote implements Side {
   }
 
   async stat(path: string): Promise<Facts> {
-    const stats = await this.#ask<Stats>(path, (done) => this.#sftp.stat(this.#at(path), done), isStats);
-    return facts(stats, stats.mtime);
+    return this.#facts(path, await this.#ask(path, (done) => this.#sftp.stat(this.#at(path), done), isStats));
   }
 
-  async mkdir(path: string): Promise<void> {
-    await this.#ask(path, (done) => this.#sftp.mkdir(this.#at(path), done));
+  async lstat(path: string): Promise<Facts> {
+    const stats = this.#ask<Stats>(path, (done) => this.#sftp.lstat(this.#at(path), done), isStats);
+    return this.#facts(path, await stats);
   }
 
-  async needFolder(path: string): Promise<void> {
-    await this.mkdir(path).catch(async (error) => {
+  /** Attributes are optional in the draft: what is not told to be a folder is one if it opens as one. */
+  async #facts(path: string, stats: Stats): Promise<Facts> {
+    const isOpened = () =>
+      this.#openFolder(path).then((handle) => this.#close(path, handle)).then(() => true);
+    const kind = kindOf(stats.mode) ?? (await isOpened().catch(() => false) ? "folder" : "file");
+    return facts(kind, stats);
+  }
+
+  async mkdir(path: string, mode?: number): Promise<void> {
+    const attributes = mode === undefined ? {} : { mode };
+    await this.#ask(path, (done) => this.#sftp.mkdir(this.#at(path), attributes, done));
+  }
+
+  async needFolder(path: string, mode?: number): Promise<boolean> {
+    try {
+      await this.mkdir(path, mode);
+      return true;
+    } catch (error) {
       const { kind } = await this.stat(path).catch(() => ({ kind: "none" })); // "failure" says nothing
       if (kind !== "folder") throw error;
-    });
+      return false;
+    }
   }
 
   async rmdir(path: string): Promise<void> {
@@ -82,28 +109,42 @@ export class Remote implements Side {
     });
   }
 
-  /** @throws Failure EPROTO for what is no list of names */
+  async setRights(path: string, { mode, uid, gid }: Pick<Facts, "mode" | "uid" | "gid">): Promise<void> {
+    const owner = uid === undefined || gid === undefined ? {} : { uid, gid };
+    const attributes = { ...owner, ...(mode === undefined ? {} : { mode }) };
+    if (Object.keys(attributes).length === 0) return;
+    await this.#ask(path, (done) => this.#sftp.setstat(this.#at(path), attributes, done));
+  }
+
+  /** @throws Failure EPROTO for an answer that is not a list of names */
   async list(path: string): Promise<Entry[]> {
-    const folder = this.#at(path);
     const broken = (why: string) => new Failure(this.#server, why, "EPROTO");
-    const handle = await this.#ask<Buffer>(path, (done) => this.#sftp.opendir(folder, done), Buffer.isBuffer);
+    const handle = await this.#openFolder(path);
     const entries: Entry[] = [];
     try {
       while (true) {
         const some = await this.#names(path, handle);
         if (some.length === 0) break;
-        for (const { filename: name, attrs } of some) {
+        for (const { filename: name, longname, attrs } of some) {
           if (name === "" || /[/\0]/.test(name) || Buffer.byteLength(name) > LONGEST_NAME) {
-            throw broken("sent what is no name of a file");
+            throw broken("sent a name that no file can have");
           }
           if (entries.length === LONGEST_LIST) throw broken("sent a list without end");
-          if (name !== "." && name !== "..") entries.push({ name, ...facts(attrs, attrs.mtime) });
+          if (name !== "." && name !== "..") entries.push({ name, ...facts(kindIn(longname), attrs) });
         }
       }
     } finally {
-      await this.#ask(path, (done) => this.#sftp.close(handle, done)).catch(() => {});
+      await this.#close(path, handle).catch(() => {});
     }
     return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  #openFolder(path: string): Promise<Buffer> {
+    return this.#ask(path, (done) => this.#sftp.opendir(this.#at(path), done), Buffer.isBuffer);
+  }
+
+  #close(path: string, handle: Buffer): Promise<void> {
+    return this.#ask(path, (done) => this.#sftp.close(handle, done));
   }
 
   /** Some names of a folder; none at its end. */
@@ -116,47 +157,43 @@ export class Remote implements Side {
     }
   }
 
-  async open(path: string, flags: "r" | "wx", mode?: number): Promise<File> {
+  async open(path: string, flags: "r" | "wx" | "w", mode?: number): Promise<File> {
     const sftp = this.#sftp;
-    const place = this.#at(path);
     const handle = await this.#ask<Buffer>(
       path,
-      (done) => mode === undefined ? sftp.open(place, flags, done) : sftp.open(place, flags, mode, done),
+      (done) => sftp.open(this.#at(path), flags, mode === undefined ? {} : { mode }, done),
       Buffer.isBuffer,
     );
     return {
-      read: async (buffer, offset, length, position) => ({
-        bytesRead: await this.#ask<number>(
+      piece: pieceOf(sftp),
+      read: (buffer, offset, length, place) =>
+        this.#ask<number>(
           path,
-          (done) => sftp.read(handle, buffer, offset, length, position, done),
+          (done) => sftp.read(handle, buffer, offset, length, place, done),
           (count) => Number.isInteger(count) && Number(count) <= length,
         ),
-      }),
-      write: async (buffer, offset, length, position) => {
-        await this.#ask(path, (done) => sftp.write(handle, buffer, offset, length, position, done));
-        return { bytesWritten: length };
-      },
-      // A full disk may be told only now.
-      [Symbol.asyncDispose]: () => this.#ask(path, (done) => sftp.close(handle, done)),
+      write: (bytes, place) =>
+        this.#ask(path, (done) => sftp.write(handle, bytes, 0, bytes.length, place, done)),
+      [Symbol.asyncDispose]: () => this.#close(path, handle), // a full disk may be told only now
     };
   }
 
   /** Any name may be one there: the server decides. */
   check() {}
 
-  /** A path as the server knows it. `..` is left to the server: where it leads, links have a say. */
+  /** A path as the server knows it. `..` is left to the server: where it leads depends on links. */
   #at(path: string): string {
     return path.startsWith("/") || this.folder === "" ? path : posix.join(this.folder, "/") + path;
   }
 
   /**
    * Makes a request, and waits for the answer.
-   * @param isRight whether it is of the kind that was asked for: any other ends the request
-   * @throws Failure with the words of the server; the reason of `gone`
+   * @param isRight whether the answer is of the kind that was asked for: any other ends the request
+   * @throws Failure with the words of the server; the reason of `gone` or `stop`
    */
   #ask<T>(
     what: string,
-    request: (done: (error?: Error | null, answer?: T) => void) => void,
+    request: (done: Done) => void,
     isRight: (answer: unknown) => boolean = () => true,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -166,21 +203,47 @@ export class Remote implements Side {
         this.#waiting.delete(reject);
         if (error) reject(this.#inWords(error, what));
         else if (isRight(answer)) resolve(answer as T);
-        else reject(new Failure(this.#server, "answered something else than was asked", "EPROTO"));
+        else reject(new Failure(this.#server, "sent an answer to another question", "EPROTO"));
       });
     });
   }
 
   #inWords(error: Error & { code?: unknown }, what: string): Failure {
     if (typeof error.code !== "number") {
-      const isLost = error.message === "No response from server";
-      return new Failure(this.#server, isLost ? "hung up" : error.message, isLost ? "EPIPE" : "EPROTO");
+      if (error.message === "No response from server") return closed(this.#server);
+      return new Failure(this.#server, error.message, "EPROTO");
     }
     const code = CODES[error.code] ?? "EREMOTEIO";
     const isPlain = (error.code === 2 || error.code === 3) && PLAIN.test(error.message);
     const known = isPlain ? explain(Object.assign(error, { code }), what) : undefined;
     return known ?? new Failure(what, `the server says: ${error.message}`, code);
   }
+}
+
+/** The connection to a server has ended. */
+export const closed = (server: string) => new Failure(server, "connection closed by peer", "EPIPE");
+
+/** What attributes tell. All of them are optional. */
+function facts(kind: Kind, { mode, size = 0, mtime = 0, uid, gid }: Partial<Stats>): Facts {
+  return { kind: kindOf(mode) ?? kind, mode: mode && mode & 0o7777, size, time: mtime, uid, gid };
+}
+
+/** The kind that a long name shows, as `ls -l` does, where the attributes do not tell it. */
+function kindIn(longname: string): Kind {
+  const kinds: Record<string, Kind> = { d: "folder", l: "link", "-": "file" };
+  return kinds[longname.charAt(0)] ?? "file";
+}
+
+/**
+ * How many bytes one request may move. ssh2 cuts a longer write, and sends what is left only when the first piece is
+ * answered, behind the pieces that follow: not every server can seek.
+ */
+function pieceOf(sftp: SFTPWrapper): number {
+  const { _maxReadLen = SAFE_PIECE, _maxWriteLen = SAFE_PIECE } = sftp as {
+    _maxReadLen?: number;
+    _maxWriteLen?: number;
+  };
+  return Math.max(1, Math.min(PIECE, _maxReadLen, _maxWriteLen));
 }
 
 /** Whether an answer is what ssh2 makes of attributes. */

@@ -1,9 +1,10 @@
-/** The words of a command, quoted as in a shell, and the names that a pattern means. */
+/** The words of a command, quoted as in a shell. */
+import { homedir } from "node:os";
 import { Failure } from "../../../lib/failure.ts";
 
 /**
- * A word: as it was typed, from which place on, and what it means. `pattern` is the same with a backslash
- * before each character that stands for itself.
+ * A word: as it was typed, where it starts, and what it means. `pattern` is the same with a backslash before each
+ * character that stands for itself.
  */
 export type Word = { typed: string; start: number; text: string; pattern: string };
 
@@ -13,11 +14,11 @@ const MAGIC = /[*?[\]\\]/g;
 /**
  * Cuts a line into words. 'In these', "in these" and after \ a character stands for itself (inside "..." the
  * backslash only before " and \). A # at the start of a word begins a comment.
- * @throws Failure EINVAL for a quotation mark without its partner
+ * @throws Failure EINVAL for a quotation without its end
  */
 export function splitWords(line: string): Word[] {
   const { words, open } = scan(line);
-  if (open) throw new Failure(line, `${open} without its partner`, "EINVAL");
+  if (open) throw new Failure(line, `the quotation ${open} has no end`, "EINVAL");
   return words;
 }
 
@@ -60,54 +61,20 @@ function scan(line: string): { words: Word[]; open: string } {
   return { words, open };
 }
 
-/** Writes a name so that it is one word, which begins as `typed` does: in the same quotation, or with backslashes. */
+/**
+ * Writes a name so that it is one word, which begins as `typed` does: in the same quotation, which stays open, or
+ * with backslashes.
+ */
 export function quoteLike(typed: string, name: string): string {
-  if (typed.startsWith("'")) return `'${name}`;
+  if (typed.startsWith("'")) return `'${name.replaceAll("'", "'\\''")}`;
   if (typed.startsWith('"')) return `"${name.replace(/["\\]/g, "\\$&")}`;
   return name.replace(/[\s'"\\*?[\]#]/g, "\\$&");
 }
 
-/**
- * The paths that a pattern means, in order: `*`, `?`, `[a-z]` and `[!a-z]` stand for characters of one name,
- * except for a dot at its start. A pattern without them means the path that it is, whether or not it exists.
- * @param list gives the names in a folder; none for what is no folder
- */
-export async function expand(
-  pattern: string,
-  list: (folder: string) => Promise<string[]>,
-): Promise<string[]> {
-  let paths = [""];
-  let isPattern = false;
-  for (const [index, part] of pattern.split("/").entries()) {
-    isPattern ||= /(?<!\\)(\\\\)*([*?]|\[.+\])/.test(part);
-    const next: string[] = [];
-    for (const path of paths) {
-      const before = index === 0 ? "" : `${path}/`;
-      if (!isPattern || part === "") next.push(before + part.replace(/\\(.)/gs, "$1"));
-      else {
-        const shape = nameShape(part);
-        const names = (await list(before || ".")).filter((name) => shape.test(name)).sort();
-        for (const name of names) next.push(before + name);
-      }
-    }
-    paths = next;
-  }
-  return paths;
-}
-
-/** The names that one part of a pattern means. @throws Failure EINVAL for a range such as [z-a] */
-function nameShape(part: string): RegExp {
-  const source = part.replace(
-    /\\([^])|\[(!?)(\]?[^\]]*)\]|\*+|\?|[^]/gu,
-    (found, escaped?: string, not?: string, set?: string) => {
-      if (escaped !== undefined) return RegExp.escape(escaped);
-      if (set) return `[${not ? "^" : ""}${set.replace(/[[\]\\^]/g, "\\$&")}]`;
-      return found.startsWith("*") ? ".*" : found === "?" ? "." : RegExp.escape(found);
-    },
-  );
-  try {
-    return RegExp(`^${part.startsWith(".") ? "" : "(?!\\.)"}${source}$`, "su");
-  } catch {
-    throw new Failure(part, "no pattern", "EINVAL");
-  }
+/** The same word with the home folder of this machine for a `~` at its start that is not quoted. */
+export function expandHome(word: Word): Word {
+  if (!/^~(\/|$)/.test(word.typed)) return word;
+  const home = homedir();
+  const pattern = home.replace(MAGIC, "\\$&") + word.pattern.slice(1);
+  return { ...word, text: home + word.text.slice(1), pattern };
 }

@@ -1,7 +1,7 @@
 /** Lesson 4.5: who the user is, beside id(1). */
 import { expect, test } from "bun:test";
 import process from "node:process";
-import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
+import { EVERYWHERE, RUNTIMES, start } from "../../engine/program.ts";
 
 test.skipIf(process.platform === "win32").each(EVERYWHERE)(
   "on %s, the user has a name where the environment has none",

@@ -1,0 +1,283 @@
+/** get and put: a file, or a folder with all that is in it, passes from one side to the other. */
+import { posix } from "node:path";
+import { Failure, original } from "../../../lib/failure.ts";
+import { hint, print, visible } from "../../../lib/program.ts";
+import { Progress } from "../progress.ts";
+import type { Entry, Facts, File, Side } from "./side.ts";
+
+/** How many names of a tree may wait while a folder below is transferred. */
+const MOST_NAMES = 200_000;
+
+/** How long an interrupted transfer may take to remove its part, in milliseconds. */
+const TIDYING = 700;
+
+/** How many bytes are under way at once, which is all that a copy keeps in memory, and in how many requests at most. */
+const WINDOW = 2 ** 21;
+const MOST_REQUESTS = 64;
+
+type Options = {
+  /** Whether folders are taken too. */
+  isDeep: boolean;
+  stop: AbortSignal;
+  /** Does the work for each, and tells what goes wrong with one. @returns false where something did */
+  each: (entries: Entry[], work: (entry: Entry) => Promise<unknown>) => Promise<boolean>;
+};
+
+/** Passes files from a side to the other. */
+export class Transfer {
+  readonly #from: Side;
+  readonly #to: Side;
+  readonly #options: Options;
+  #names = 0; // that wait
+
+  constructor(from: Side, to: Side, options: Options) {
+    this.#from = from;
+    this.#to = to;
+    this.#options = options;
+  }
+
+  /** @returns false when something went wrong, and was told */
+  async pass(path: string, target: string, facts: Facts): Promise<unknown> {
+    if (facts.kind === "file") return await this.#passFile(path, target, facts);
+    if (facts.kind !== "folder") throw new Failure(path, "is not a file", "EACCES");
+    if (this.#options.isDeep) return await this.#passFolder(path, target, facts);
+    throw new Failure(path, "is a folder", "EISDIR", { hint: "-r takes folders too" });
+  }
+
+  /** A folder that is made gets the mode of its source, but only at the end: it must be written into until then. */
+  async #passFolder(path: string, target: string, { mode }: Facts): Promise<boolean> {
+    const isNew = await this.#to.needFolder(target, mode === undefined ? undefined : (mode & 0o777) | 0o300);
+    const entries = await this.#from.list(path);
+    this.#names += entries.length;
+    if (this.#names > MOST_NAMES) throw new Failure(path, "is a tree without end", "EPROTO");
+    try {
+      return await this.#options.each(entries, async (entry) => {
+        this.#to.check(entry.name);
+        const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
+        if (entry.kind === "file" || entry.kind === "folder") return await this.pass(source, goal, entry);
+        await hint(`${source} is neither file nor folder, and left out`);
+      });
+    } finally {
+      this.#names -= entries.length;
+      if (isNew && mode !== undefined) {
+        await this.#to.setRights(target, { mode: mode & 0o1777 }).catch(() => {});
+      }
+    }
+  }
+
+  async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<void> {
+    await using source = await this.#from.open(path, "r");
+    const goal = await Goal.at(this.#to, target, mode & 0o777);
+    try {
+      using progress = new Progress(path, size);
+      const step = (bytes: number) => progress.step(bytes);
+      const bytes = await goal.write((file) => copy(source, file, size, path, step));
+      await print(`${visible(path)} -> ${visible(target)}  ${bytes} bytes`);
+    } catch (error) {
+      await goal.tidy(this.#options.stop.aborted);
+      throw goal.named(original(error));
+    }
+  }
+}
+
+/**
+ * Where a file is stored. A new file, and one that replaces a regular file, is written as a part with a name of its
+ * own, which it loses when all bytes are there. What cannot be replaced, or not with the same owner and permissions,
+ * is written in place: a device, a pipe, a file with several names, a file in a folder that we may not write to.
+ */
+class Goal {
+  readonly #side: Side;
+  /** As it was typed. */
+  readonly #target: string;
+  /** The same, without a link at its end: the link stays. */
+  readonly #path: string;
+  readonly #part: string;
+  readonly #old: Facts | undefined;
+  #file: File | undefined;
+  /** Whether the bytes go to the part. */
+  #isApart = true;
+  /** A name that is left at the end, if something went wrong. */
+  #left = "";
+
+  private constructor(side: Side, target: string, path: string, old: Facts | undefined) {
+    this.#side = side;
+    this.#target = target;
+    this.#path = path;
+    this.#old = old;
+    this.#part = posix.join(posix.dirname(path), `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
+  }
+
+  /** Opens it. @param mode of a new file */
+  static async at(side: Side, target: string, mode: number): Promise<Goal> {
+    const there = await side.lstat(target).catch(ifNothing);
+    const path = there?.kind === "link" ? await side.realpath(target) : target;
+    const old = there?.kind === "link" ? await side.stat(path).catch(ifNothing) : there;
+    if (old?.kind === "folder") throw new Failure(target, "is a folder", "EISDIR");
+    const goal = new Goal(side, target, path, old);
+    try {
+      await goal.#open(mode);
+    } catch (error) {
+      throw goal.named(error);
+    }
+    return goal;
+  }
+
+  async #open(mode: number): Promise<void> {
+    if (!this.#old) this.#file = await this.#side.open(this.#part, "wx", mode);
+    else if (this.#old.kind !== "file" || (this.#old.links ?? 1) > 1 || !await this.#openLike(this.#old)) {
+      this.#isApart = false;
+      this.#file = await this.#side.open(this.#path, "w");
+    }
+  }
+
+  /** Opens a part that has the owner and the permissions of the file that it will replace. */
+  async #openLike({ mode, uid, gid }: Facts): Promise<boolean> {
+    try {
+      this.#file = await this.#side.open(this.#part, "wx", 0o600);
+    } catch {
+      return false; // we may not write in this folder
+    }
+    try {
+      const made = await this.#side.lstat(this.#part);
+      const isSame = made.uid === uid && made.gid === gid;
+      await this.#side.setRights(this.#part, isSame ? { mode } : { mode, uid, gid });
+      return true;
+    } catch {
+      await Promise.resolve(this.#file[Symbol.asyncDispose]()).catch(() => {});
+      await this.#side.unlink(this.#part);
+      return false;
+    }
+  }
+
+  /** Lets the bytes be written, and gives the part its name. @returns what `fill` returns */
+  async write<T>(fill: (file: File) => Promise<T>): Promise<T> {
+    let filled: T;
+    {
+      await using file = this.#file as File; // closing it may tell of a full disk
+      filled = await fill(file);
+    }
+    if (this.#isApart) await this.#rename();
+    return filled;
+  }
+
+  /**
+   * Gives the part its name. Where a rename replaces nothing, the old file is moved aside first, and removed when the
+   * new one has the name: at each moment, both are there.
+   */
+  async #rename(): Promise<void> {
+    const side = this.#side;
+    try {
+      return await side.rename(this.#part, this.#path);
+    } catch (error) {
+      if ((error as Failure).code !== "EREMOTEIO") throw error;
+    }
+    const aside = this.#part.replace(/\.part$/, ".old");
+    await side.rename(this.#path, aside);
+    try {
+      await side.rename(this.#part, this.#path);
+    } catch (error) {
+      await side.rename(aside, this.#path).catch(() => {
+        const { why, code } = error as Failure;
+        this.#left = this.#part;
+        throw new Failure(this.#target, why, code, {
+          hint: `the old file is ${aside} now, and the new one, which is whole, ${this.#part}`,
+        });
+      });
+      throw error;
+    }
+    await side.unlink(aside).catch(() => hint(`the old file is still there, as ${aside}`));
+  }
+
+  /** After something went wrong: removes the part, and says what is left. */
+  async tidy(isInterrupted: boolean): Promise<void> {
+    if (this.#left) return;
+    if (!this.#isApart) {
+      if (this.#old?.kind === "file") await hint(`${this.#target} is not whole: it was written in place`);
+      return;
+    }
+    const late = new Promise<false>((resolve) => setTimeout(resolve, TIDYING, false));
+    const removed = this.#side.unlink(this.#part).then(() => true, () => false);
+    const isRemoved = await Promise.race([removed, late]);
+    if (!isRemoved) await hint(`a part of it may be left, as ${this.#part}`);
+    else if (isInterrupted) await hint(`${this.#target}: interrupted, and its part is removed`);
+  }
+
+  /** An error with the name that was typed, in place of the part's. */
+  named(error: unknown): unknown {
+    if (!(error instanceof Failure)) return error;
+    const names = [this.#part, this.#path].map((name) => new Failure(name, "", "").what);
+    return names.includes(error.what)
+      ? new Failure(this.#target, error.why, error.code, { hint: error.hint })
+      : error;
+  }
+}
+
+const ifNothing = (error: Failure) => {
+  if (error.code !== "ENOENT") throw error;
+  return undefined;
+};
+
+/**
+ * Copies a file, with many requests under way at once: only the first should have to wait for the way there and
+ * back. The bytes are written in ascending order, for a server that only appends, or a pipe.
+ * @param size its bytes, as far as they are known: 0 copies what comes, until the end
+ * @param step hears how many bytes were copied
+ * @returns its bytes
+ * @throws Failure EIO when the file ends too early; what `from` and `to` throw
+ */
+export async function copy(
+  from: File,
+  to: File,
+  size: number,
+  name: string,
+  step: (bytes: number) => void,
+): Promise<number> {
+  const piece = Math.min(from.piece, to.piece);
+  const most = Math.max(1, Math.min(MOST_REQUESTS, Math.floor(WINDOW / piece)));
+  const free: Buffer[] = [];
+  const reads: Promise<Piece>[] = []; // in order
+  const writes = new Set<Promise<void>>();
+  let [next, end, copied] = [0, size || Infinity, 0];
+
+  async function read(place: number, length: number): Promise<Piece> {
+    const buffer = free.pop() ?? Buffer.allocUnsafe(Math.min(piece, size || piece));
+    let count = 0;
+    while (count < length) {
+      const more = await from.read(buffer, count, length - count, place + count);
+      if (more === 0) break;
+      count += more;
+    }
+    return { buffer, place, count, isLast: count < length };
+  }
+
+  async function write({ buffer, place, count }: Piece): Promise<void> {
+    if (count > 0) await to.write(buffer.subarray(0, count), place);
+    copied += count;
+    step(count);
+    free.push(buffer);
+  }
+
+  try {
+    while (next < end || reads.length + writes.size > 0) {
+      for (; next < end && reads.length + writes.size < most; next += piece) {
+        const begun = read(next, Math.min(piece, end - next));
+        begun.catch(() => {}); // it is thrown where it is waited for
+        reads.push(begun);
+      }
+      if (reads.length === 0) await Promise.race(writes);
+      else {
+        const read = await reads.shift() as Piece;
+        if (read.isLast) end = Math.min(end, read.place + read.count);
+        const written = write(read).then(() => void writes.delete(written));
+        writes.add(written);
+        written.catch(() => {});
+      }
+    }
+  } finally {
+    await Promise.allSettled([...reads, ...writes]); // none may go on after the files are closed
+  }
+  if (copied === (size || end)) return copied;
+  throw new Failure(name, `ended after ${Math.min(copied, end)} of ${size} bytes`, "EIO");
+}
+
+type Piece = { buffer: Buffer; place: number; count: number; isLast: boolean };

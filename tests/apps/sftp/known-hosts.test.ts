@@ -1,0 +1,119 @@
+/** Lesson 4.5, the shell: the keys of servers, beside OpenSSH's ssh-keygen. */
+import { describe, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
+import { blob, folder, HAS_KEYGEN, keygen, keys, line, makeKeys, needsKeygen } from "./shell.ts";
+
+makeKeys();
+describe("known hosts", () => {
+  const NAME = "[127.0.0.1]:2022";
+  const known = (text: string, name = NAME) => knownHosts.knownKeys(text, name);
+
+  test("names, fingerprints and types", () => {
+    expect(knownHosts.hostName("Server.Example", 22)).toBe("server.example");
+    expect(knownHosts.hostName("::1", 2022)).toBe("[::1]:2022");
+    expect(knownHosts.keyType(blob("host"))).toBe("ssh-ed25519");
+    expect(knownHosts.keyType(Buffer.from("ffffffff", "hex"))).toBe("");
+    expect(knownHosts.keyType(Buffer.alloc(2))).toBe("");
+    const names = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"].map(knownHosts.typeName);
+    expect(names).toEqual(["ED25519", "ECDSA", "RSA"]);
+  });
+
+  const meant: [hosts: string, name: string, isMeant: boolean][] = [
+    [NAME, NAME, true],
+    ["127.0.0.1", NAME, false], // that is port 22
+    ["server.example", "server.example", true],
+    ["SERVER.Example", "server.example", true],
+    ["serverxexample", "server.example", false],
+    ["a,server.example,b", "server.example", true],
+    ["*.example", "server.example", true],
+    ["*.example", "server.example.org", false],
+    ["server.e?ample", "server.example", true],
+    ["*.example,!server.example", "server.example", false],
+    ["!server.example,*.example", "server.example", false],
+    ["!server.example", "other.example", false], // a negation alone means nobody
+    ["*.example,!server.*", "other.example", true],
+    ["[*]:2022", NAME, true], // no set of characters
+    ["|1|broken", NAME, false],
+    ["|2|c2FsdA==|aGFzaA==", NAME, false],
+  ];
+  test.each(meant)("%s means %s: %p", (hosts, name, isMeant) => {
+    expect(known(line(hosts, "host"), name)).toHaveLength(isMeant ? 1 : 0);
+  });
+
+  test("what is not understood is passed over, and lines are counted", () => {
+    const good = line(NAME, "host").trim();
+    const text = [
+      "# comment",
+      "",
+      `@cert-authority ${good}`,
+      `@unknown ${good}`,
+      `${NAME} ssh-ed25519`,
+      `${NAME} ssh-rsa ${blob("host").toString("base64")}`, // the key says another type
+      `${NAME} ssh-ed25519 !!!!`,
+      `#${good}`,
+      ` \t${good}\r`,
+    ].join("\n");
+    expect(known(text)).toEqual([{ line: 9, isRevoked: false, type: "ssh-ed25519", key: blob("host") }]);
+  });
+
+  test("known, changed, revoked, unknown", () => {
+    const [host, other] = [line(NAME, "host"), line(NAME, "other")];
+    const verdict = (text: string) => knownHosts.judge(known(text), blob("host"));
+    expect(verdict("")).toEqual({ kind: "unknown", line: 0 });
+    expect(verdict(host)).toEqual({ kind: "known", line: 1 });
+    expect(verdict(other)).toEqual({ kind: "changed", line: 1 });
+    expect(verdict(other + host)).toEqual({ kind: "known", line: 2 }); // a host may have several
+    expect(verdict(`${host}@revoked ${host}`)).toEqual({ kind: "revoked", line: 2 });
+    expect(verdict(`@revoked ${host.replace(NAME, "*")}`)).toEqual({ kind: "revoked", line: 1 });
+    expect(verdict(`@revoked ${other}`)).toEqual({ kind: "unknown", line: 0 });
+  });
+
+  test("the types that are known are asked for first", () => {
+    const types = (text: string) => knownHosts.algorithms(known(text));
+    expect(types("").slice(0, 2)).toEqual(["ssh-ed25519", "ecdsa-sha2-nistp256"]);
+    expect(types("")).not.toContain("ssh-rsa"); // RSA with SHA-1
+    const key = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from("ssh-rsa"), randomBytes(20)]);
+    const rsa = `${NAME} ssh-rsa ${key.toString("base64")}\n`;
+    expect(types(rsa).slice(0, 3)).toEqual(["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
+    expect(types(rsa)).toHaveLength(types("").length);
+    expect(types(`@revoked ${rsa}`)[0]).toBe("ssh-ed25519");
+  });
+
+  test("a new key is added: folder 700, file 600, and a last line without its end is ended", async () => {
+    await using box = await folder();
+    await knownHosts.remember(box.knownHosts, NAME, blob("host"));
+    expect(await readFile(box.knownHosts, "utf8")).toBe(
+      `${NAME} ssh-ed25519 ${blob("host").toString("base64")}\n`,
+    );
+    expect(statSync(box.at("home", ".ssh")).mode & 0o777).toBe(0o700);
+    expect(statSync(box.knownHosts).mode & 0o777).toBe(0o600);
+    await writeFile(box.knownHosts, "# no end");
+    await knownHosts.remember(box.knownHosts, NAME, blob("host"));
+    expect((await readFile(box.knownHosts, "utf8")).split("\n")[0]).toBe("# no end");
+    expect(known(await readFile(box.knownHosts, "utf8"))[0].line).toBe(2);
+  });
+
+  test.skipIf(!HAS_KEYGEN)(
+    `ssh-keygen finds what was added, and hashes what is read${needsKeygen}`,
+    async () => {
+      await using box = await folder();
+      for (const name of ["host", "rsa", "ecdsa"]) {
+        await knownHosts.remember(box.knownHosts, NAME, blob(name));
+        expect(keygen("-lf", join(keys, `${name}.pub`)).split(" ")[1]).toBe(
+          knownHosts.fingerprint(blob(name)),
+        );
+      }
+      expect(keygen("-f", box.knownHosts, "-F", NAME).split("\n").filter((one) => one.startsWith(NAME)))
+        .toHaveLength(3);
+      keygen("-f", box.knownHosts, "-H");
+      const text = await readFile(box.knownHosts, "utf8");
+      expect(text).not.toContain("127.0.0.1");
+      expect(known(text).map(({ type }) => type)).toEqual(["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]);
+      expect(known(text, "[127.0.0.1]:2023")).toEqual([]);
+    },
+  );
+});

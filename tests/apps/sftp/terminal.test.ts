@@ -1,0 +1,175 @@
+/** Lesson 4.5, the shell: a person at a terminal; passwords and Tab. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { limitIdle } from "../../../lib/idle.ts";
+import { closeOnStop } from "../../../lib/tcp.ts";
+import { EVERYWHERE } from "../../engine/program.ts";
+import {
+  atTerminal,
+  contact,
+  FILE,
+  folder,
+  impostor,
+  listing,
+  logIn,
+  makeKeys,
+  session,
+  shell,
+  STATUS_CODE,
+  trust,
+  USER,
+} from "./shell.ts";
+
+makeKeys();
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
+
+describe("passwords", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`piped in on ${runtime}: asked at most three times`, async () => {
+      await using box = await folder();
+      await using server = await impostor();
+      const who = `${USER}@[127.0.0.1]:${server.port}`;
+      const wrong = `error: ${who}: wrong password (EACCES)\n`;
+      const first = await session(shell(box, server.port, { runtime, words: [] }), [
+        "yes",
+        "wrong",
+        "s3cret",
+        "pwd",
+      ]);
+      expect(first).toEqual({ code: 0, stdout: `${contact(server.port)}/\n`, stderr: wrong });
+      const never = await session(shell(box, server.port, { runtime, words: [] }), ["1", "2", "3", "4", "5"]);
+      expect(never).toEqual({
+        code: 1,
+        stdout: "",
+        stderr: `${wrong}${wrong}error: ${who}: login refused (EACCES)\n`,
+      });
+      expect(server.passwords).toEqual(["wrong", "s3cret", "1", "2", "3"]);
+      const silent = await session(shell(box, server.port, { runtime, words: [] }), []);
+      expect(silent).toEqual({ code: 1, stdout: "", stderr: `error: ${who}: login refused (EACCES)\n` });
+    });
+
+    test(`typed at a terminal on ${runtime}: unseen, edited, and in no history`, async () => {
+      await using box = await folder();
+      await using server = await impostor({ READDIR: (sftp, id) => sftp.status(id, STATUS_CODE.EOF) });
+      await using person = atTerminal(box, server.port, runtime);
+      await person.until("itself\n> ");
+      person.type("yes\rahead\rmore"); // too quick to have seen what is asked next
+      await person.until("password of me@[127.0.0.1]:");
+      person.type("other");
+      person.press("Ctrl-U");
+      person.type("s3creX");
+      person.press("Backspace");
+      person.type("t");
+      person.press("Up", "Down", "Enter");
+      await person.until("sftp> ");
+      person.press("Up");
+      person.press("Up");
+      person.type("pwd");
+      person.press("Enter");
+      await person.until("sftp> pwd\n/\nsftp> ");
+      expect(server.passwords).toEqual(["s3cret"]);
+      for (const secret of ["s3cre", "other", "ahead", "more"]) expect(person.written).not.toContain(secret);
+      person.type("pwd\rpwd\rpw"); // typed ahead
+      await person.until("sftp> pwd\n/\nsftp> pwd\n/\nsftp> pwd\n/\nsftp> pw");
+      person.press("Ctrl-U");
+      person.press("Ctrl-D");
+      expect(await person.ended()).toBe(0);
+      expect(person.isCooked).toBe(true);
+      expect(person.screen).toEndWith("sftp> \n");
+
+      // Ctrl-C in the middle of a password.
+      await using other = atTerminal(box, server.port, runtime);
+      await other.until("password of");
+      other.type("secret");
+      await Bun.sleep(50); // nothing shows that it was typed
+      other.press("Ctrl-C");
+      expect(await other.ended()).toBe(130);
+      expect(other.isCooked).toBe(true);
+      expect(other.written).not.toContain("secret");
+    });
+  }
+
+  test("a server that hangs up while one types is told, and the terminal is as before", async () => {
+    await using box = await folder();
+    await using server = await impostor();
+    await trust(box, server.port);
+    for (const isIn of [false, true]) {
+      await using person = atTerminal(box, server.port);
+      if (!isIn) await person.until("password of");
+      else {
+        await logIn(person);
+        person.type("ls");
+        await person.until("sftp> ls");
+      }
+      server.hangUp();
+      expect(await person.ended()).toBe(1);
+      expect(person.screen).toEndWith(
+        `\nerror: [127.0.0.1]:${server.port}: connection closed by peer (EPIPE)\n`,
+      );
+      expect(person.isCooked).toBe(true);
+    }
+  });
+});
+
+describe("the Tab key", () => {
+  const NAMES = ["alpha.txt", "alpine", "two words", 'a"quote', "it's", "evil\x1b[2J", "evil\u202etxt"];
+
+  for (const runtime of EVERYWHERE) {
+    test(`commands and names of both sides on ${runtime}`, async () => {
+      await using box = await folder();
+      await using server = await impostor(listing(NAMES, FILE));
+      await trust(box, server.port);
+      await mkdir(box.here("my folder"));
+      await using person = atTerminal(box, server.port, runtime);
+      await logIn(person);
+      const rows: [typed: string, completed: string][] = [
+        ["lp", "lpwd "],
+        ["get alpi", "get alpine "],
+        ["get alp", "get alp"],
+        ["get tw", "get two\\ words "],
+        ["get 'tw", "get 'two words' "],
+        ['get "a\\"', 'get "a\\"quote" '],
+        ["get it", "get it\\'s "],
+        ["lcd m", "lcd my\\ folder/"],
+        ["put m", "put my\\ folder/"],
+        ["get -r it", "get -r it\\'s "],
+        ["rename alpine it", "rename alpine it\\'s "],
+        ["get ev", "get ev"],
+        ["nope al", "nope al"],
+      ];
+      for (const [typed, completed] of rows) {
+        person.type(typed);
+        await person.until(`sftp> ${typed}`);
+        person.type("\t");
+        await Bun.sleep(100); // nothing shows that Tab was heard; one that comes with the next key in one piece is text
+        person.type(`|`); // a mark behind what is there
+        await person.until(`sftp> ${completed}|`);
+        person.press("Ctrl-U");
+        person.type("help");
+        await person.until("sftp> help");
+        person.press("Ctrl-U");
+        await Bun.sleep(5);
+      }
+      expect(person.written).not.toContain("\x1b[2J");
+      expect(person.written).not.toContain("\u202e");
+      person.press("Ctrl-C");
+      expect(await person.ended()).toBe(130);
+      expect(person.isCooked).toBe(true);
+    });
+  }
+});
+test("a peer that is silent is left, but not while a person types", async () => {
+  const server = createServer((socket) => socket.on("error", () => {}));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const dial = () => connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await using left = closeOnStop(dial(), new AbortController().signal);
+  await using kept = closeOnStop(dial(), new AbortController().signal);
+  limitIdle(kept, 40, () => true);
+  limitIdle(left, 40);
+  await new Promise((resolve) => left.once("close", resolve));
+  expect(left.errored?.message).toMatch(/silent for 0.04 seconds \(ETIMEDOUT\)/);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  expect(kept.destroyed).toBe(false);
+  server.close();
+});

@@ -1,0 +1,79 @@
+/** Lesson 4.5, the shell: words, patterns and quotations. */
+import { describe, expect, test } from "bun:test";
+import { expand } from "../../../scripts/apps/sftp/glob.ts";
+import { quoteLike, splitWords, unfinishedWords } from "../../../scripts/apps/sftp/shell-words.ts";
+
+describe("words", () => {
+  const cut: [line: string, words: string[]][] = [
+    ["", []],
+    ["  get  a b ", ["get", "a", "b"]],
+    ["# a comment", []],
+    ["ls a # b", ["ls", "a"]],
+    ["ls a#b", ["ls", "a#b"]],
+    ["get 'a b' \"c d\"", ["get", "a b", "c d"]],
+    ["get a\\ b", ["get", "a b"]],
+    [`get "a\\"b" 'a\\b'`, ["get", 'a"b', "a\\b"]],
+    [`get "a\\b"`, ["get", "a\\b"]],
+    ["get a'b c'd", ["get", "ab cd"]],
+    ["get '' \"\"", ["get", "", ""]],
+    ["put 你好 a\\", ["put", "你好", "a\\"]],
+  ];
+  test.each(cut)("%j", (line, words) => expect(splitWords(line).map(({ text }) => text)).toEqual(words));
+
+  test("a quotation without its end", () => {
+    expect(() => splitWords("get 'a")).toThrow("get 'a: the quotation ' has no end (EINVAL)");
+    expect(unfinishedWords("get 'a b").map(({ text }) => text)).toEqual(["get", "a b"]);
+    expect(unfinishedWords("get ").map(({ text }) => text)).toEqual(["get", ""]);
+  });
+
+  const NAMES = ["a", "b", "a b", "*", "'q'", '"', "#x", "-r", "\\", "[x]", "你"];
+  for (const typed of ["", "'", '"']) {
+    test.each(NAMES)(`%j is one word after ${typed || "nothing"}`, (name) => {
+      if (typed === "'" && name.includes("'")) return; // which cannot be written so
+      const [word] = splitWords(quoteLike(typed, name) + typed);
+      expect(word.text).toBe(name);
+      expect(unfinishedWords(quoteLike(typed, name)).at(-1)?.text).toBe(name);
+    });
+  }
+
+  const TREE: Record<string, string[]> = {
+    ".": ["a.txt", "b.txt", "c.md", ".hidden", "sub", "*"],
+    "./": ["a.txt", "b.txt"],
+    "/": ["etc"],
+    "sub/": ["one", "two"],
+    "/etc/": ["hosts"],
+  };
+  const found: [line: string, paths: string[]][] = [
+    ["a.txt", ["a.txt"]],
+    ["nothing", ["nothing"]],
+    ["*", ["*", "a.txt", "b.txt", "c.md", "sub"]],
+    ["'*'", ["*"]],
+    ["\\*", ["*"]],
+    ["*.txt", ["a.txt", "b.txt"]],
+    ["?.txt", ["a.txt", "b.txt"]],
+    ["[bc].*", ["b.txt", "c.md"]],
+    ["[!b]*t", ["a.txt"]],
+    ["[a-b].txt", ["a.txt", "b.txt"]],
+    ["[x", ["[x"]],
+    [".*", [".hidden"]],
+    ["./*", ["./a.txt", "./b.txt"]],
+    ["s*/o*", ["sub/one"]],
+    ["s*/one", ["sub/one"]],
+    ["s*/none", []],
+    ["/e*/h*", ["/etc/hosts"]],
+    ["/etc/hosts", ["/etc/hosts"]],
+    ["*z", []],
+    ["a.t*t", ["a.txt"]],
+    ["a*(x", []],
+  ];
+  test.each(found)("%s means %j", async (line, paths) => {
+    const [word] = splitWords(line);
+    expect(await expand(word.pattern, (folder) => Promise.resolve(TREE[folder] ?? []))).toEqual(paths);
+  });
+
+  test("a range that is none", async () => {
+    await expect(expand("[z-a]", () => Promise.resolve(["b"]))).rejects.toThrow(
+      "[z-a]: a range that goes backwards (EINVAL)",
+    );
+  });
+});
