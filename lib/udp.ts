@@ -5,6 +5,9 @@ import { isLost, sent } from "./socket.ts";
 /** How many datagrams may wait to be handled. */
 const INBOX = 256;
 
+/** How many datagrams are taken before signals and timers have their turn: about a tenth of a second's work. */
+const IN_ONE_GO = 2048;
+
 /**
  * Waits until a UDP socket is closed: by the lesson itself or, through its `signal`, by Ctrl-C.
  * An error that only says what became of an earlier datagram of ours does not end the wait.
@@ -17,7 +20,24 @@ export function closed(socket: Socket): Promise<void> {
   socket.on("error", (error: NodeJS.ErrnoException) => {
     if (!isLost(error) && error.syscall !== "recvmsg") reject(error);
   });
+  giveTurns(socket);
   return promise;
+}
+
+/**
+ * Bun 1.4 looks at signals and timers only when a UDP socket is empty. A flood, or answers that come back at once,
+ * can fill it for ever, and then not even SIGTERM is heard. So after 2048 datagrams the next ones are dropped until
+ * everything else had its turn. Node and Deno take turns themselves.
+ */
+function giveTurns(socket: Socket): void {
+  let handled = 0;
+  socket.on("message", () => {
+    if (handled === 0) setImmediate(() => (handled = 0));
+    if (++handled < IN_ONE_GO) return;
+    const listeners = socket.rawListeners("message") as (() => void)[];
+    socket.removeAllListeners("message");
+    setImmediate(() => listeners.forEach((listener) => socket.on("message", listener)));
+  });
 }
 
 /**

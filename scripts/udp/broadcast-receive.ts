@@ -69,6 +69,7 @@ async function main(stop: AbortSignal) {
   // reuseAddr lets several programs bind one port: each gets a copy of every broadcast.
   // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: "udp4", reuseAddr: true, signal: stop });
+  const end = closed(socket);
   // From now on, the system hands us each datagram with the address that it came from.
   socket.on("message", (data, sender) => {
     const from = endpoint(sender.address, sender.port);
@@ -80,7 +81,7 @@ async function main(stop: AbortSignal) {
   socket.bind(port, host);
   await once(socket, "listening", { signal: stop });
   await ready(socket.address());
-  await closed(socket);
+  await end;
 }
 
 if (import.meta.main) run("server", main);

@@ -19,7 +19,11 @@
  *            s.sendto(data, sender)
  *            ->  socket.send(data, sender.port, sender.address)
  * Watch out  The sender's address is only a claim: UDP checks nothing, and
- *            anybody can forge it.
+ *            anybody can forge it. A single datagram with the address of
+ *            another echo server makes the two answer each other for ever
+ *            (CERT CA-1996-01 describes it for echo and chargen). So a peer
+ *            gets at most 1000 answers at once, and 20 more each second: one
+ *            answer that is left out ends the loop.
  * Try        Leave out --reply: each datagram comes back as it was. Two
  *            clients at once need no more code.
  */
@@ -31,6 +35,7 @@ import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { Decoder, encode } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
+import { AnswerLimit } from "./answer-limit.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, reply } = await readArguments(import.meta, {
@@ -39,11 +44,13 @@ async function main(stop: AbortSignal) {
   });
   const answer = reply === undefined ? undefined : encode(reply, encoding);
   const decoder = new Decoder(encoding);
+  const limit = new AnswerLimit();
 
   await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });
   const end = closed(socket);
   socket.on("message", (received, sender) => { // a whole datagram, and the endpoint that it claims to be from
     const from = endpoint(sender.address, sender.port);
+    if (!limit.allows(from)) return;
     print(`${from} > ${visible(decoder.decode(received, from))}`);
     const data = answer ?? received;
     // The same socket sends: the client sees an answer from the very port that it asked.

@@ -42,9 +42,10 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
-import { explain } from "../../lib/failure.ts";
+import { endpoint, isEveryAddress, isLoopback, isSameAddress } from "../../lib/endpoint.ts";
+import { explain, Failure } from "../../lib/failure.ts";
 import { hint, print, ready, report } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { sent, sourceName } from "../../lib/socket.ts";
@@ -83,12 +84,24 @@ async function main(stop: AbortSignal) {
   const inbox = datagrams(socket);
   socket.bind(port, host);
   await once(socket, "listening", { signal: stop });
+  if (isItself(to, socket.address())) {
+    const what = `--to ${endpoint(to.host, to.port)}`;
+    throw new Failure(what, "is this link itself: nothing would come out", "EINVAL", { exitCode: 2 });
+  }
   await ready(socket.address());
 
   const link = new Link(socket, to, options, stop);
   for await (const [datagram, sender] of inbox) await link.forward(datagram, sender);
   link.close();
   for (const [figure, what] of link.figures()) await print(`${figure}`.padStart(8) + ` ${what}`);
+}
+
+/** Whether a datagram to `to` reaches a socket that is bound to `own`: it would go round for ever. */
+function isItself(to: Target, own: { address: string; port: number }): boolean {
+  if (to.port !== own.port) return false;
+  if (!isEveryAddress(own.address)) return isSameAddress(own.address, to.host);
+  const cards = Object.values(networkInterfaces()).flatMap((card) => card ?? []);
+  return isLoopback(to.host) || cards.some((card) => isSameAddress(card.address, to.host));
 }
 
 /** What the link does to each datagram: percent of them, milliseconds, and the seed of the fates. */

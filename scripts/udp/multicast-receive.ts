@@ -65,6 +65,7 @@ async function main(stop: AbortSignal) {
   // reuseAddr lets several receivers of one machine share the port.
   // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, reuseAddr: true, signal: stop });
+  const isClosed = closed(socket);
   // From now on, the system hands us each datagram with the address that it came from.
   socket.on("message", (data, sender) => {
     if (!isMember) return;
@@ -81,7 +82,7 @@ async function main(stop: AbortSignal) {
 
   const end = new AbortController();
   try {
-    await Promise.race([closed(socket), obey(AbortSignal.any([stop, end.signal]))]);
+    await Promise.race([isClosed, obey(AbortSignal.any([stop, end.signal]))]);
   } finally {
     end.abort(); // gives the keyboard back
   }
