@@ -5,7 +5,7 @@ import { endpoint, isEveryAddress, isLoopback } from "./endpoint.ts";
 /**
  * Waits until the system has taken what a lesson sends, as Python's `sendall` does; that says nothing about its
  * arrival. `await sent((done) => socket.write(bytes, done))`, or `socket.send(bytes, port, host, done)`.
- * @throws the error of the socket: ECONNRESET, EPIPE, EMSGSIZE, ...
+ * @throws the error of the socket: ECONNRESET, EPIPE, EMSGSIZE, ...; ECANCELED on Bun, for what still waited
  */
 export function sent(call: (done: (error?: Error | null) => void) => unknown): Promise<void> {
   return new Promise((resolve, reject) => {
