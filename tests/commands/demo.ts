@@ -1,17 +1,22 @@
 /** `make demo`: a dialog over TCP, and a real file downloaded; both ends side by side. */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { rm, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { pipeline } from "node:stream/promises";
-import { chalk } from "zx";
 import { parseSections } from "../engine/head.ts";
-import { columns } from "../engine/columns.ts";
+import { chalk, columns } from "../engine/columns.ts";
 import { copyOfProject, Mismatch, play } from "../engine/engine.ts";
-import { find } from "../engine/lessons.ts";
+import { find, lessons } from "../engine/lessons.ts";
+import { endInOrder } from "./interrupt.ts";
 
-const folder = await copyOfProject();
+/** The lesson that people begin with. */
+const FIRST = "2.1";
+
+endInOrder();
+await using copy = copyOfProject();
+const folder = copy.path;
 try {
   console.log(chalk.bold("\nA dialog over TCP: one call, many questions and answers\n"));
   const [dialog] = find("tcp/many-requests-server");
@@ -35,13 +40,15 @@ try {
   const sums = [await sha256(original), await sha256(join(folder, "copy-bun.exe"))];
   console.log(`\nSHA-256 of the original  ${sums[0]}\nSHA-256 of the copy      ${sums[1]}`);
   if (sums[0] !== sums[1]) throw new Mismatch("the copy is not the original");
-  console.log(chalk.green("They are equal.") + " Next: make lessons, and README.md\n");
+  const [first] = lessons().filter(({ head }) => head.number === FIRST);
+  console.log(
+    chalk.green("They are equal.") + ` Begin with ${FIRST}, ${first.head.title}: make lesson L=${FIRST}`,
+  );
+  console.log("All lessons: make lessons. What each shows, and how to read it: README.md\n");
 } catch (error) {
   if (!(error instanceof Mismatch)) throw error;
   console.error(`\n${error.message}`);
   process.exitCode = 1;
-} finally {
-  await rm(folder, { recursive: true, force: true });
 }
 
 async function sha256(path: string): Promise<string> {

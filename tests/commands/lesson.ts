@@ -1,26 +1,61 @@
-/** `make lessons` lists the lessons; `make lesson L=2.1` plays one live, its terminals side by side. */
+/**
+ * `make lessons` lists the lessons; `make lesson L=2.1` plays one live, its terminals side by side, and ends with
+ * what to watch out for, what to try, and the lesson that comes next.
+ */
 import process from "node:process";
-import { $, chalk } from "zx";
+import { $ } from "zx";
 import { ALONE } from "../engine/alone.ts";
-import { columns } from "../engine/columns.ts";
+import { chalk, columns, WIDTH, wrap } from "../engine/columns.ts";
 import { Mismatch, play } from "../engine/engine.ts";
-import { lessons } from "../engine/lessons.ts";
+import type { Head } from "../engine/head.ts";
+import { type Lesson, lessons } from "../engine/lessons.ts";
 import { choose } from "./choose.ts";
+import { endInOrder } from "./interrupt.ts";
+
+/** The language of the person, as programs are told it (locale(7)). */
+const { LC_ALL, LC_MESSAGES, LANG } = process.env;
+const IS_CHINESE = /^zh/.test(LC_ALL || LC_MESSAGES || LANG || "");
+const WORDS = IS_CHINESE
+  ? { "Watch out": "注意", "Try": "试一试", next: "下一课", none: "这是最后一课；README.zh-CN.md 里有更多" }
+  : {
+    "Watch out": "Watch out",
+    "Try": "Try",
+    next: "Next",
+    none: "this was the last one; README.md has more",
+  };
 
 const name = process.argv[2];
-if (!name) {
+if (name) await playAll(choose(name));
+else list();
+
+function list(): void {
   for (const { path, head } of lessons()) {
-    console.log(`${head.number.padEnd(5)} ${path.replace(/^scripts\/|\.ts$/g, "").padEnd(28)} ${head.title}`);
+    const { title } = IS_CHINESE ? head.chinese : head;
+    console.log(`${head.number.padEnd(5)} ${path.replace(/^scripts\/|\.ts$/g, "").padEnd(28)} ${title}`);
   }
-  process.exit(0);
 }
 
-for (const { path, head } of choose(name)) {
-  console.log(`\n${chalk.bold(`${head.number} ${head.title}`)}: ${head.idea}\n${chalk.dim(path)}\n`);
-  if (ALONE.includes(path)) { // what it shows is this machine's own: nothing to compare it with
-    await $({ stdio: "inherit" })`bun ${path}`;
-    continue;
+async function playAll(chosen: Lesson[]): Promise<void> {
+  endInOrder();
+  for (const { path, head } of chosen) {
+    const { title, idea } = IS_CHINESE ? head.chinese : head;
+    const separator = IS_CHINESE ? "：" : ": ";
+    const [first, ...others] = wrap(`${head.number} ${title}${separator}${idea}`, WIDTH);
+    const end = first.indexOf(separator);
+    console.log(`\n${chalk.bold(first.slice(0, end))}${first.slice(end)}`);
+    for (const line of [...others, chalk.dim(path), ""]) console.log(line);
+    // What it shows is this machine's own: there is nothing to compare it with.
+    if (ALONE.includes(path)) await $({ stdio: "inherit", nothrow: true })`bun ${path}`;
+    else await playOne(head);
+    console.log();
+    for (const { label, text } of head.notes) {
+      if (label === "Watch out" || label === "Try") say(WORDS[label], text);
+    }
   }
+  say(WORDS.next, nextOf(chosen));
+}
+
+async function playOne(head: Head): Promise<void> {
   const last = Math.max(...head.sections.map(({ terminal }) => terminal));
   const titles = Array.from({ length: last }, (_, index) => `terminal ${index + 1}`);
   try {
@@ -30,4 +65,27 @@ for (const { path, head } of choose(name)) {
     console.error(`\n${error.message}`);
     process.exitCode = 1;
   }
+}
+
+/** Prints a note, its lines below each other: those of a head end where a sentence ends, or where the page does. */
+function say(label: string, text: string): void {
+  const margin = 11;
+  const sentences = text.replaceAll(/(?<![.:?!。：？！])\n/g, " ").split("\n");
+  const lines = sentences.flatMap((line) => wrap(line, WIDTH - margin, ""));
+  for (const [index, line] of lines.entries()) {
+    const begin = index === 0 ? label : "";
+    console.log(chalk.bold(begin) + " ".repeat(margin - Bun.stringWidth(begin)) + line);
+  }
+}
+
+/** How to play the lesson that comes after some others. */
+function nextOf(chosen: Lesson[]): string {
+  const all = lessons();
+  const at = all.findIndex(({ path }) => path === chosen.at(-1)?.path);
+  const next = all.slice(at + 1).find(({ head }) =>
+    chosen.every((lesson) => lesson.head.number !== head.number)
+  );
+  if (!next) return WORDS.none;
+  const { title } = IS_CHINESE ? next.head.chinese : next.head;
+  return `make lesson L=${next.head.number}   ${next.head.number} ${title}`;
 }

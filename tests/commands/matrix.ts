@@ -10,6 +10,7 @@ import type { Head } from "../engine/head.ts";
 import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
 import { ON, READY, type Runtime, RUNTIMES } from "../engine/program.ts";
 import { choose } from "./choose.ts";
+import { endInOrder } from "./interrupt.ts";
 
 /** How many lessons are played at once. */
 const AT_ONCE = 3;
@@ -26,6 +27,7 @@ function applies({ sections }: Pick<Head, "sections">, { server, client }: Cell)
 }
 
 async function main(): Promise<void> {
+  endInOrder();
   const chosen = choose(process.argv[2]);
   const isChosen = (program: BareProgram) => chosen.some(({ path }) => path === lessonOf(program));
   const played = [...chosen, ...barePrograms().filter(isChosen)];

@@ -1,13 +1,9 @@
-/** `make test` itself: what it chooses, what it tells, and that nothing stays when it is interrupted. */
+/** `make test` itself: what it chooses, and what it tells. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
-import process from "node:process";
 import { find, lessons } from "../engine/lessons.ts";
-import { ROOT, start } from "../engine/program.ts";
+import { start } from "../engine/program.ts";
 import { suggest } from "./choose.ts";
 import { lessonsOf, read, skips, workFor } from "./test.ts";
-import { temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
@@ -122,22 +118,4 @@ Ran 14 tests across 1 file. [6.00ms]
       "skipped: d (1 test)",
     ]);
   });
-});
-
-test.skipIf(process.platform === "win32")("Ctrl-C leaves no process and no folder", async () => {
-  await using folder = await temporaryFolder();
-  await using program = start(["bun", "tests/commands/test.ts", "2.6"], {
-    env: { TMPDIR: folder.path },
-    limit: 30_000,
-  });
-  const end = Date.now() + 20_000;
-  while (!(await program.orphans()).some(({ command }) => command.includes(join(ROOT, "scripts")))) {
-    if (Date.now() > end) throw new Error("no lesson is under test");
-    await Bun.sleep(20);
-  }
-  expect(await readdir(folder.path)).not.toEqual([]);
-  program.signal("SIGINT");
-  expect(await program.ended()).toBe(130);
-  expect(await program.orphans()).toEqual([]);
-  expect(await readdir(folder.path)).toEqual([]);
 });

@@ -10,14 +10,15 @@
  * all lessons: there it is the tests whose names name the script.
  */
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { constants, tmpdir } from "node:os";
+import { chmod } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { glob } from "zx";
+import { temporaryFolder } from "../engine/files.ts";
 import type { Lesson } from "../engine/lessons.ts";
-import { EVERYTHING, type Program, ROOT, start } from "../engine/program.ts";
+import { EVERYTHING, ROOT, start } from "../engine/program.ts";
 import { choose } from "./choose.ts";
+import { endInOrder } from "./interrupt.ts";
 
 /** How many files are run at once. They wait for programs more than they compute. */
 const AT_ONCE = EVERYTHING ? 3 : 4;
@@ -95,21 +96,9 @@ async function main(name: string | undefined): Promise<void> {
   const length = ({ file }: Work) => times[file] ?? statSync(join(ROOT, file)).size;
   todo.sort((a, b) => length(b) - length(a));
 
-  const folder = await mkdtemp(join(tmpdir(), "sockets-"));
-  await chmod(folder, 0o755); // a test may look at its own folder as another user
-  const running = new Set<Program>();
-  let isInterrupted = false;
-  const end = async () => {
-    await Promise.all(Array.from(running, (program) => program[Symbol.asyncDispose]()));
-    await rm(folder, { recursive: true, force: true });
-  };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.on(signal, async () => {
-      isInterrupted = true;
-      await end();
-      process.exit(128 + constants.signals[signal]);
-    });
-  }
+  endInOrder();
+  await using folder = await temporaryFolder();
+  await chmod(folder.path, 0o755); // a test may look at its own folder as another user
 
   const began = Date.now();
   const sum = { files: 0, passed: 0, failed: 0, skipped: [] as string[] };
@@ -125,12 +114,9 @@ async function main(name: string | undefined): Promise<void> {
       `./${file}`,
     ];
     await using program = start(words, { env: { TMPDIR: own }, limit: LIMIT_OF_FILE });
-    running.add(program);
     const { code, stdout, stderr } = await program.result();
-    if (isInterrupted) return;
     const outcome = read(code, stdout + stderr);
-    const behind = [...(await program.orphans()).map(({ command }) => command), ...readdirSync(own)];
-    running.delete(program);
+    const behind = [...program.orphans().map(({ command }) => command), ...readdirSync(own)];
     if (behind.length > 0) {
       outcome.failed++;
       outcome.text += `\nleft behind:\n${behind.map((what) => `  ${what}\n`).join("")}`;
@@ -151,14 +137,12 @@ async function main(name: string | undefined): Promise<void> {
     if (failed > 0) console.log(`\n${outcome.text}\n`);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (let next = todo.shift(); next && !isInterrupted; next = todo.shift()) {
-      const own = join(folder, `${todo.length}`);
+    for (let next = todo.shift(); next; next = todo.shift()) {
+      const own = folder.at(`${todo.length}`);
       mkdirSync(own);
       await runNext(next, own);
     }
   }));
-  if (isInterrupted) return; // the signal's handler ends it
-  await end();
   mkdirSync(dirname(TIMES), { recursive: true });
   writeFileSync(TIMES, JSON.stringify(times));
   for (const line of skips(sum.skipped, (tool) => Boolean(Bun.which(tool)))) console.log(line);

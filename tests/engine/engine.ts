@@ -5,11 +5,11 @@
  * its ready line on; any other is played to its end first. A `^C` in the section that started the
  * server is pressed when all the others have come to their end.
  */
-import { cp, rm, symlink } from "node:fs/promises";
+import { cpSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/output.ts";
-import { temporaryFolder } from "./files.ts";
+import { type Folder, temporaryFolder } from "./files.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
   Late,
@@ -77,7 +77,8 @@ type Stage = {
  */
 export async function play(head: Pick<Head, "sections">, options: Options = {}): Promise<void> {
   const acts = head.sections.map((section, index) => new Act(section, head.sections.slice(index + 1)));
-  const folder = options.folder ?? await copyOfProject();
+  const own = options.folder === undefined ? copyOfProject() : undefined;
+  const folder = options.folder ?? own?.path ?? "";
   const steps = head.sections.flatMap((section) => section.steps);
   const hasPort = steps.some((step) => step.kind === "see" && /:\d+$/.test(READY.exec(step.text)?.[0] ?? ""));
   const stage: Stage = {
@@ -110,7 +111,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   } finally {
     stage.isOver = true;
     for (const terminal of terminals.values()) await terminal.clear();
-    if (!options.folder) await rm(folder, { recursive: true, force: true });
+    await own?.[Symbol.asyncDispose]();
   }
 }
 
@@ -239,7 +240,7 @@ class Terminal {
     const program = this.#program;
     if (!program) return;
     const code = await this.#inTime(() => program.ended(), "its end");
-    const orphans = await program.orphans();
+    const orphans = program.orphans();
     if (orphans.length > 0) {
       this.#fail(`left a process behind:\n${orphans.map(({ command }) => `  ${command}`).join("\n")}`);
     }
@@ -325,11 +326,11 @@ class Terminal {
 }
 
 /** A folder with all that a learner has, so that what lessons write stays there. */
-export async function copyOfProject(): Promise<string> {
-  const folder = (await temporaryFolder()).path;
+export function copyOfProject(): Folder {
+  const folder = temporaryFolder();
   for (const name of ["scripts", "lib", "package.json", "deno.json", "LICENSE"]) {
-    await cp(join(ROOT, name), join(folder, name), { recursive: true });
+    cpSync(join(ROOT, name), folder.at(name), { recursive: true });
   }
-  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"), "junction");
+  symlinkSync(join(ROOT, "node_modules"), folder.at("node_modules"), "junction");
   return folder;
 }

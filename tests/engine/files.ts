@@ -1,7 +1,7 @@
 /** Files of tests: folders that go away by themselves, and hashes. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -13,13 +13,25 @@ export type Folder = AsyncDisposable & {
   at(...names: string[]): string;
 };
 
+/** The folders that are there now. */
+const folders = new Set<string>();
+
+/** Removes all folders at once: for a process that must end itself. */
+export function removeAll(): void {
+  for (const path of folders) rmSync(path, { recursive: true, force: true, maxRetries: 10 });
+}
+
 /** Makes a folder. Use it as `await using folder = await temporaryFolder()`. */
-export async function temporaryFolder(): Promise<Folder> {
-  const path = await realpath(await mkdtemp(join(tmpdir(), "sockets-")));
+export function temporaryFolder(): Folder {
+  const path = realpathSync(mkdtempSync(join(tmpdir(), "sockets-")));
+  folders.add(path); // without a pause in between: a folder that is there is known
   return {
     path,
     at: (...names) => join(path, ...names),
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    async [Symbol.asyncDispose]() {
+      await rm(path, { recursive: true, force: true });
+      folders.delete(path);
+    },
   };
 }
 

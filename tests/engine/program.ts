@@ -1,4 +1,5 @@
 /** A program that a test has started: its lines as they come, its end, and its whole process group. */
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -65,6 +66,17 @@ export function script(
   );
 }
 
+/** The programs that may still run, or have left something running. */
+const alive = new Set<Program>();
+
+/** Ends all programs, and all that they started, at once: for a process that must end itself. */
+export function endAll(): void {
+  const end = Date.now() + 2000; // what has been killed is gone soon
+  do for (const program of alive) program.signal("SIGKILL"); while (
+    Array.from(alive, (program) => program.killOrphans()).some(Boolean) && Date.now() < end
+  );
+}
+
 /** What a program printed, and how it ended. */
 export type Result = { code: number; stdout: string; stderr: string };
 
@@ -97,6 +109,7 @@ export class Program {
       quiet: true,
     });
     this.#process = shell`${words}`;
+    alive.add(this);
     this.#process.stdin.on("error", () => {}); // it may end before it has read all that was typed
     for (const stream of ["stdout", "stderr"] as const) {
       const lines = this.#lines[stream];
@@ -194,26 +207,31 @@ export class Program {
    * The processes that it started and that are still there, now that itself has ended. Those that have ended
    * and wait to be collected do not count. Not known on Windows.
    */
-  async orphans(): Promise<{ pid: number; command: string }[]> {
-    if (process.platform === "linux") return processes(this.pid, this.#mark);
-    return (await processesByPs())
-      .filter(({ group, environment }) => group === this.pid || environment.includes(this.#mark))
-      .map(({ pid, command }) => ({ pid, command }));
+  orphans(): { pid: number; command: string }[] {
+    return process.platform === "linux"
+      ? processes(this.pid, this.#mark)
+      : processesByPs(this.pid, this.#mark);
+  }
+
+  /** Kills its orphans. @returns how many there were */
+  killOrphans(): number {
+    const left = this.orphans();
+    for (const { pid } of left) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // it has ended meanwhile
+      }
+    }
+    return left.length;
   }
 
   /** Ends it, and all that it started. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.signal("SIGKILL");
     await this.exit;
-    for (let left = await this.orphans(); left.length > 0; left = await this.orphans()) {
-      for (const { pid } of left) {
-        try {
-          process.kill(pid, "SIGKILL");
-        } catch {
-          // it has ended meanwhile
-        }
-      }
-    }
+    while (this.killOrphans() > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    alive.delete(this);
   }
 
   async #inTime<T>(promise: Promise<T>, what: string): Promise<T> {
@@ -298,16 +316,13 @@ function exists(pid: number): boolean {
   }
 }
 
-/** All processes, where there is no /proc, as on macOS. */
-async function processesByPs() {
+/** The same where there is no /proc, as on macOS. */
+function processesByPs(wanted: number, mark: string): { pid: number; command: string }[] {
   if (process.platform === "win32") return [];
-  const { stdout } = await $({ quiet: true })`ps axeww -o pid=,pgid=,stat=,args=`; // args, then the environment
-  return [...stdout.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)]
-    .filter(([, , , state]) => !state.startsWith("Z"))
-    .map(([, pid, group, , args]) => ({
-      pid: Number(pid),
-      group: Number(group),
-      command: args.replace(/ \w+=.*/, ""),
-      environment: args,
-    }));
+  const all = spawnSync("ps", ["axeww", "-o", "pid=,pgid=,stat=,args="], { encoding: "utf8" }).stdout;
+  return [...all.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)] // args, then the environment
+    .filter(([, , group, state, args]) =>
+      !state.startsWith("Z") && (Number(group) === wanted || args.includes(mark))
+    )
+    .map(([, pid, , , args]) => ({ pid: Number(pid), command: args.replace(/ \w+=.*/, "") }));
 }
