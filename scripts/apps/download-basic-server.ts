@@ -39,6 +39,7 @@ import { run } from "../../lib/run.ts";
 import { sent } from "../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
+import { Callers } from "./download/callers.ts";
 import { ServedFolder } from "./served-folder.ts";
 
 /** How long a caller may be silent, in milliseconds. */
@@ -50,14 +51,14 @@ async function main(stop: AbortSignal) {
     flags: { root: { kind: "text", required: true, help: "the folder whose files are served" } },
   });
   const folder = await ServedFolder.at(root);
+  const callers = new Callers(); // a flood of callers must not use up memory and open files
 
   // Each connection that the system has accepted comes here as a socket of its own. allowHalfOpen: a caller who has
   // finished sending (nc, at the end of its input) still gets the answer.
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     closeOnStop(socket, stop, "reset"); // if the server is stopped, half a file must not look like a whole one
-    serve(socket); // not awaited: callers are served side by side
+    if (callers.admit(socket)) serve(socket); // not awaited: callers are served side by side
   });
-  server.maxConnections = 1000;
   // From here on the system accepts connections to this port. `signal` closes the server on Ctrl-C.
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
@@ -76,6 +77,7 @@ async function main(stop: AbortSignal) {
       for await (const piece of file.createReadStream()) {
         // Waits while the buffers are full: a caller who reads slowly costs time, but no memory.
         await sent((done) => socket.write(piece, done));
+        callers.moved(socket);
         count += piece.length;
       }
       await print(`sent ${count} bytes to ${caller}`);

@@ -205,6 +205,7 @@ class Downloads {
     await using file = await openFile(target);
     const sha256 = (await this.#frames.hashStart(file, size)).digest("hex");
     await this.#frames.send({ version: VERSION, check: name, size, sha256 });
+    this.#frames.allowWait(size);
     const { same } = await this.#frames.expect("same");
     if (same === true) await utimes(target, new Date(), new Date(time)).catch(() => {}); // so that the next run is quick
     return same === true;
@@ -283,6 +284,7 @@ class Transfer {
     const [size, time] = [byteCount(file.size, peer), milliseconds(file.time, peer)];
     await using part = await this.#openPart(parts, `${this.#path}\n${size}\n${time}`, replaced);
 
+    if (part.size > size) await part.restart();
     const hash = await this.#agreeOnStart(part);
     await this.#receive(part, hash, size);
     const { sha256 } = await this.#frames.expect("sha256");
@@ -314,6 +316,7 @@ class Transfer {
     const { peer } = this.#frames;
     const hash = await this.#frames.hashStart(part.file, part.size);
     await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
+    this.#frames.allowWait(part.size);
     const from = byteCount((await this.#frames.expect("from")).from, peer);
     if (from > 0 && from !== part.size) throw new Failure(peer, "goes on at another place", "EPROTO");
     if (from > 0) await this.#say(`going on with ${visible(this.#target)} at byte ${from}`);

@@ -40,6 +40,8 @@ import { limitIdle } from "../../lib/idle.ts";
 import { print, ready, report, visible } from "../../lib/output.ts";
 import { run } from "../../lib/run.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
+import { Callers } from "./download/callers.ts";
+import { Comparisons } from "./download/comparisons.ts";
 import { byteCount, FrameStream, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
 import { ServedFolder } from "./served-folder.ts";
 
@@ -58,11 +60,15 @@ async function main(stop: AbortSignal) {
     },
   });
   const folder = await ServedFolder.at(root);
+  const callers = new Callers();
+  const comparisons = new Comparisons();
 
   await using server = createServer({ allowHalfOpen: true }, async (socket) => {
     closeOnStop(socket, stop, "reset");
+    if (!callers.admit(socket)) return;
     limitIdle(socket, idle * 1000);
-    const session = new Session(new FrameStream(socket, peerName(socket)), folder);
+    const frames = new FrameStream(socket, peerName(socket), idle * 1000, () => callers.moved(socket));
+    const session = new Session(frames, folder, comparisons);
     try {
       await session.serve();
     } catch (error) {
@@ -72,7 +78,6 @@ async function main(stop: AbortSignal) {
       linger(socket);
     }
   });
-  server.maxConnections = 1000;
   server.listen({ host, port, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
@@ -84,11 +89,13 @@ class Session {
   readonly caller: string;
   readonly #frames: FrameStream;
   readonly #folder: ServedFolder;
+  readonly #comparisons: Comparisons;
 
-  constructor(frames: FrameStream, folder: ServedFolder) {
+  constructor(frames: FrameStream, folder: ServedFolder, comparisons: Comparisons) {
     this.caller = frames.peer;
     this.#frames = frames;
     this.#folder = folder;
+    this.#comparisons = comparisons;
   }
 
   /** @throws Failure EPROTO, EMSGSIZE for what is not the protocol; what the connection throws */
@@ -130,9 +137,10 @@ class Session {
   async #compare(path: string, { size, sha256 }: Message): Promise<void> {
     await using file = await this.#folder.open(path);
     const stat = await file.stat();
-    const isSame = stat.size === byteCount(size, this.caller) &&
-      (await this.#frames.hashStart(file, stat.size)).digest("hex") === sha256;
-    await this.#frames.send({ same: isSame });
+    if (stat.size !== byteCount(size, this.caller)) return await this.#frames.send({ same: false });
+    const hash = () => this.#frames.hashStart(file, stat.size);
+    const { same } = await this.#comparisons.compare(this.#frames, hash, (digest) => digest === sha256, true);
+    await this.#frames.send({ same });
   }
 
   /** Sends a file, behind the bytes that the caller has already, if they are its own. */
@@ -140,14 +148,14 @@ class Session {
     await using file = await this.#folder.open(path);
     const { size, mtimeMs } = await file.stat();
     await this.#frames.send({ file: { size, time: Math.trunc(mtimeMs) } });
+    this.#frames.allowWait(size);
     const wish = await this.#frames.expect("from", "cancel");
     if (wish.cancel) return;
-
-    const start = Math.min(byteCount(wish.from, this.caller), size);
-    let hash = await this.#frames.hashStart(file, start);
-    const isSame = start === 0 || hash.copy().digest("hex") === wish.sha256;
-    const from = isSame ? start : 0;
-    if (!isSame) hash = createHash("sha256");
+    const { from, hash } = await this.#startOf(
+      file,
+      Math.min(byteCount(wish.from, this.caller), size),
+      wish.sha256,
+    );
     await print(`${this.caller} gets ${visible(path)}${from > 0 ? ` from byte ${from}` : ""}`);
     await this.#frames.send({ from });
     await this.#sendPieces(file, from, size, hash);
@@ -159,6 +167,18 @@ class Session {
     const sha256 = hash.digest("hex");
     await this.#frames.send({ sha256 });
     await print(`${this.caller} has ${visible(path)}, ${size} bytes\n  SHA-256 ${sha256}`);
+  }
+
+  /** Where to go on, and the hash of what is before it: from the beginning, unless the caller has the same bytes. */
+  async #startOf(file: FileHandle, length: number, sha256: unknown): Promise<{ from: number; hash: Hash }> {
+    if (length === 0) return { from: 0, hash: createHash("sha256") };
+    const start = () => this.#frames.hashStart(file, length);
+    const { same, hash } = await this.#comparisons.compare(
+      this.#frames,
+      start,
+      (digest) => digest === sha256,
+    );
+    return same ? { from: length, hash } : { from: 0, hash: createHash("sha256") };
   }
 
   /** While a piece is on its way, it is hashed, and the next one is read. */

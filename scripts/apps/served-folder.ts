@@ -91,13 +91,13 @@ export class ServedFolder {
       const children = (await readdir(way).catch(failAs(name))).filter((child) => !child.includes("\uFFFD"))
         .sort();
       for (let at = 0; at < children.length; at += SIDE_BY_SIDE) {
-        const some = children.slice(at, at + SIDE_BY_SIDE).map(async (child) => {
-          const childName = name ? `${name}/${child}` : child;
-          const itself = await lstat(join(way, child)).catch(() => undefined); // it may have gone meanwhile
-          if (!itself?.isSymbolicLink()) return { childName, stat: itself, isLink: false };
-          return { childName, stat: await this.#statOf(childName), isLink: true };
-        });
-        for (const { childName, stat, isLink } of await Promise.all(some)) {
+        const some = children.slice(at, at + SIDE_BY_SIDE).map(async (child) => ({
+          childName: name ? `${name}/${child}` : child,
+          itself: await lstat(join(way, child)).catch(() => undefined), // it may have gone meanwhile
+        }));
+        for (const { childName, itself } of await Promise.all(some)) {
+          const isLink = itself?.isSymbolicLink() ?? false;
+          const stat = isLink ? await this.#statOf(childName) : itself;
           if (stat?.isFile()) yield { name: childName, size: stat.size, time: timeOf(stat) };
           if (stat?.isDirectory() && !inner) yield { name: `${childName}/`, size: 0, time: 0 };
           if (stat?.isDirectory() && !isLink) inner?.push(childName);

@@ -20,7 +20,7 @@
  *     {"version":1,"check":PATH,"size":S,          {"same":true}, or {"same":false} when its file is another
  *      "sha256":OF_THE_WHOLE_FILE}
  *                                                  at any time {"error":WHY,"code":CODE}: this request failed
- *     {"wait":true}, from either end: I am still reading a file, to compare it
+ *     {"wait":true}, from either end before its "from" or "same": I am still reading a file, to compare it
  *
  * PATH is relative, with `/`. T is the time of the last change, in milliseconds since 1970 (negative before that).
  * Further requests follow on the same connection. A client that has none left closes it.
@@ -28,6 +28,7 @@
 import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../../lib/failure.ts";
 import { LIMIT, unframe } from "../../../lib/framing.ts";
 import { sent } from "../../../lib/socket.ts";
@@ -39,6 +40,12 @@ export const LONGEST_PIECE = LIMIT - 1;
 
 /** How often the other end is told to wait, in milliseconds. */
 const WAIT = 500;
+
+/**
+ * How long the other end may say so: ten minutes, in which it may have to wait its turn, and the time that reading
+ * takes at 10 MB/s. In milliseconds.
+ */
+const longestWait = (bytes: number) => 600_000 + bytes / 10_000;
 
 const MESSAGE = 0;
 const PIECE = 1;
@@ -53,10 +60,21 @@ export class FrameStream {
   /** The endpoint of the other end, for errors. */
   readonly peer: string;
   readonly #incoming: AsyncGenerator<Frame>;
+  readonly #moved: () => void;
+  readonly #longestFrame: number;
+  #since = 0;
+  #mayWaitUntil = 0;
 
-  constructor(socket: Socket, peer: string) {
+  /**
+   * @param longestFrame how long the other end may take to send one frame, in milliseconds: single bytes, now and
+   *   then, would keep a place for ever
+   * @param moved is called for each whole frame that was received or sent
+   */
+  constructor(socket: Socket, peer: string, longestFrame = Infinity, moved = () => {}) {
     this.socket = socket;
     this.peer = peer;
+    this.#longestFrame = longestFrame;
+    this.#moved = moved;
     this.#incoming = this.#frames();
   }
 
@@ -75,7 +93,7 @@ export class FrameStream {
     header.writeUInt32BE(1 + payload.length, 0);
     header.writeUInt8(kind, 4);
     const frame = Buffer.concat([header, payload]); // two writes would be two packets
-    return sent((done) => this.socket.write(frame, done)).catch((error) => {
+    return sent((done) => this.socket.write(frame, done)).then(this.#moved, (error) => {
       throw this.socket.errored ?? error; // why it was closed, rather than that it is
     });
   }
@@ -85,7 +103,15 @@ export class FrameStream {
    * @throws Failure EMSGSIZE for a frame above the limit, EPROTO for anything else; what the connection throws
    */
   async receive(): Promise<Frame | undefined> {
-    return (await this.#incoming.next()).value;
+    this.#since = performance.now();
+    const { value } = await this.#incoming.next();
+    if (value) this.#moved();
+    return value;
+  }
+
+  /** From now on the other end may say that it is reading so many bytes. */
+  allowWait(bytes: number): void {
+    this.#mayWaitUntil = performance.now() + longestWait(bytes);
   }
 
   /**
@@ -94,7 +120,7 @@ export class FrameStream {
    */
   async expect(...fields: string[]): Promise<Message> {
     const frame = await this.receive();
-    if (!frame) throw new Failure(this.peer, "closed the connection too early", "ECONNRESET");
+    if (!frame) throw this.#gone();
     if (frame.kind === "message") throwError(frame.message, this.peer);
     const message = frame.kind === "message" ? frame.message : {};
     if (fields.every((field) => message[field] === undefined)) {
@@ -104,15 +130,30 @@ export class FrameStream {
   }
 
   async *#frames(): AsyncGenerator<Frame> {
-    const chunks = this.socket.iterator({ destroyOnReturn: false });
-    for await (const bytes of unframe(chunks, "length", this.peer)) {
+    for await (const bytes of unframe(this.#chunks(), "length", this.peer)) {
       const payload = bytes.subarray(1);
       if (bytes[0] === PIECE) yield { kind: "piece", bytes: payload };
       else if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
       else {
         const message = this.#parse(payload);
         if (message.wait !== true) yield { kind: "message", message };
+        else if (performance.now() > this.#mayWaitUntil) {
+          throw new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
+        }
       }
+    }
+  }
+
+  async *#chunks(): AsyncGenerator<Buffer> {
+    for await (const chunk of this.socket.iterator({ destroyOnReturn: false })) {
+      if (performance.now() - this.#since > this.#longestFrame) {
+        throw new Failure(
+          this.peer,
+          `sent no whole frame in ${this.#longestFrame / 1000} seconds`,
+          "ETIMEDOUT",
+        );
+      }
+      yield chunk;
     }
   }
 
@@ -124,6 +165,21 @@ export class FrameStream {
       // told below
     }
     throw new Failure(this.peer, "sent a message that is not a JSON object", "EPROTO");
+  }
+
+  /** Waits for something else, and tells the other end meanwhile. @throws what the connection throws */
+  async keepWaiting(work: Promise<unknown>): Promise<void> {
+    let isDone = false;
+    const done = work.then(() => (isDone = true));
+    while (true) {
+      await Promise.race([done, sleep(WAIT)]);
+      if (isDone) return;
+      await this.send({ wait: true });
+    }
+  }
+
+  #gone(): Error {
+    return this.socket.errored ?? new Failure(this.peer, "closed the connection too early", "ECONNRESET");
   }
 
   /**
@@ -140,6 +196,7 @@ export class FrameStream {
       if (bytesRead === 0) break;
       hash.update(piece.subarray(0, bytesRead));
       at += bytesRead;
+      if (this.socket.destroyed) throw this.#gone(); // nobody waits for the result any more
       if (performance.now() - told < WAIT) continue;
       await this.send({ wait: true });
       told = performance.now();

@@ -1,0 +1,73 @@
+/** The callers of a file server: how many there may be at once, and which of them gives way when all places are taken. */
+import type { Socket } from "node:net";
+import { Failure } from "../../../lib/failure.ts";
+import { formatIp, parseIp } from "../../../lib/ip.ts";
+import { openFiles } from "../../../lib/system.ts";
+
+/** How many callers there may be, however many files the process may open. */
+const MOST = 1000;
+
+/** A caller needs its socket, the file or the folder that it gets, and a link that is looked at. */
+const FILES_OF_ONE = 3;
+
+/** A caller who has achieved nothing for so long gives way to a new one of the same address, in milliseconds. */
+const STALLED = 10_000;
+
+/**
+ * The network that a caller counts for: an IPv4 address, or the first 64 bits of an IPv6 address, of which one machine
+ * may use every address.
+ */
+export function networkOf({ remoteAddress }: Socket): string {
+  if (remoteAddress === undefined) return "unknown"; // it was reset at once
+  const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*/, "");
+  return plain.includes(":") ? formatIp({ version: 6, number: parseIp(plain).number >> 64n << 64n }) : plain;
+}
+
+type Caller = { socket: Socket; network: string; moved: number };
+
+export class Callers {
+  readonly #most: number;
+  readonly #callers = new Map<Socket, Caller>();
+
+  constructor({ free } = openFiles()) {
+    this.#most = Math.max(1, Math.min(MOST, Math.floor(free / FILES_OF_ONE)));
+  }
+
+  /**
+   * Lets a caller in. When all places are taken, somebody gives way: of the network with the most callers, the one
+   * who has achieved nothing for the longest time. Of the caller's own network, only one who has stalled does.
+   * @returns whether there is a place; if not, the connection is reset
+   */
+  admit(socket: Socket): boolean {
+    const network = networkOf(socket);
+    if (this.#callers.size >= this.#most && !this.#makeRoom(network)) {
+      socket.resetAndDestroy();
+      return false;
+    }
+    this.#callers.set(socket, { socket, network, moved: performance.now() });
+    socket.once("close", () => this.#callers.delete(socket));
+    return true;
+  }
+
+  /** Notes that a caller has achieved something: a whole request, or a piece of a file. A single byte is nothing. */
+  moved(socket: Socket): void {
+    const caller = this.#callers.get(socket);
+    if (caller) caller.moved = performance.now();
+  }
+
+  #makeRoom(network: string): boolean {
+    const shares = Map.groupBy(this.#callers.values(), (caller) => caller.network);
+    const largest = shares.values().reduce((most, share) => share.length > most.length ? share : most);
+    const own = shares.get(network) ?? [];
+    const isFair = largest.length >= own.length + 2;
+    const share = isFair ? largest : own;
+    if (share.length === 0) return false;
+    const last = share.reduce((last, caller) => caller.moved < last.moved ? caller : last);
+    if (!isFair && performance.now() - last.moved < STALLED) return false;
+    this.#callers.delete(last.socket);
+    last.socket.destroy(
+      new Failure(last.network, "gives way to a new caller: all places are taken", "EAGAIN"),
+    );
+    return true;
+  }
+}

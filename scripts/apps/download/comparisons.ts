@@ -1,0 +1,77 @@
+/**
+ * Comparing costs work: to know whether a caller has the first bytes of a file, the server reads and hashes them, and
+ * the question is sixty bytes long. So each network gets one comparison at a time, and then it rests: the longer, the
+ * more its question looks like an attack.
+ */
+import type { Hash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Failure } from "../../../lib/failure.ts";
+import { networkOf } from "./callers.ts";
+import type { FrameStream } from "./protocol.ts";
+
+/** How long a network rests after a comparison, in units of the time that this took. */
+const REST = { same: 3, unfinished: 9, different: 99 };
+
+/** The longest rest, and up to how long a caller is kept waiting for its end, in milliseconds. */
+const LONGEST_REST = 120_000;
+const LONGEST_WAIT = 5_000;
+
+/** Of how many networks is remembered when they may go on. */
+const MOST_NETWORKS = 10_000;
+
+type Network = { turn: Promise<void>; restsUntil: number };
+
+export class Comparisons {
+  readonly #networks = new Map<string, Network>();
+
+  /**
+   * Compares, when it is the turn of this caller, who is told meanwhile to wait.
+   * @param hash reads and hashes what the server has
+   * @param isSame whether the result is what the caller has
+   * @param mayDiffer whether an honest caller asks for what may well be different
+   * @returns the hash, and whether it is the same
+   * @throws Failure EAGAIN when the network must rest for long; what `hash` and the connection throw
+   */
+  async compare(
+    frames: FrameStream,
+    hash: () => Promise<Hash>,
+    isSame: (digest: string) => boolean,
+    mayDiffer = false,
+  ): Promise<{ hash: Hash; same: boolean }> {
+    const network = this.#networkOf(frames);
+    const before = network.turn;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    network.turn = before.then(() => promise);
+    try {
+      await frames.keepWaiting(before);
+      const rest = network.restsUntil - performance.now();
+      if (rest > LONGEST_WAIT) {
+        const why = `too much was compared for your address: try again in ${Math.ceil(rest / 1000)} seconds`;
+        throw new Failure(frames.peer, why, "EAGAIN");
+      }
+      if (rest > 0) await frames.keepWaiting(sleep(rest));
+      const begin = performance.now();
+      let times = REST.unfinished;
+      try {
+        const found = await hash();
+        const same = isSame(found.copy().digest("hex"));
+        times = same || mayDiffer ? REST.same : REST.different;
+        return { hash: found, same };
+      } finally {
+        const now = performance.now();
+        network.restsUntil = now + Math.min(LONGEST_REST, times * (now - begin));
+      }
+    } finally {
+      resolve();
+    }
+  }
+
+  #networkOf({ socket }: FrameStream): Network {
+    const name = networkOf(socket);
+    const network = this.#networks.get(name) ?? { turn: Promise.resolve(), restsUntil: 0 };
+    this.#networks.delete(name);
+    this.#networks.set(name, network); // now the youngest
+    if (this.#networks.size > MOST_NETWORKS) this.#networks.delete(`${this.#networks.keys().next().value}`);
+    return network;
+  }
+}
