@@ -60,7 +60,7 @@ async function main(stop: AbortSignal) {
     if (callers.admit(socket)) serve(socket); // not awaited: callers are served side by side
   });
   // From here on the system accepts connections to this port. `signal` closes the server on Ctrl-C.
-  server.listen({ host, port, signal: stop });
+  server.listen({ host, port, backlog: callers.most, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");

@@ -78,7 +78,7 @@ async function main(stop: AbortSignal) {
       linger(socket);
     }
   });
-  server.listen({ host, port, signal: stop });
+  server.listen({ host, port, backlog: callers.most, signal: stop });
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close");

@@ -7,8 +7,11 @@ import { openFiles } from "../../../lib/system.ts";
 /** How many callers there may be, however many files the process may open. */
 const MOST = 1000;
 
-/** A caller needs its socket, the file or the folder that it gets, and a link that is looked at. */
-const FILES_OF_ONE = 3;
+/**
+ * A caller needs its socket, the file or the folder that it gets, and a link that is looked at. One more is for a new
+ * caller: until it is turned away it has a socket too, and at the limit of open files Deno 2.9 never accepts again.
+ */
+const FILES_OF_ONE = 4;
 
 /** A caller who has achieved nothing for so long gives way to a new one of the same address, in milliseconds. */
 const STALLED = 10_000;
@@ -26,11 +29,12 @@ export function networkOf({ remoteAddress }: Socket): string {
 type Caller = { socket: Socket; network: string; moved: number };
 
 export class Callers {
-  readonly #most: number;
+  /** How many callers there may be, and how many more may wait to be accepted. */
+  readonly most: number;
   readonly #callers = new Map<Socket, Caller>();
 
   constructor({ free } = openFiles()) {
-    this.#most = Math.max(1, Math.min(MOST, Math.floor(free / FILES_OF_ONE)));
+    this.most = Math.max(1, Math.min(MOST, Math.floor(free / FILES_OF_ONE)));
   }
 
   /**
@@ -40,7 +44,7 @@ export class Callers {
    */
   admit(socket: Socket): boolean {
     const network = networkOf(socket);
-    if (this.#callers.size >= this.#most && !this.#makeRoom(network)) {
+    if (this.#callers.size >= this.most && !this.#makeRoom(network)) {
       socket.resetAndDestroy();
       return false;
     }

@@ -12,14 +12,16 @@ import type { FrameStream } from "./protocol.ts";
 /** How long a network rests after a comparison, in units of the time that this took. */
 const REST = { same: 3, unfinished: 9, different: 99 };
 
-/** The longest rest, and up to how long a caller is kept waiting for its end, in milliseconds. */
+/** The longest rest, in milliseconds. */
 const LONGEST_REST = 120_000;
+
+/** A suspect who has to rest for longer than this is told to come back, instead of being kept waiting. */
 const LONGEST_WAIT = 5_000;
 
 /** Of how many networks is remembered when they may go on. */
 const MOST_NETWORKS = 10_000;
 
-type Network = { turn: Promise<void>; restsUntil: number };
+type Network = { turn: Promise<void>; restsUntil: number; isSuspect: boolean };
 
 export class Comparisons {
   readonly #networks = new Map<string, Network>();
@@ -30,7 +32,7 @@ export class Comparisons {
    * @param isSame whether the result is what the caller has
    * @param mayDiffer whether an honest caller asks for what may well be different
    * @returns the hash, and whether it is the same
-   * @throws Failure EAGAIN when the network must rest for long; what `hash` and the connection throw
+   * @throws Failure EAGAIN for a suspect who must rest for long; what `hash` and the connection throw
    */
   async compare(
     frames: FrameStream,
@@ -45,7 +47,7 @@ export class Comparisons {
     try {
       await frames.keepWaiting(before);
       const rest = network.restsUntil - performance.now();
-      if (rest > LONGEST_WAIT) {
+      if (network.isSuspect && rest > LONGEST_WAIT) {
         const why = `too much was compared for your address: try again in ${Math.ceil(rest / 1000)} seconds`;
         throw new Failure(frames.peer, why, "EAGAIN");
       }
@@ -60,6 +62,7 @@ export class Comparisons {
       } finally {
         const now = performance.now();
         network.restsUntil = now + Math.min(LONGEST_REST, times * (now - begin));
+        network.isSuspect = times > REST.same;
       }
     } finally {
       resolve();
@@ -68,7 +71,7 @@ export class Comparisons {
 
   #networkOf({ socket }: FrameStream): Network {
     const name = networkOf(socket);
-    const network = this.#networks.get(name) ?? { turn: Promise.resolve(), restsUntil: 0 };
+    const network = this.#networks.get(name) ?? { turn: Promise.resolve(), restsUntil: 0, isSuspect: false };
     this.#networks.delete(name);
     this.#networks.set(name, network); // now the youngest
     if (this.#networks.size > MOST_NETWORKS) this.#networks.delete(`${this.#networks.keys().next().value}`);

@@ -138,7 +138,9 @@ export class FrameStream {
         const message = this.#parse(payload);
         if (message.wait !== true) yield { kind: "message", message };
         else if (performance.now() > this.#mayWaitUntil) {
-          throw new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
+          const failure = new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
+          this.socket.destroy(failure); // there is no way on
+          throw failure;
         }
       }
     }

@@ -1,0 +1,289 @@
+/** Lessons 4.1 and 4.2: what an attacker tries who knows the code: races, planted parts, places, work. */
+import { expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { chown, link, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { FrameStream } from "../../scripts/apps/download/protocol.ts";
+import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
+import { dial, fetch, folder, impostor, message, partSize, saved, serve, sha256 } from "./download-peers.ts";
+
+const IS_LINUX = process.platform === "linux";
+
+/** A program that puts a link to the outside in the place of a folder, and the folder back, without a pause. */
+const SWAPPER = `
+  const { renameSync, symlinkSync, unlinkSync } = require("node:fs");
+  const [folder, away, outside] = process.argv.slice(1);
+  console.log("listening on :1");
+  while (true) {
+    renameSync(folder, away);
+    symlinkSync(outside, folder);
+    for (let n = Math.random() * 300; n > 0; n--) Math.sqrt(n);
+    unlinkSync(folder);
+    renameSync(away, folder);
+  }`;
+
+for (const runtime of EVERYWHERE) {
+  test.skipIf(!IS_LINUX)(
+    `on ${runtime}, a folder that is swapped for a link to the outside: no reply leads out`,
+    async () => {
+      await using box = await folder();
+      const path = (...names: string[]) => join(box.path, ...names);
+      await mkdir(path("root/d"), { recursive: true });
+      await mkdir(path("outside"));
+      for (const name of ["root/d", "outside"]) {
+        await writeFile(path(name, "f"), name === "outside" ? "SECRET" : "inside");
+      }
+      await writeFile(path("outside/hidden"), "");
+      await using server = serve(path("root"), [], runtime);
+      const port = await server.port();
+      await using basic = script("apps/download-basic-server", ["--port", "0", "--root", path("root")], {
+        runtime,
+      });
+      const basicPort = await basic.port();
+      await using swapper = start([
+        "node",
+        "-e",
+        SWAPPER,
+        path("root/d"),
+        path("root/away"),
+        path("outside"),
+      ]);
+      await swapper.port();
+
+      const seen = { inside: 0, refused: 0, SECRET: 0, listed: 0 };
+      const most = EVERYTHING ? 10_000 : 500;
+      const ask = async () => {
+        using caller = dial(port);
+        while (seen.inside + seen.refused < most) {
+          caller.socket.write(message({ version: 1, get: "d/f" }));
+          if ((await caller.next()).error) {
+            seen.refused++;
+            continue;
+          }
+          caller.socket.write(message({ from: 0 }));
+          await caller.next();
+          const answer = await caller.next();
+          if (!Buffer.isBuffer(answer)) {
+            continue; // it was moved while it was sent: an error in words
+          }
+          seen[answer.toString() as "inside" | "SECRET"]++;
+          await caller.next();
+          caller.socket.write(message({ version: 1, list: "d", recursive: true }));
+          for (let next = await caller.next(); !next.end && !next.error; next = await caller.next()) {
+            seen.listed++;
+            expect(next.entry.name).toBe("d/f");
+          }
+        }
+      };
+      await Promise.all([ask(), ask(), ask(), ask()]);
+      for (let n = 0; n < most / 5; n++) {
+        const socket = connect(basicPort, "127.0.0.1", () => socket.write("d/f"));
+        const bytes = Buffer.concat(await Array.fromAsync(socket));
+        expect(bytes.toString()).toBeOneOf(["inside", ""]);
+      }
+      expect(seen.SECRET).toBe(0);
+      expect(seen.inside).toBeGreaterThan(0);
+      expect(seen.refused).toBeGreaterThan(0); // the race was run
+    },
+    120_000,
+  );
+}
+
+/** A part that a run has left, which was killed. */
+async function leftPart(port: number, out: string): Promise<string> {
+  await using client = fetch(port, out, ["file", "--limit-rate", "200K"]);
+  while (await partSize(out) === 0) await Bun.sleep(5);
+  client.signal("SIGKILL");
+  await client.ended();
+  return join(out, (await readdir(out)).find((name) => name.endsWith(".part")) as string);
+}
+
+test("a part that is a hard link to another file is not written to", async () => {
+  await using root = await folder();
+  await using out = await folder();
+  const bytes = randomBytes(500_000);
+  await writeFile(join(root.path, "file"), bytes);
+  await using server = serve(root.path);
+  const port = await server.port();
+  const part = await leftPart(port, out.path);
+  const victim = join(root.path, "victim");
+  await rename(part, victim);
+  await link(victim, part);
+  const before = await readFile(victim);
+  const result = await fetch(port, out.path, ["file"]).result();
+  expect(result).toEqual({ code: 0, stdout: saved(join(out.path, "file"), bytes), stderr: "" });
+  expect(await readFile(victim)).toEqual(before);
+  expect((await stat(join(out.path, "file"))).nlink).toBe(1);
+});
+
+test.skipIf(process.getuid?.() !== 0)(
+  "another owner's part does not become the file (needs root)",
+  async () => {
+    await using root = await folder();
+    await using out = await folder();
+    const bytes = randomBytes(500_000);
+    await writeFile(join(root.path, "file"), bytes);
+    await using server = serve(root.path);
+    const port = await server.port();
+    const part = await leftPart(port, out.path);
+    await chown(part, 12345, 12345);
+    const { ino } = await stat(part);
+    const result = await fetch(port, out.path, ["file"]).result();
+    expect(result).toEqual({ code: 0, stdout: saved(join(out.path, "file"), bytes), stderr: "" });
+    expect((await stat(join(out.path, "file"))).uid).toBe(0);
+    expect((await stat(part)).ino).toBe(ino); // not ours to remove, either
+  },
+);
+
+test("a hostile server cannot make the client remove a file whose name looks like a part's", async () => {
+  await using out = await folder();
+  const names = [
+    "victim.0123456789.part",
+    "victim.0123456789abcdef.part",
+    "victim.0123456789abcdef.1c3f-2s8-kq0d.part", // as a part, but for the six digits that prove it
+  ];
+  for (const name of names) await writeFile(join(out.path, name), "precious");
+  await using server = await impostor(async (socket, next) => {
+    while (true) {
+      const { list, get } = await next() as { list?: string; get?: string };
+      if (list !== undefined) {
+        socket.write(message({ entry: { name: "victim", size: 0, time: 1 } }));
+        socket.write(message({ end: true }));
+      } else if (get !== undefined) {
+        socket.write(message({ file: { size: 0, time: 1 } }));
+        await next();
+        socket.write(Buffer.concat([message({ from: 0 }), message({ sha256: sha256(Buffer.alloc(0)) })]));
+      }
+    }
+  });
+  expect((await fetch(server.port, out.path, ["--recursive", "."]).result()).code).toBe(0);
+  expect((await readdir(out.path)).sort()).toEqual(["victim", ...names].sort());
+  for (const name of names) expect(await readFile(join(out.path, name), "utf8")).toBe("precious");
+});
+
+test("a peer that says for ever that it is reading has an end", async () => {
+  await using out = await folder();
+  const wait = message({ wait: true });
+  await using server = await impostor(async (socket, next) => {
+    await next();
+    while (!socket.destroyed) {
+      socket.write(wait);
+      await Bun.sleep(100);
+    }
+  });
+  expect(await fetch(server.port, out.path, ["file"]).result()).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `error: 127.0.0.1:${server.port}: keeps us waiting for nothing (ETIMEDOUT)\n`,
+  });
+  // Where it may say so, it may for ten minutes and the time to read so many bytes: here, for 0.3 s in all.
+  const socket = connect(server.port, "127.0.0.1");
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  const frames = new FrameStream(socket, "peer");
+  await frames.send({});
+  frames.allowWait(-600_000 * 10_000 + 3_000_000);
+  const begin = performance.now();
+  const error = await frames.expect("from").catch((error) => error);
+  expect(error.message).toBe("peer: keeps us waiting for nothing (ETIMEDOUT)");
+  expect(performance.now() - begin).toBeGreaterThan(290);
+  socket.destroy();
+});
+
+for (const runtime of EVERYWHERE) {
+  test(`on ${runtime}, single bytes now and then do not keep a place`, async () => {
+    await using root = await folder();
+    await using server = serve(root.path, ["--idle", "1"], runtime);
+    using caller = dial(await server.port());
+    const bytes = message({ version: 1, list: "x".repeat(4000), recursive: false });
+    let at = 0;
+    const timer = setInterval(() => caller.socket.write(bytes.subarray(at, ++at)), 200);
+    expect(await caller.ended()).toBeOneOf(["end", "ECONNRESET"]);
+    clearInterval(timer);
+    expect(await server.next("stderr")).toMatch(/sent no whole frame in 1 seconds \(ETIMEDOUT\)$/);
+  });
+
+  test.skipIf(!IS_LINUX)(
+    `on ${runtime}, callers who fill all places from one address shut nobody else out`,
+    async () => {
+      await using root = await folder();
+      await writeFile(join(root.path, "file"), "content");
+      for (const lesson of ["download-server", "download-basic-server"]) {
+        const command = [...RUNTIMES[runtime], join(ROOT, `scripts/apps/${lesson}.ts`)].join(" ");
+        const words = `--port 0 --root ${root.path}`;
+        await using server = start(["sh", "-c", `ulimit -n 160; exec ${command} ${words}`], {
+          limit: 20_000,
+        });
+        const port = await server.port();
+        const drips = Array.from({ length: 300 }, () => {
+          const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+          socket.on("error", () => {});
+          return socket;
+        });
+        await Promise.all(drips.map((socket) => once(socket, "connect").catch(() => {})));
+        // Of 4.1 the first byte would be the name already, and be answered.
+        const request = lesson === "download-server"
+          ? message({ version: 1, list: "x".repeat(4000) })
+          : Buffer.alloc(0);
+        let at = 0;
+        const drip = setInterval(() => {
+          for (const socket of drips) if (!socket.destroyed) socket.write(request.subarray(at, at + 1));
+          at++;
+        }, 100);
+        for (let n = 0; n < 20; n++) {
+          using caller = dial(port);
+          if (lesson === "download-basic-server") {
+            const socket = connect(port, "127.0.0.1", () => socket.write("file"));
+            expect(Buffer.concat(await Array.fromAsync(socket)).toString()).toBe("content");
+          } else {
+            caller.socket.write(message({ version: 1, get: "file" }));
+            expect((await caller.next()).file.size).toBe(7);
+          }
+        }
+        clearInterval(drip);
+        for (const socket of drips) socket.destroy();
+      }
+    },
+    60_000,
+  );
+
+  test.skipIf(!IS_LINUX)(`on ${runtime}, wrong beginnings cost little processor time`, async () => {
+    await using root = await folder();
+    const size = 300_000_000;
+    await writeFile(join(root.path, "file"), "");
+    await truncate(join(root.path, "file"), size); // of zeros, which take no room on the disk
+    await using server = serve(root.path, [], runtime);
+    const port = await server.port();
+    const used = () => {
+      const [user, system] = readFileSync(`/proc/${server.pid}/stat`, "latin1").replace(/^.*\) /s, "").split(
+        " ",
+      )
+        .slice(11, 13);
+      return (Number(user) + Number(system)) / 100;
+    };
+    const ask = async () => {
+      using caller = dial(port);
+      caller.socket.write(message({ version: 1, get: "file" }));
+      await caller.next();
+      caller.socket.write(message({ from: size, sha256: "0".repeat(64) }));
+      let answer = await caller.next();
+      while (answer.wait) answer = await caller.next();
+      return answer;
+    };
+    const before = used();
+    const first = await ask();
+    const once = used() - before;
+    const answers = [];
+    for (let n = 0; n < 9; n++) answers.push(await ask());
+    const all = used() - before;
+    expect(first).toEqual({ from: 0 });
+    for (const { error, code } of answers) {
+      expect(code).toBe("EAGAIN");
+      expect(error).toMatch(/^too much was compared for your address: try again in \d+ seconds$/);
+    }
+    expect(all).toBeLessThan(2 * once + 0.3); // ten times as much without a limit
+  }, 60_000);
+}
