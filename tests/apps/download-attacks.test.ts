@@ -3,7 +3,18 @@ import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { chown, link, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from "node:fs/promises";
+import {
+  chown,
+  link,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
@@ -16,11 +27,16 @@ const IS_LINUX = process.platform === "linux";
 const SWAPPER = `
   const { renameSync, symlinkSync, unlinkSync } = require("node:fs");
   const [folder, away, outside] = process.argv.slice(1);
+  const pause = (most) => {
+    const end = performance.now() + Math.random() * most;
+    while (performance.now() < end);
+  };
   console.log("listening on :1");
   while (true) {
+    pause(0.3);
     renameSync(folder, away);
     symlinkSync(outside, folder);
-    for (let n = Math.random() * 300; n > 0; n--) Math.sqrt(n);
+    pause(0.3);
     unlinkSync(folder);
     renameSync(away, folder);
   }`;
@@ -145,7 +161,10 @@ test("a hostile server cannot make the client remove a file whose name looks lik
     "victim.0123456789abcdef.part",
     "victim.0123456789abcdef.1c3f-2s8-kq0d.part", // as a part, but for the six digits that prove it
   ];
-  for (const name of names) await writeFile(join(out.path, name), "precious");
+  for (const name of names) {
+    await writeFile(join(out.path, name), "precious");
+    await utimes(join(out.path, name), new Date(1e12), new Date(1e12)); // no process writes it any more
+  }
   await using server = await impostor(async (socket, next) => {
     while (true) {
       const { list, get } = await next() as { list?: string; get?: string };
