@@ -1,29 +1,19 @@
 /**
- * Framing: how messages are marked in a stream, which has none. TCP delivers bytes in order, and keeps
- * no trace of the calls that sent them (RFC 1122, section 4.2.2.2: there is no record marker).
+ * Framing: how messages are marked in a stream, which keeps no trace of the calls that sent them (RFC 1122, section
+ * 4.2.2.2).
  *
- * `line`: a message ends with a line feed, and can contain none.
+ *     line     +----------------- - -+------+    A message ends with a line feed, and can contain none. Cutting at
+ *              | 0 to LIMIT bytes    | 0x0A |    0x0A is safe before decoding: in UTF-8 every byte of a longer
+ *              +----------------- - -+------+    character is above 0x7F, in GBK the second byte is 0x40 or more.
  *
- *     +----------------- - -+------+
- *     | 0 to LIMIT bytes    | 0x0A |
- *     +----------------- - -+------+
+ *               0    1    2    3    4
+ *     length   +----+----+----+----+--------- - -+    A message comes after its number of bytes, 0 to LIMIT, in
+ *              |  number of bytes  | as many     |    network byte order (Python's struct.pack("!I", n)), and can
+ *              +----+----+----+----+--------- - -+    contain anything.
  *
- * Cutting at the byte 0x0A is safe before decoding: in UTF-8 every byte of a longer character is above
- * 0x7F, and in GBK the second byte of one is 0x40 or more. A backslash could not mark anything: its byte,
- * 0x5C, is the second half of some characters in GBK (of 乗, which is 0x81 0x5C).
+ *     none     The bytes alone. What one read brings passes for a message.
  *
- * `length`: a message comes after its number of bytes, a 32-bit integer whose highest byte comes first
- * (network byte order; Python's struct.pack("!I", n)). It can contain anything.
- *
- *      0        1        2        3        4
- *     +--------+--------+--------+--------+----------------- - -+
- *     |  number of bytes, 0 to LIMIT      |  as many bytes      |
- *     +--------+--------+--------+--------+----------------- - -+
- *
- * `none`: the bytes alone. What one read brings passes for a message.
- *
- * An empty message exists with `line` and `length` only. A message of more than LIMIT bytes, and a
- * stream that ends inside a message, are errors.
+ * A message of more than LIMIT bytes, and a stream that ends inside a message, are errors.
  */
 import { Failure } from "./failure.ts";
 
@@ -44,11 +34,8 @@ export function frame(message: Uint8Array, framing: Framing): Buffer {
   if (framing === "none") return Buffer.from(message);
   if (message.length > LIMIT) throw tooLong("the message", `has ${message.length} bytes`);
   if (framing === "line") {
-    if (message.includes(LINE_FEED)) {
-      throw new Failure("the message", "contains a line end, so it cannot be sent as a line", "EINVAL", {
-        exitCode: 2,
-      });
-    }
+    const why = "contains a line end, so it cannot be sent as a line";
+    if (message.includes(LINE_FEED)) throw new Failure("the message", why, "EINVAL", { exitCode: 2 });
     return Buffer.concat([message, Buffer.of(LINE_FEED)]);
   }
   const header = Buffer.alloc(HEADER);
@@ -62,11 +49,7 @@ export function frame(message: Uint8Array, framing: Framing): Buffer {
  * @param from whose stream it is, for the errors
  * @throws Failure EMSGSIZE for a message above the limit, EPROTO for an end inside a message
  */
-export async function* unframe(
-  chunks: AsyncIterable<Buffer>,
-  framing: Framing,
-  from: string,
-): AsyncGenerator<Buffer> {
+export async function* unframe(chunks: AsyncIterable<Buffer>, framing: Framing, from: string) {
   const unframer = new Unframer(framing, from);
   for await (const chunk of chunks) yield* unframer.messages(chunk);
   if (unframer.pending) throw new Failure(from, "closed the connection inside a message", "EPROTO");

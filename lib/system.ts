@@ -4,29 +4,16 @@ import process from "node:process";
 import { UNSEEN } from "./program.ts";
 
 /** Where a system has no list of services: the ones that every course names. */
-const FAMOUS = `
-ftp-data 20/tcp
-ftp      21/tcp
-ssh      22/tcp
-telnet   23/tcp
-smtp     25/tcp  mail
-domain   53/tcp
-domain   53/udp
-tftp     69/udp
-http     80/tcp  www
-pop3    110/tcp
-ntp     123/udp
-imap2   143/tcp  imap
-https   443/tcp
-https   443/udp
-mysql  3306/tcp`;
+const FAMOUS =
+  "ftp-data 20/tcp;ftp 21/tcp;ssh 22/tcp;telnet 23/tcp;smtp 25/tcp mail;domain 53/tcp;domain 53/udp;" +
+  "tftp 69/udp;http 80/tcp www;pop3 110/tcp;ntp 123/udp;imap2 143/tcp imap;https 443/tcp;https 443/udp;mysql 3306/tcp";
 
 export type Service = { name: string; port: number; protocol: string; aliases: string[] };
 
 /** The services that the system knows (man 5 services): `http 80/tcp www # WorldWideWeb`. */
 export function readServices(): Service[] {
   const windows = `${process.env.SystemRoot}\\System32\\drivers\\etc\\services`;
-  let text = FAMOUS;
+  let text = FAMOUS.replaceAll(";", "\n");
   try {
     text = readFileSync(process.platform === "win32" ? windows : "/etc/services", "utf8");
   } catch {
@@ -39,11 +26,8 @@ export function readServices(): Service[] {
   });
 }
 
-/** How many open files are left to the runtime itself. */
-const SPARE = 32;
-
-/** Where nothing tells the limit, it is taken to be that of macOS, the lowest of the usual systems. */
-const LOWEST = 256;
+/** How many open files are left to the runtime; and the limit where nothing tells it, that of macOS, the lowest. */
+const SPARE = 32, LOWEST = 256;
 
 /**
  * How many files this program may have open (RLIMIT_NOFILE, man 2 getrlimit), and how many more it can open now.
