@@ -10,7 +10,7 @@ import process from "node:process";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { barePrograms } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script } from "../engine/program.ts";
-import { call, freePort, letterbox, listen, until } from "../engine/sockets.ts";
+import { call, letterbox, listen, until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -20,6 +20,8 @@ const REPLY = "ok, Processing Request Completion！";
 const ROGUE = "\x1b[2J\x9b2J\x07\x1b]0;x\x07";
 const SHOWN = "%1B[2J%C2%9B2J%07%1B]0;x%07";
 
+/** A port on which nobody listens, and that no system gives to another test meanwhile. */
+const NOBODY = 1;
 /** A control character other than a line end. */
 const CONTROL = /[^\P{Cc}\n]/u;
 /** Longer than a datagram can be. */
@@ -82,7 +84,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
 
   for (const name of few(TCP_CLIENTS, "tcp/dialog-client", "tcp/picture-client")) {
     test(`${name}: a server that is not there is told in one line`, async () => {
-      await using program = bare(name, [await freePort()]);
+      await using program = bare(name, [NOBODY]);
       const { code, stdout, stderr } = await program.result();
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       expect(stderr).toMatch(/^error: .*ECONNREFUSED.*\n$/);
@@ -119,7 +121,9 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       for (const what of ["", "hello"]) {
         using line = await call(port);
         if (what) await line.send(what);
+        const closed = once(line.socket, "close");
         line.reset();
+        await closed; // else it might go on before the reset is out
       }
       program.signal("SIGCONT");
       for (const what of ["", "\xe4\xbd"]) { // nothing, and half a character
@@ -203,14 +207,13 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   });
 
   test("udp/send and udp/echo-client: where nobody listens, they go on", async () => {
-    const port = await freePort("udp");
-    await using sender = bare("udp/send", [port]);
+    await using sender = bare("udp/send", [NOBODY]);
     sender.type("one\n");
     await sender.next();
     sender.type("two\nexit\n");
     const { code, stdout } = await sender.result();
     expect({ code, lines: stdout.trim().split("\n").length }).toEqual({ code: 0, lines: 3 });
-    await using client = bare("udp/echo-client", [port]);
+    await using client = bare("udp/echo-client", [NOBODY]);
     client.type(`one\n${TOO_LONG}\nexit\n`);
     expect(await client.result()).toEqual({
       code: 0,
@@ -382,7 +385,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     expect((await program.result()).stdout).toMatch(
       /^127\.0\.0\.1:\d+ {2}open\n1 open, 0 closed, 0 filtered\n$/,
     );
-    await using closed = bare("apps/port-scan", [await freePort()]);
+    await using closed = bare("apps/port-scan", [NOBODY]);
     expect((await closed.result()).stdout).toBe("0 open, 1 closed, 0 filtered\n");
   });
 
@@ -407,7 +410,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   }
 
   test("udp/chat: what cannot be sent does not end it, and nobody drives the terminal", async () => {
-    await using program = bare("udp/chat", [0, await freePort("udp")]);
+    await using program = bare("udp/chat", [0, NOBODY]);
     const port = await program.port();
     program.type(`1\none\n1\ntwo\n1\n${TOO_LONG}\n`);
     await using letters = await letterbox();
