@@ -17,8 +17,12 @@ export function startAlone(shell: string, words: string[] = []): Program {
 /** What runs the programs that serve, and what runs the others. */
 export type Cell = { server?: Runtime; client?: Runtime };
 
-/** The lessons that show all of a machine's network: their heads are true in a network of their own. */
-export const ALONE = ["scripts/network/connections.ts", "scripts/network/interfaces.ts"];
+/** The lessons that show all of a machine's network, or need rights in it: their heads are true in one of their own. */
+export const ALONE = [
+  "scripts/network/connections.ts",
+  "scripts/network/interfaces.ts",
+  "scripts/raw/ping.ts",
+];
 
 /** Whether the head of a lesson can be played here. */
 export const canPlay = ({ path }: Pick<Lesson, "path">) => CAN_BE_ALONE || !ALONE.includes(path);

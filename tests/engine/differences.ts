@@ -26,6 +26,12 @@ export const DIFFERENCES: Difference[] = [
     mismatch: /only Bun has it \(ENOSYS\)/,
     reason: "Bun.listen is a call of Bun alone",
   })),
+  ...(["node", "deno"] as const).map((client) => ({
+    lesson: "scripts/raw/ping.ts",
+    client,
+    mismatch: /only Bun has it \(ENOSYS\)/,
+    reason: "bun:ffi, which calls the C library, is a module of Bun alone",
+  })),
   {
     lesson: "scripts/udp/broadcast-send.ts",
     client: "deno",
