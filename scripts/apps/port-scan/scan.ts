@@ -1,0 +1,246 @@
+/** The order of a scan: which port is asked when, how often, and when its silence is believed. */
+import type { Socket } from "node:net";
+import { Pace } from "./pace.ts";
+import { Refusals, tellsRefusals } from "./refusals.ts";
+
+/** Ports that many machines have: the first answer tells how long to wait for the others. */
+const COMMON = [22, 80, 443, 21, 23, 25, 53, 110, 135, 139, 143, 445, 3306, 3389, 8080];
+
+/** How often the scan looks whose time is up, in milliseconds. */
+const TICK = 10;
+
+/** How many control ports are kept, which take turns: a service that is slow to accept has a short queue. */
+const CONTROLS = 10;
+
+/** After so many unanswered controls in a row, at the slowest pace, no more are made to ports of this kind. */
+const LOST_CONTROLS = 3;
+
+/** What a port has answered: "" when it is open, else the code of connect(2); ETIMEDOUT is none. */
+export type Answer = { port: number; code: string; socket?: Socket };
+
+export type ScanOptions = {
+  host: string;
+  /** Connections at once. */
+  width: number;
+  /** The longest wait for an answer, in milliseconds. */
+  timeout: number;
+  /** How often a silent port is asked again. */
+  retries: number;
+  /** Connects to a port, and calls back with "" or with the code of the error. */
+  ask(port: number, answered: (code: string) => void): Socket;
+  /** Takes what a port has answered; a silent one that is asked again may come again. */
+  take(answer: Answer): void;
+  /** Is told how many ports are asked now: first all of them, then the silent ones again. */
+  begin(count: number): void;
+  /** Is told once when answers get lost, and when a machine that has answered does so no longer. */
+  warn(what: "lost" | "gone"): void;
+};
+
+/** A connection that is under way. */
+type Call = { port: number; begun: number; batch: Batch; socket: Socket; isControl: boolean };
+
+/** Ports that are asked one after another, and judged together. */
+type Batch = {
+  size: number;
+  waiting: number;
+  isFull: boolean;
+  silent: number[];
+  control: "none" | "asked" | "answered" | "lost";
+};
+
+/**
+ * A port that does not answer is filtered, or its answer got lost, perhaps because we ask too fast. To know which, each
+ * batch that follows a silent port ends with a control: a connection to a port that has answered before. Where the
+ * control is answered, the silence of its batch is believed. Where it is not, the pace is halved, and the silent ports
+ * of the batch are asked again.
+ */
+export class Scan {
+  readonly #options: ScanOptions;
+  readonly #stop: AbortSignal;
+  readonly #pace: Pace;
+  readonly #calls = new Set<Call>(); // the oldest first
+  #queue: number[] = [];
+  #silent: number[] = []; // those that are believed
+  #batch: Batch | undefined; // the one that is being filled
+  #open = 0; // sockets that are not closed yet
+  #patience: number | undefined;
+  #controls: Record<"closed" | "open", number[] | "gone"> = { closed: [], open: [] };
+  #turn = 0;
+  #lostControls = 0;
+  #isWary = false;
+  #isWarned = false;
+  #clock = 0;
+  #wake = () => {};
+
+  constructor(options: ScanOptions, stop: AbortSignal) {
+    this.#options = options;
+    this.#stop = stop;
+    this.#pace = new Pace(options.timeout);
+  }
+
+  /**
+   * Asks all ports, and the silent ones again. Where nobody at all has answered, a long list is not asked again: each
+   * connection has waited as long as it may.
+   */
+  async run(ports: number[]): Promise<void> {
+    const { host, retries, width, timeout } = this.#options;
+    const refusals = new Refusals(host, timeout, await tellsRefusals());
+    const wake = () => this.#wake();
+    let last = performance.now();
+    const ticker = setInterval(() => {
+      // While this program itself stands still, no time passes: answers that have come meanwhile are heard first.
+      const now = performance.now();
+      this.#clock += Math.min(now - last, 2 * TICK);
+      last = now;
+      this.#giveUp();
+      wake();
+    }, TICK);
+    this.#stop.addEventListener("abort", wake);
+    try {
+      let left = COMMON.filter((port) => ports.includes(port));
+      left = left.concat(ports.filter((port) => !COMMON.includes(port)));
+      for (let round = 0; round <= retries && left.length > 0; round++) {
+        const areFew = left.length <= width;
+        if (round > 0 && this.#control === undefined && !areFew) break;
+        // The last ones, if they are few, get all the time there is.
+        this.#patience = round > 0 && round === retries && areFew ? timeout : undefined;
+        left = await this.#sweep(left, refusals);
+      }
+    } finally {
+      clearInterval(ticker);
+      this.#stop.removeEventListener("abort", wake);
+      for (const { socket } of this.#calls) socket.destroy();
+    }
+  }
+
+  /** Asks each port until it answers or its silence is believed. @returns the silent ones */
+  async #sweep(ports: number[], refusals: Refusals): Promise<number[]> {
+    this.#options.begin(ports.length);
+    this.#queue = ports;
+    this.#silent = [];
+    while (!this.#stop.aborted) {
+      if (this.#calls.size === 0 && refusals.areWaiting) await this.#settle(refusals);
+      if (!refusals.areMany) this.#askNext(refusals);
+      if (this.#calls.size === 0 && this.#queue.length === 0 && !refusals.areWaiting) break;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return this.#silent;
+  }
+
+  /** Makes as many connections as may be made now. */
+  #askNext(refusals: Refusals): void {
+    while (this.#queue.length > 0 && this.#open < this.#options.width && this.#pace.mayGo(this.#clock)) {
+      const batch = this.#batch ??= { size: 0, waiting: 0, isFull: false, silent: [], control: "none" };
+      this.#ask(this.#queue.shift() as number, batch, refusals);
+      batch.size += 1;
+      if (batch.size < this.#pace.batch && this.#queue.length > 0) continue;
+      batch.isFull = true;
+      this.#batch = undefined;
+      const control = this.#control;
+      if (!this.#isWary || control === undefined) continue;
+      batch.control = "asked";
+      this.#turn += 1;
+      this.#ask(control, batch, refusals, true);
+    }
+  }
+
+  #ask(port: number, batch: Batch, refusals: Refusals, isControl = false): void {
+    this.#open += 1;
+    batch.waiting += 1;
+    const socket = this.#options.ask(port, (code) => this.#answered(call, code, refusals));
+    const call: Call = { port, begun: this.#clock, batch, socket, isControl };
+    this.#calls.add(call);
+    socket.on("close", () => {
+      this.#open -= 1;
+      this.#wake();
+    });
+  }
+
+  /** Heeds the first answer of a connection. */
+  #answered(call: Call, code: string, refusals: Refusals): void {
+    if (!this.#calls.delete(call)) return;
+    const { port, begun, batch, socket, isControl } = call;
+    const isRefused = code === "ECONNREFUSED";
+    this.#pace.answered(this.#clock - begun, isControl ? batch.size : 1);
+    if (code === "" || isRefused) this.#remember(isRefused ? "closed" : "open", port);
+    if (isControl) batch.control = "answered";
+    if (code !== "" || isControl) socket.destroy();
+    const isSure = !isRefused || refusals.add(port);
+    if (isSure && !isControl) this.#options.take({ port, code, socket });
+    this.#leave(call);
+  }
+
+  /** Gives up the connections whose time is up. */
+  #giveUp(): void {
+    const patience = this.#patience ?? this.#pace.patience;
+    for (const call of this.#calls) {
+      if (this.#clock - call.begun < patience) break;
+      this.#calls.delete(call);
+      call.socket.destroy();
+      if (call.isControl) call.batch.control = "lost";
+      else call.batch.silent.push(call.port);
+      this.#leave(call);
+    }
+  }
+
+  #leave({ batch, begun }: Call): void {
+    batch.waiting -= 1;
+    if (batch.waiting === 0 && batch.isFull) this.#judge(batch, begun);
+    this.#wake();
+  }
+
+  /** All of a batch have answered, or had time to. @param begun when its last connection was made */
+  #judge({ silent, control }: Batch, begun: number): void {
+    if (control === "answered") this.#lostControls = 0;
+    if (control === "lost") this.#slowDown(begun);
+    const isInDoubt = control !== "answered" && this.#control !== undefined;
+    if (isInDoubt) this.#queue.push(...silent);
+    else silent.forEach((port) => this.#believe(port));
+    if (silent.length > 0) this.#isWary = true;
+    else if (control === "answered") this.#isWary = false;
+  }
+
+  /** A port was silent, and nothing says that its answer got lost. */
+  #believe(port: number): void {
+    this.#silent.push(port);
+    this.#options.take({ port, code: "ETIMEDOUT" });
+  }
+
+  /** A control was not answered: the pace is too fast or, where it is the slowest already, the control port is silent. */
+  #slowDown(begun: number): void {
+    const pace = this.#pace.lost(begun, this.#clock);
+    if (pace === "slower" && !this.#isWarned) {
+      this.#isWarned = true;
+      this.#options.warn("lost");
+    }
+    if (pace !== "slowest" || ++this.#lostControls < LOST_CONTROLS) return;
+    this.#controls[this.#controlKind] = "gone";
+    this.#lostControls = 0;
+    this.#pace.reset();
+    if (this.#control === undefined) this.#options.warn("gone");
+  }
+
+  /** Ports that refuse are rather taken than open ones: a control disturbs no service there. */
+  get #controlKind(): "closed" | "open" {
+    return this.#controls.closed === "gone" || this.#controls.closed.length === 0 ? "open" : "closed";
+  }
+
+  /** The port of the next control, if one is known. */
+  get #control(): number | undefined {
+    const ports = this.#controls[this.#controlKind];
+    return ports === "gone" ? undefined : ports[this.#turn % ports.length];
+  }
+
+  #remember(kind: "closed" | "open", port: number): void {
+    const ports = this.#controls[kind];
+    if (ports !== "gone" && ports.length < CONTROLS && !ports.includes(port)) ports.push(port);
+  }
+
+  /** Takes the refusals that have waited. */
+  async #settle(refusals: Refusals): Promise<void> {
+    for (const { port, code } of await refusals.settle()) {
+      if (code === "ETIMEDOUT") this.#believe(port);
+      else this.#options.take({ port, code });
+    }
+  }
+}
