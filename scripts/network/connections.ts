@@ -68,7 +68,7 @@ const STATES = [
 ];
 
 type End = { address: string; port: number };
-type Owner = { pid: number; name: string };
+type Program = { pid: number; name: string };
 
 async function main() {
   const { listening, json: asJson } = await readArguments(import.meta, {
@@ -157,8 +157,8 @@ function isNobody({ address, port }: End): boolean {
 }
 
 /** Which programs hold which sockets, by inode: their open files are links such as `socket:[1181]`. */
-function ownersOfSockets(): Map<string, Owner[]> {
-  const owners = new Map<string, Owner[]>();
+function ownersOfSockets(): Map<string, Program[]> {
+  const owners = new Map<string, Program[]>();
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     const links = attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []; // not ours, or ended by now
     const targets = links.map((fd) => attempt(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? "");

@@ -261,6 +261,15 @@ describe("what an attacker may cost", () => {
       const why = other === "" ? "this name is taken" : `looks like ${other}, which is taken`;
       expect(await peer.next("refused")).toMatchObject({ code: "EEXIST", why });
     }
+    // An invented name keeps nobody out, nor does one that has left.
+    using attacker = await logIn(port, "attacker", "4".repeat(32));
+    await attacker.send({ ...ask, id: 1, text: "x", also: ["b0b"] });
+    await attacker.next("taken");
+    expect((await logIn(port, "bOb", "5".repeat(32))).welcome).toBeDefined();
+    using first = await logIn(port, "tim1", "6".repeat(32));
+    first.line.hangUp();
+    await until(server, "tim1 left");
+    expect((await logIn(port, "timl", "7".repeat(32))).welcome).toBeDefined();
   });
 
   test("an endpoint counts when its datagrams arrive: a forged sender is not introduced to anybody", async () => {

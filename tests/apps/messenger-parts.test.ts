@@ -1,7 +1,7 @@
 /** The parts of lesson 4.4 that need no network: registrations, names, limits. */
 import { expect, test } from "bun:test";
 import { Bucket, Shown } from "../../scripts/apps/messenger/limits.ts";
-import { checkName } from "../../scripts/apps/messenger/names.ts";
+import { checkName, looks } from "../../scripts/apps/messenger/names.ts";
 import {
   decodeRegistration,
   decodeSeen,
@@ -70,6 +70,34 @@ test("names are composed, and what cannot be seen is no name", () => {
   ) {
     expect(() => checkName(bad)).toThrow("a name ");
   }
+});
+
+test("a name has letters of one kind, and no name looks like another", () => {
+  for (
+    const good of ["Łukasz", "Ngọc", "Иван", "Γιώργος", "محمد", "דוד", "राजेश", "สมชาย", "김철수", "山田太郎"]
+      .concat(["ヤマダ", "王Tom", "约翰·史密斯", "writer2"])
+  ) expect(checkName(good)).toBe(good);
+  expect(checkName("ａｎｎａ１")).toBe("anna1");
+  const mixed = ["\u0430nna", "ann\u03b1", "ann\u0251", "Иvan", "王Иван", "a\u0663", "Τom", "n\u01c3"];
+  for (const bad of mixed) expect(() => checkName(bad)).toThrow("one script");
+  const signs = [
+    "a\u2800",
+    "a(b)",
+    "a,b",
+    "a>b",
+    "/a",
+    "a\u0301\u0301\u0301\u0301",
+    "\u2764\ufe0f",
+    "\u00bd",
+  ];
+  for (const bad of signs) expect(() => checkName(bad)).toThrow("letters, digits");
+  const alike = [["l1", "II"], ["O0", "OO"], ["corn", "com"], ["paypa", "\u0440\u0430\u0443\u0440\u0430"], [
+    "\u53e3",
+    "\u30ed",
+  ], ["oi", "\u03bf\u03b9"]];
+  for (const [one, other] of alike) expect(looks(one)).toBe(looks(other));
+  const unlike = ["anna", "Anna", "ana", "änna", "王五", "玉五", "o", "O", "tim", "trn"];
+  expect(new Set(unlike.map(looks)).size).toBe(unlike.length);
 });
 
 test("what was shown is remembered for a while", () => {

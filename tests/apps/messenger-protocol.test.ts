@@ -37,6 +37,18 @@ describe("refused, and told", () => {
     expect(await one.next()).toBe("on line: é");
   });
 
+  test("an encoding that the server does not speak", async () => {
+    await using server = serve();
+    const words = ["--port", `${await server.port()}`, "--encoding", "gbk", "张三"];
+    await using program = script("apps/messenger-client", words);
+    expect(await program.result()).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "error: 张三: bytes that are not valid utf-8 (EILSEQ)\nhint: both ends need the same --encoding\n",
+    });
+  });
+
   test("a name that is none, by the client and by the server", async () => {
     await using server = serve();
     const port = await server.port();

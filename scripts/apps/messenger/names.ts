@@ -50,7 +50,7 @@ const LOOKS = new Map(
   ALIKE.split(" ").flatMap(([first, ...others]) => others.map((other) => [other, first])),
 );
 
-/** What a name looks like: whoever sees two names with the same looks may take them for one. */
+/** What a name looks like: two names that give the same look like one to a reader. */
 export function looks(name: string): string {
   return Array.from(name.normalize("NFD"), (character) => LOOKS.get(character) ?? character).join("")
     .replaceAll("rn", "m");

@@ -36,7 +36,7 @@
  * gets it twice knows it by (instance, id), shows it once, and answers `have` twice. For those who are away (`away`
  * of `taken`) the server keeps messages in memory, 100 for each name; being kept is not being acknowledged.
  *
- * A name has 1 to 32 characters, a text 1,024 bytes at most. A client may send 50 messages at once, and then 50 a
+ * A name has 1 to 32 characters (names.ts tells which), a text 1,024 bytes at most. A client may send 50 messages at once, and then 50 a
  * second; all clients of one address together 2,000 at once, and then 100 a second; `have` does not count. Beyond
  * that each message is answered `sorry`, and a client that does not stop is disconnected. From one address 100
  * callers are let in at once, and then 5 a second; `back` and `away` come 50 at once, and then 5 a second.

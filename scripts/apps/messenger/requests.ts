@@ -44,7 +44,7 @@ export class Requests {
     const before = roster.get(name)?.client;
     if (before && before.instance !== instance) throw new Failure(name, "this name is taken", "EEXIST");
     const lookalike = roster.lookalike(name);
-    if (lookalike) throw new Failure(name, `looks like ${lookalike.name}, which is taken`, "EEXIST");
+    if (lookalike) throw new Failure(name, `looks like ${lookalike}, which is taken`, "EEXIST");
     before?.socket.destroy(); // the same client again: its old connection is dead, but TCP has not noticed yet
     const token = randomBytes(16);
     const client: Client = {
@@ -67,7 +67,7 @@ export class Requests {
     client.heard = performance.now();
     // Others decide how many of these a client has to send, so they are not limited.
     if (message.type === "have" && this.#roster.confirm(person, message)) return;
-    if (!client.bucket.take() || !this.#rates.take(person.owner)) {
+    if (!client.bucket.take() || !this.#rates.take(person.from)) {
       const why = `too fast: ${BURST} at once, then ${RATE} a second`;
       if (--client.patience < 0) throw new Failure(person.name, why, "EBUSY");
       const id = message.type === "send" ? message.id : 0;

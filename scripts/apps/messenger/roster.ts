@@ -14,6 +14,7 @@ import { largestShare } from "./shares.ts";
 /** How many messages wait for somebody who is away, and for somebody who is on line and confirms none. */
 const KEPT = 100;
 const MOST_UNCONFIRMED = 1000;
+const TOO_MANY = `more than ${KEPT} messages wait there, and an old one of yours was dropped`;
 
 /** How many names the server knows from messages only: it has been restarted, and they have not come back yet. */
 const MOST_EXPECTED = 100;
@@ -49,8 +50,9 @@ export type Message = Extract<ToClient, { type: "message" }>;
 /** Somebody with a name. A person without a client is away; an expected one has never logged in here. */
 export type Person = {
   name: string;
-  owner: string;
   isExpected: boolean;
+  /** The address of the last login; of an expected person, the sender of the first message. */
+  from: string;
   client?: Client;
   waiting: Message[];
 };
@@ -59,7 +61,7 @@ export class Roster {
   /** In the order in which they left; those who are on line stand anywhere. */
   readonly #people = new Map<string, Person>();
   readonly #post: (client: Client, message: ToClient) => void;
-  /** What all have still to be told: whether somebody was here when they last heard of it. */
+  /** News that nobody has been told yet: whether that person was here when all last heard of it. */
   readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean }>();
   readonly #news = new Bucket(NEWS_BURST, NEWS_RATE);
 
@@ -71,10 +73,10 @@ export class Roster {
     return this.#people.get(name);
   }
 
-  /** Somebody with another name that looks the same. */
-  lookalike(name: string): Person | undefined {
+  /** Somebody who is on line, and whose name looks the same, but is another one. */
+  lookalike(name: string): string | undefined {
     const mine = looks(name);
-    return this.#people.values().find((person) => person.name !== name && looks(person.name) === mine);
+    return this.here(name).find((other) => looks(other) === mine);
   }
 
   get names(): string[] {
@@ -95,11 +97,11 @@ export class Roster {
     if (!known && this.#people.size >= MOST_NAMES) {
       this.#forget(this.#expected) || this.#forget(this.#people.values().filter((person) => !person.client));
     }
-    const person = known ?? { name, owner: address, isExpected: false, waiting: [] };
+    const person = known ?? { name, from: address, isExpected: false, waiting: [] };
     this.#people.set(name, person);
     const wasHere = person.client !== undefined;
     const isKnown = known !== undefined;
-    Object.assign(person, { client, isExpected: false, owner: address });
+    Object.assign(person, { client, isExpected: false, from: address });
     this.#changed(name, wasHere, isKnown);
     return person;
   }
@@ -154,24 +156,27 @@ export class Roster {
   #expect(name: string, sender: string): Person | undefined {
     const isFull = this.#people.size >= MOST_NAMES || this.#expected.toArray().length >= MOST_EXPECTED;
     if (isFull && !this.#forget(this.#expected)) return undefined;
-    const person = { name, owner: sender, isExpected: true, waiting: [] };
+    const person = { name, from: sender, isExpected: true, waiting: [] };
     this.#people.set(name, person);
     return person;
   }
 
-  /** Forgets one of some people: of the owner with the most, one without messages, or the one away the longest. */
+  /** Forgets one of some people: of those with the same `from`, where there are most, one without messages, or the first. */
   #forget(people: Iterable<Person>): boolean {
-    const share = largestShare(people, ({ owner }) => owner);
+    const share = largestShare(people, ({ from }) => from);
     const person = share.find(({ waiting }) => waiting.length === 0) ?? share[0];
     if (!person) return false;
     this.#people.delete(person.name);
-    this.#lose(person, person.waiting.length);
+    this.#lose(
+      person,
+      person.waiting.length,
+      `more than ${MOST_NAMES} names are known, and this one was dropped`,
+    );
     return true;
   }
 
   /** Drops messages that wait, each time the oldest one of the sender with the most, and tells the senders. */
-  #lose({ name, waiting }: Person, count: number): void {
-    const why = `more than ${KEPT} messages wait there, and an old one of yours was dropped`;
+  #lose({ name, waiting }: Person, count: number, why = TOO_MANY): void {
     for (; count > 0; count--) {
       const [dropped] = largestShare(waiting, ({ from }) => from);
       waiting.splice(waiting.indexOf(dropped), 1);
@@ -189,7 +194,7 @@ export class Roster {
     this.tellNews();
   }
 
-  /** Tells all who has come or gone, as far as there is not too much of it. Whoever came and went is no news. */
+  /** Tells everybody about those who have come or gone, at a limited rate. Somebody who came and went again is no news. */
   tellNews(): void {
     for (const [name, { wasHere, isKnown }] of this.#untold) {
       const isHere = this.get(name)?.client !== undefined;

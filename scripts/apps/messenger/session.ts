@@ -22,7 +22,11 @@ import {
 const FIRST_PAUSE = 500;
 const LAST_PAUSE = 15_000;
 
-const TAKEN = "choose another; that of a vanished client is free in half a minute";
+/** What may help, by the code of the server's refusal. */
+const HINTS: Record<string, string> = {
+  EEXIST: "choose another; that of a vanished client is free in half a minute",
+  EILSEQ: "both ends need the same --encoding",
+};
 
 /** What a session needs from its client. */
 type Owner = {
@@ -131,7 +135,7 @@ export class Session {
   }
 
   #refused({ why, code }: Extract<ToClient, { type: "refused" }>): Failure {
-    const failure = new Failure(this.#owner.name, why, code, { hint: code === "EEXIST" ? TAKEN : undefined });
+    const failure = new Failure(this.#owner.name, why, code, { hint: HINTS[code] });
     if (code !== "EBUSY") this.#refusal = failure;
     return failure;
   }

@@ -1,10 +1,10 @@
-/** Shares of lesson 4.4: where there is not enough for all, the one with the most gives up something. */
+/** Shares of lesson 4.4: where there is not enough for all, the address or sender with the most gives up something. */
 import { Bucket, dropOldest } from "./limits.ts";
 import { addressNumber, addressOf } from "./registration.ts";
 
-/** The things of the owner that has the most of them, the oldest first. */
-export function largestShare<T>(things: Iterable<T>, owner: (thing: T) => string): T[] {
-  const shares = Map.groupBy(things, owner).values();
+/** The largest group of things from the same source, in their order. */
+export function largestShare<T>(things: Iterable<T>, from: (thing: T) => string): T[] {
+  const shares = Map.groupBy(things, from).values();
   return shares.reduce((largest, share) => share.length > largest.length ? share : largest, []);
 }
 
@@ -67,8 +67,8 @@ export class Places<Caller> {
   take(caller: Caller, address: string): boolean {
     if (!this.#rates.take(address)) return false;
     if (this.#callers.size >= this.#most) {
-      const largest = largestShare(this.#callers, ([, owner]) => owner);
-      const mine = this.#callers.values().filter((owner) => owner === address).toArray();
+      const largest = largestShare(this.#callers, ([, from]) => from);
+      const mine = this.#callers.values().filter((from) => from === address).toArray();
       if (mine.length + 2 > largest.length) return false;
       const [newest] = largest[largest.length - 1];
       this.#callers.delete(newest);
