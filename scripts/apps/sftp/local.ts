@@ -18,7 +18,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "../../../lib/failure.ts";
 import { checkName, openFile } from "../../../lib/files.ts";
-import { type Entry, type Facts, type File, kindOf, type Side } from "./side.ts";
+import { type Entry, type Facts, type File, type Flags, kindOf, type Side } from "./side.ts";
 
 /** How many bytes one read or write moves. */
 const PIECE = 131_072;
@@ -67,8 +67,9 @@ export class Local implements Side {
     if (mode !== undefined) await chmod(path, mode).catch(failAs(path)); // last: chown takes bits away
   }
 
-  async open(path: string, flags: "r" | "wx" | "w", mode?: number): Promise<File> {
-    const file = flags === "r" ? await openFile(path) : await open(path, flags, mode).catch(failAs(path));
+  async open(path: string, flags: Flags, mode?: number): Promise<File> {
+    const ours = mode === undefined ? undefined : mode | 0o200; // a copy of ours we may change, as with OpenSSH's sftp
+    const file = flags === "r" ? await openFile(path) : await open(path, flags, ours).catch(failAs(path));
     return new LocalFile(file, path, (await file.stat()).isFile());
   }
 }

@@ -5,7 +5,7 @@
 import { posix } from "node:path";
 import type { FileEntryWithStats, SFTPWrapper, Stats } from "ssh2";
 import { explain, Failure } from "../../../lib/failure.ts";
-import { type Entry, type Facts, type File, type Kind, kindOf, type Side } from "./side.ts";
+import { type Entry, type Facts, type File, type Flags, type Kind, kindOf, type Side } from "./side.ts";
 
 /** How many names a folder may have: no list goes on for ever. */
 const LONGEST_LIST = 100_000;
@@ -23,6 +23,9 @@ const CODES = ["", "EOF", "ENOENT", "EACCES", "EREMOTEIO", "EBADMSG", "ENOTCONN"
 /** What servers say for 2 and 3 when they have nothing to add. */
 const PLAIN = /^(no such file( or directory)?|permission denied)?$/i;
 
+/** How long a request waits for its answer after Ctrl-C, in milliseconds: the program ends within a second. */
+const TIDYING = 350;
+
 type Done = (error?: Error | null, answer?: unknown) => void;
 
 export class Remote implements Side {
@@ -30,17 +33,19 @@ export class Remote implements Side {
   readonly #sftp: SFTPWrapper;
   readonly #server: string;
   readonly #gone: AbortSignal;
+  readonly #stop: AbortSignal;
   /** Ends the wait of a request. */
   readonly #waiting = new Set<(reason: unknown) => void>();
 
   /**
    * @param gone no answer will come any more, for its reason
-   * @param stop ends what waits now; later requests, which tidy up, are still answered
+   * @param stop ends what waits now; later requests, which tidy up, get little time
    */
   constructor(sftp: SFTPWrapper, server: string, gone: AbortSignal, stop: AbortSignal) {
     this.#sftp = sftp;
     this.#server = server;
     this.#gone = gone;
+    this.#stop = stop;
     for (const signal of [gone, stop]) {
       signal.addEventListener("abort", () => {
         for (const reject of this.#waiting) reject(signal.reason);
@@ -157,7 +162,7 @@ export class Remote implements Side {
     }
   }
 
-  async open(path: string, flags: "r" | "wx" | "w", mode?: number): Promise<File> {
+  async open(path: string, flags: Flags, mode?: number): Promise<File> {
     const sftp = this.#sftp;
     const handle = await this.#ask<Buffer>(
       path,
@@ -199,6 +204,7 @@ export class Remote implements Side {
     return new Promise((resolve, reject) => {
       if (this.#gone.aborted) return reject(this.#gone.reason);
       this.#waiting.add(reject);
+      if (this.#stop.aborted) setTimeout(() => reject(this.#stop.reason), TIDYING);
       request((error, answer) => {
         this.#waiting.delete(reject);
         if (error) reject(this.#inWords(error, what));

@@ -30,6 +30,8 @@ export type File = AsyncDisposable & {
   write(bytes: Buffer, place: number): Promise<void>;
 };
 
+export type Flags = "r" | "wx" | "w" | "a";
+
 /** Files here or there. Paths are meant in `folder`, unless they are absolute. */
 export type Side = {
   readonly folder: string;
@@ -55,9 +57,9 @@ export type Side = {
   setRights(path: string, rights: Pick<Facts, "mode" | "uid" | "gid">): Promise<void>;
   /**
    * Opens a file: "r" an existing one; "wx" a new one, which must not exist yet, with a mode from which umask takes
-   * away; "w" what is there, or a new file: a regular file is emptied, a device or a pipe just written to.
+   * away; "w" an existing one, which is emptied; "a" a device or a pipe, which cannot seek.
    */
-  open(path: string, flags: "r" | "wx" | "w", mode?: number): Promise<File>;
+  open(path: string, flags: Flags, mode?: number): Promise<File>;
   /** Checks that a name from the other side may be a name here. @throws Failure */
   check(name: string): void;
 };

@@ -8,9 +8,6 @@ import type { Entry, Facts, File, Side } from "./side.ts";
 /** How many names of a tree may wait while a folder below is transferred. */
 const MOST_NAMES = 200_000;
 
-/** How long an interrupted transfer may take to remove its part, in milliseconds. */
-const TIDYING = 700;
-
 /** How many bytes are under way at once, which is all that a copy keeps in memory, and in how many requests at most. */
 const WINDOW = 2 ** 21;
 const MOST_REQUESTS = 64;
@@ -67,7 +64,7 @@ export class Transfer {
 
   async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<void> {
     await using source = await this.#from.open(path, "r");
-    const goal = await Goal.at(this.#to, target, mode & 0o777);
+    const goal = await Goal.at(this.#to, target, mode & 0o777, this.#options.stop);
     try {
       using progress = new Progress(path, size);
       const step = (bytes: number) => progress.step(bytes);
@@ -108,7 +105,7 @@ class Goal {
   }
 
   /** Opens it. @param mode of a new file */
-  static async at(side: Side, target: string, mode: number): Promise<Goal> {
+  static async at(side: Side, target: string, mode: number, stop: AbortSignal): Promise<Goal> {
     const there = await side.lstat(target).catch(ifNothing);
     const path = there?.kind === "link" ? await side.realpath(target) : target;
     const old = there?.kind === "link" ? await side.stat(path).catch(ifNothing) : there;
@@ -117,6 +114,7 @@ class Goal {
     try {
       await goal.#open(mode);
     } catch (error) {
+      if (stop.aborted) await goal.tidy(true); // it may be open there, and we have not heard of it
       throw goal.named(error);
     }
     return goal;
@@ -126,7 +124,7 @@ class Goal {
     if (!this.#old) this.#file = await this.#side.open(this.#part, "wx", mode);
     else if (this.#old.kind !== "file" || (this.#old.links ?? 1) > 1 || !await this.#openLike(this.#old)) {
       this.#isApart = false;
-      this.#file = await this.#side.open(this.#path, "w");
+      this.#file = await this.#side.open(this.#path, this.#old.kind === "file" ? "w" : "a");
     }
   }
 
@@ -134,7 +132,8 @@ class Goal {
   async #openLike({ mode, uid, gid }: Facts): Promise<boolean> {
     try {
       this.#file = await this.#side.open(this.#part, "wx", 0o600);
-    } catch {
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error; // Ctrl-C
       return false; // we may not write in this folder
     }
     try {
@@ -142,8 +141,9 @@ class Goal {
       const isSame = made.uid === uid && made.gid === gid;
       await this.#side.setRights(this.#part, isSame ? { mode } : { mode, uid, gid });
       return true;
-    } catch {
+    } catch (error) {
       await Promise.resolve(this.#file[Symbol.asyncDispose]()).catch(() => {});
+      if (!(error instanceof Failure)) throw error;
       await this.#side.unlink(this.#part);
       return false;
     }
@@ -195,9 +195,10 @@ class Goal {
       if (this.#old?.kind === "file") await hint(`${this.#target} is not whole: it was written in place`);
       return;
     }
-    const late = new Promise<false>((resolve) => setTimeout(resolve, TIDYING, false));
-    const removed = this.#side.unlink(this.#part).then(() => true, () => false);
-    const isRemoved = await Promise.race([removed, late]);
+    const isRemoved = await this.#side.unlink(this.#part).then(
+      () => true,
+      (error) => error.code === "ENOENT",
+    );
     if (!isRemoved) await hint(`a part of it may be left, as ${this.#part}`);
     else if (isInterrupted) await hint(`${this.#target}: interrupted, and its part is removed`);
   }

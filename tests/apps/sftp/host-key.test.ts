@@ -2,7 +2,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { readHostKey } from "../../../scripts/apps/sftp/host-key.ts";
 import { EVERYTHING, EVERYWHERE, script, start } from "../../engine/program.ts";
 import { KEY, needs, OPENSSH, serve, stage } from "./server.ts";
@@ -77,6 +78,31 @@ describe("the host key", () => {
     expect((await readdir(at.root)).sort()).toEqual(["key"]);
     expect(existsSync("/.host-key")).toBe(false);
   });
+});
+
+test.skipIf(process.getuid?.() !== 0)("files of another user are not trusted (needs root)", async () => {
+  for (const runtime of EVERYWHERE) {
+    await using at = await stage();
+    await writeFile(at.path("host"), KEY.private, { mode: 0o600 });
+    await chown(at.path("host"), 65_534, 65_534); // who could pretend to be this server
+    await writeFile(at.path("keys"), `${KEY.public}\n`);
+    await chown(at.path("keys"), 65_534, 65_534); // who could let anybody in
+    await writeFile(at.path("open"), `${KEY.public}\n`);
+    await chmod(at.path("open"), 0o666);
+    for (
+      const [words, error] of [
+        [["--host-key", at.path("host")], `${at.path("host")}: this private key belongs to another user`],
+        [["--authorized-keys", at.path("keys")], `${at.path("keys")}: another user could add a key to it`],
+        [["--authorized-keys", at.path("open")], `${at.path("open")}: another user could add a key to it`],
+      ] as const
+    ) {
+      const all = ["--port", "0", "--root", at.root, ...words];
+      await using program = script("apps/sftp-server", all, { runtime });
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toStartWith(`error: ${error}, so it is not used (EACCES)\n`);
+    }
+  }
 });
 
 test("a new host key can always be read", async () => {

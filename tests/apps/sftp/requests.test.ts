@@ -208,6 +208,28 @@ describe("requests", () => {
     );
   });
 
+  test("list files of any date", async () => {
+    for (const runtime of EVERYWHERE) {
+      await using at = await stage();
+      const dates = { far: "@100000000000000", old: "@-100000000000000", before: "@-1", soon: "@4294967295" };
+      for (const [name, date] of Object.entries(dates)) {
+        await writeFile(at.path("root", name), "");
+        await start(["touch", "-d", date, at.path("root", name)]).ended(); // fails where the file system has no such date
+      }
+      await using server = await serve(at, [], { runtime });
+      using client = await meet(server.port);
+      const { rest: handle } = await client.ask(11, "/");
+      const { type, rest } = await client.ask(12, handle);
+      expect({ type, count: rest.readUInt32BE() }).toEqual({ type: 104, count: 4 });
+      for (const name of Object.keys(dates)) expect(`${rest}`).toContain(` ${name}`);
+      expect(await client.read("far")).toBe(EOF);
+      expect(server.program.seen.stderr).toEqual([]);
+      await using shown = start(["stat", "-c", "%Y", at.path("root", "far")]);
+      if ((await shown.result()).stdout !== "100000000000000\n") continue; // nothing was tried
+      expect(`${rest}`).toMatch(/ 275760 far/); // the last year that a Date can show
+    }
+  });
+
   test.skipIf(!Bun.which("mkfifo"))(
     `of what is no file are refused, and do not hang${needs("mkfifo")}`,
     async () => {

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import ssh2 from "ssh2";
 import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
+import { sha256OfFile, temporaryFolder } from "../../engine/files.ts";
 import {
   EVERYTHING,
   type Program,
@@ -18,7 +19,6 @@ import {
   script,
   start,
 } from "../../engine/program.ts";
-import { sha256OfFile, temporaryFolder } from "../../engine/files.ts";
 import { freePort } from "../../engine/sockets.ts";
 import { type Person, terminal } from "../../engine/terminal.ts";
 
@@ -238,18 +238,31 @@ export const { STATUS_CODE } = ssh2.utils.sftp;
 export const FOLDER = { mode: 0o040755, uid: 0, gid: 0, size: 0, atime: 0, mtime: 0 };
 export const FILE = { ...FOLDER, mode: 0o100644, size: 5 };
 
-/** A server of the test, made with ssh2: it takes a password, and answers as it is told. */
-export async function impostor(answers: Answers = {}, password = "s3cret") {
+/**
+ * A server of the test, made with ssh2: it takes a password, and answers as it is told.
+ * @param questions what it asks instead of a password: the password is one of the answers
+ */
+export async function impostor(answers: Answers = {}, password = "s3cret", questions?: ssh2.Prompt[]) {
   const passwords: string[] = [];
   const clients = new Set<ssh2.Connection>();
   const server = new ssh2.Server({ hostKeys: [readFileSync(join(keys, "host"))] }, (client) => {
     clients.add(client);
     client.on("error", () => {});
     client.on("authentication", (context) => {
+      if (questions && context.method !== "keyboard-interactive") {
+        return context.reject(["keyboard-interactive"]);
+      }
+      const decide = (answers: string[]) => {
+        passwords.push(...answers);
+        if (answers.includes(password)) context.accept();
+        else context.reject([questions ? "keyboard-interactive" : "password"]);
+      };
+      if (context.method === "keyboard-interactive" && questions) {
+        const ask = () => context.prompt(questions, "Two \x1b[2Jsteps", "Look at your phone.\n", decide);
+        return ask();
+      }
       if (context.method !== "password") return context.reject(["password"]);
-      passwords.push(context.password);
-      if (context.password === password) context.accept();
-      else context.reject(["password"]);
+      decide([context.password]);
     });
     client.on("session", (accept) => {
       accept().on("sftp", (accept) => {
@@ -275,6 +288,7 @@ export async function impostor(answers: Answers = {}, password = "s3cret") {
             "WRITE",
             "REMOVE",
             "RENAME",
+            "SETSTAT",
             "MKDIR",
           ]
         ) {

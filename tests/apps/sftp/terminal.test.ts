@@ -14,6 +14,7 @@ import {
   listing,
   logIn,
   makeKeys,
+  PASSWORD,
   session,
   shell,
   STATUS_CODE,
@@ -90,6 +91,50 @@ describe("passwords", () => {
     });
   }
 
+  const QUESTIONS = [{ prompt: "Password: ", echo: false }, { prompt: "Code\x1b[2J: ", echo: true }];
+
+  for (const runtime of EVERYWHERE) {
+    test(`a server that asks questions instead, on ${runtime}: piped in, and typed`, async () => {
+      await using box = await folder();
+      await using server = await impostor({}, "s3cret", QUESTIONS);
+      await trust(box, server.port);
+      const who = `${USER}@[127.0.0.1]:${server.port}`;
+      const lines = ["wrong", "1", "s3cret", "2", "pwd"];
+      expect(await session(shell(box, server.port, { runtime, words: [] }), lines)).toEqual({
+        code: 0,
+        stdout: "Two \\x1b[2Jsteps\nLook at your phone.\n".repeat(2) + "/\n",
+        stderr: `error: ${who}: wrong password (EACCES)\n`,
+      });
+      expect(server.passwords).toEqual(["wrong", "1", "s3cret", "2"]);
+      await using person = atTerminal(box, server.port, runtime);
+      await person.until("phone.\nPassword: ");
+      person.type("s3cret");
+      person.press("Enter");
+      await person.until("Code\\x1b[2J: ");
+      person.type("123456");
+      await person.until(": 123456"); // seen
+      person.press("Enter");
+      await person.until("sftp> ");
+      person.press("Ctrl-D");
+      expect(await person.ended()).toBe(0);
+      expect(person.written).not.toContain("s3cret");
+      expect(person.written).not.toContain("\x1b[2J");
+    });
+  }
+
+  test("a server that asks without end is left", async () => {
+    await using box = await folder();
+    const many = Array.from({ length: 100 }, () => ({ prompt: "?", echo: true }));
+    await using server = await impostor({}, "s3cret", many);
+    await trust(box, server.port);
+    const result = await session(shell(box, server.port, PASSWORD), Array(200).fill("no"));
+    expect(result).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: [127.0.0.1]:${server.port}: asks without end (EPROTO)\n`,
+    });
+  });
+
   test("a server that hangs up while one types is told, and the terminal is as before", async () => {
     await using box = await folder();
     await using server = await impostor();
@@ -113,7 +158,20 @@ describe("passwords", () => {
 });
 
 describe("the Tab key", () => {
-  const NAMES = ["alpha.txt", "alpine", "two words", 'a"quote', "it's", "evil\x1b[2J", "evil\u202etxt"];
+  const NAMES = [
+    "alpha.txt",
+    "alpine",
+    "two words",
+    'a"quote',
+    "it's",
+    "report' '.bashrc",
+    "c d",
+    "c'd",
+    "bad-猫",
+    "bad-狗",
+    "evil\x1b[2J",
+    "evil\u202etxt",
+  ];
 
   for (const runtime of EVERYWHERE) {
     test(`commands and names of both sides on ${runtime}`, async () => {
@@ -121,6 +179,7 @@ describe("the Tab key", () => {
       await using server = await impostor(listing(NAMES, FILE));
       await trust(box, server.port);
       await mkdir(box.here("my folder"));
+      await mkdir(box.at("home", "sub"));
       await using person = atTerminal(box, server.port, runtime);
       await logIn(person);
       const rows: [typed: string, completed: string][] = [
@@ -131,6 +190,18 @@ describe("the Tab key", () => {
         ["get 'tw", "get 'two words' "],
         ['get "a\\"', 'get "a\\"quote" '],
         ["get it", "get it\\'s "],
+        ["get 'it", "get 'it'\\''s' "],
+        ['get "it', `get "it's" `],
+        ["get 'rep", "get 'report'\\'' '\\''.bashrc' "],
+        ['get "rep', "get \"report' '.bashrc\" "],
+        ["get rep", "get report\\'\\ \\'.bashrc "],
+        ["get c", "get c"], // c d and c'd: half a backslash is not written
+        ["get 'c", "get 'c"],
+        ["get ba", "get bad-"], // what all have in common, in whole characters
+        ["get -r 'tw", "get -r 'two words' "],
+        ['put "', 'put "my folder/'],
+        ["put '", "put 'my folder/"],
+        ["lcd ~/s", "lcd ~/sub/"],
         ["lcd m", "lcd my\\ folder/"],
         ["put m", "put my\\ folder/"],
         ["get -r it", "get -r it\\'s "],
