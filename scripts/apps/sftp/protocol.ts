@@ -37,7 +37,7 @@
  */
 import type { Stats } from "node:fs";
 import { Failure } from "../../../lib/failure.ts";
-import { rights } from "./rights.ts";
+import { rights, shownTime } from "./long-list.ts";
 
 /** The longest packet, in bytes after its length: that of OpenSSH. */
 const LONGEST = 262_144;
@@ -266,7 +266,7 @@ const attributes = ({ size, uid, gid, mode, atimeMs, mtimeMs }: Stats) =>
   Buffer.concat([
     number(1 | 2 | 4 | 8),
     long(size),
-    ...[uid, gid, mode, atimeMs / 1000, mtimeMs / 1000].map(number),
+    ...[uid, gid, mode, shownTime(atimeMs) / 1000, shownTime(mtimeMs) / 1000].map(number),
   ]);
 
 /** The first packet of the server: its version, and its extensions. */
@@ -309,13 +309,10 @@ export const namesReply = (id: number, entries: { name: string; stats?: Stats }[
     ]),
   );
 
-/** The latest time that a Date can show, in milliseconds: a file may claim to be of a later one. */
-const LATEST = 8.64e15;
-
 /** -rw-r--r--    1 1000     1000          928 Nov 20 22:12 LICENSE */
 function longName(name: string, stats: Stats): string {
   const kind = stats.isDirectory() ? "d" : stats.isSymbolicLink() ? "l" : stats.isFile() ? "-" : "?";
-  const time = Math.max(-LATEST, Math.min(stats.mtimeMs, LATEST));
+  const time = shownTime(stats.mtimeMs);
   const [, month, day, year, clock] = `${new Date(time)}`.split(" ");
   const isRecent = Math.abs(Date.now() - time) < 182 * 86_400_000;
   const numbers = [`${stats.nlink}`.padStart(4), `${stats.uid}`.padEnd(8), `${stats.gid}`.padEnd(8)];

@@ -1,5 +1,5 @@
 /** The two sides of the file shell, here and there, do the same things with files. */
-import { rights } from "./rights.ts";
+import { rights, shownTime } from "./long-list.ts";
 
 export type Kind = "file" | "folder" | "link" | "other";
 
@@ -81,13 +81,12 @@ export function longLine({ kind, mode, uid, gid, size, time }: Facts): string {
   const first = { file: "-", folder: "d", link: "l", other: "?" }[kind];
   const shown = mode === undefined ? "?????????" : rights(mode);
   const numbers = [`${uid ?? "?"}`.padStart(5), `${gid ?? "?"}`.padStart(5), `${size}`.padStart(12)];
-  return `${first}${shown} ${numbers.join(" ")}  ${shownTime(time)}`;
+  return `${first}${shown} ${numbers.join(" ")}  ${clock(time)}`;
 }
 
-/** 2026-11-20 17:04, local time. A time that no Date can show is shown as far as it can. */
-function shownTime(time: number): string {
-  const latest = 8.64e15;
-  const at = new Date(Math.max(-latest, Math.min(time * 1000, latest)));
+/** 2026-11-20 17:04, local time. */
+function clock(time: number): string {
+  const at = new Date(shownTime(time * 1000));
   const parts = [at.getMonth() + 1, at.getDate(), at.getHours(), at.getMinutes()];
   const [month, day, hour, minute] = parts.map((number) => `${number}`.padStart(2, "0"));
   return `${at.getFullYear()}-${month}-${day} ${hour}:${minute}`;

@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { chmod, chown, link, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
+import { longLine } from "../../../scripts/apps/sftp/side.ts";
 import { sha256, sha256OfFile } from "../../engine/files.ts";
 import { EVERYWHERE, start } from "../../engine/program.ts";
 import { until } from "../../engine/sockets.ts";
@@ -179,6 +180,9 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
     const { code, stdout, stderr } = await session(shell(box, server.port), ["lls -l", "ls -l"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^-rw.* {2}\d{4,6}-\d\d-\d\d \d\d:\d\d {2}far\n-rw.* {2}\d{4}-.* {2}far\n$/);
+    for (const [time, shown] of [[1e14, "275760-"], [-1e14, "-271821-"], [NaN, "275760-"]] as const) {
+      expect(longLine({ kind: "file", size: 0, time })).toContain(shown);
+    }
   });
 
   test.concurrent("~ is the home folder here", async () => {
