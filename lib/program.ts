@@ -75,26 +75,22 @@ export function hint(text: string): Promise<void> {
   return write(process.stderr, `hint: ${visible(text)}\n`);
 }
 
-/** What belongs to an emoji (Unicode TR 51): the selector of its look, and the joiner of two. */
-const IN_EMOJI = String.raw`(?<=\p{ExtPict})\uFE0F|\uFE0F(?=\u20E3)|` +
-  String.raw`(?<=\p{ExtPict}[\uFE0F\p{EMod}]?)\u200D(?=\p{ExtPict})`;
-
 /**
- * Control characters, which drive a terminal, and characters that nobody sees: C0 and C1 (ECMA-48), the line and
- * paragraph separators, the controls of the writing direction (TR 9), all that is ignored in display (TR 44,
- * Default_Ignorable_Code_Point), and the empty Braille pattern.
+ * Controls, line separators, turns of the writing direction (Unicode TR 9), and characters that nobody sees (TR 44,
+ * Default_Ignorable_Code_Point; blank Braille), except inside an emoji (TR 51).
  */
 export const UNSEEN = RegExp(
-  String.raw`(?!${IN_EMOJI})[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}\p{DI}\u2800\uFFF9-\uFFFB]`,
+  String.raw`(?!(?<=\p{ExtPict})\uFE0F|\uFE0F\u20E3|(?<=\p{ExtPict}[\uFE0F\p{EMod}]?)\u200D\p{ExtPict})` +
+    String.raw`[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}\p{DI}\u2800\uFFF9-\uFFFB]`,
   "gu",
 );
 
 /** Makes them visible (`\n`, `\x1b`, `\u200b`): a peer's text cannot drive the terminal, and no two names look equal. */
 export function visible(text: string): string {
   return text.replace(UNSEEN, (character) => {
-    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
     const code = (character.codePointAt(0) ?? 0).toString(16);
     if (code.length > 4) return `\\u{${code}}`;
+    const short = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }[character];
     return short ?? (code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`);
   });
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 4.4 Talk without a fixed port: by a server, or straight through the NATs.
+ * 4.4 Talk without a fixed port: through a server, or straight through the
+ * NATs.
  * 中文 没有固定端口也能聊天：经服务器转发，或者穿过 NAT 直接对话。
  *
  * terminal 1
