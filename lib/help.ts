@@ -20,7 +20,7 @@ export function helpPage(command: string, source: string, flags: Flags, usage: s
     const [english, translated = english] = flag.help.split(" | ");
     const fallback = "default" in flag && flag.default !== undefined ? `${flag.default}` : "";
     const byDefault = fallback && (chinese ? `（默认 ${fallback}）` : ` (default ${fallback})`);
-    return `  ${use.padEnd(22)} ${chinese ? translated : english}${byDefault}`;
+    return fold(`  ${use.padEnd(22)} `, `${chinese ? translated : english}${byDefault}`);
   });
   return [
     `${chinese ? "用法" : "usage"}: ${command} [FLAGS] ${usage}`.trimEnd(),
@@ -30,6 +30,17 @@ export function helpPage(command: string, source: string, flags: Flags, usage: s
     chinese ? "参数" : "Flags",
     ...rows,
   ].join("\n");
+}
+
+/** Cuts a text between words, behind a beginning, so that its lines fit 80 columns. */
+function fold(beginning: string, text: string): string {
+  const lines = [beginning];
+  for (const word of text.match(/\S+ */g) ?? []) {
+    const isFull = (lines[lines.length - 1] + word.trimEnd()).length > 80;
+    if (isFull) lines.push(" ".repeat(25));
+    lines[lines.length - 1] += word;
+  }
+  return lines.map((line) => line.trimEnd()).join("\n");
 }
 
 /** The comment at the top of a script, without its stars; undefined where there is none. */

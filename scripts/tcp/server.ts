@@ -15,7 +15,7 @@
  * Python     s.bind((host, port)); s.listen()  ->  server.listen({ host, port })
  *            connection, peer = s.accept()
  *            ->  accept(server, stop), which wraps server.on("connection")
- *            data = connection.recv(1024)      ->  for await (const data of socket)
+ *            data = connection.recv(1024)      ->  for await (const data of socket
  *            connection.sendall(answer)        ->  socket.write(answer, done)
  *            connection.close()                ->  socket.end()
  * Watch out  The listening socket is passive: it only accepts. Each accepted

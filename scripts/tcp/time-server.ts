@@ -15,7 +15,8 @@
  *   $ bun scripts/tcp/time-client.ts
  *   2026-11-20 17:04:31.518002
  *
- * Python     connection, peer = s.accept()       ->  createServer({ ... }, (socket) =>
+ * Python     connection, peer = s.accept()
+ *            ->  createServer({ ... }, (socket) => ...)
  *            connection.sendall(now.encode()); connection.close()
  *            ->  socket.end(data), which sends the data and then closes
  * Watch out  Callers do not wait here: each is answered when it is accepted.
