@@ -23,8 +23,9 @@ import type { Prompter } from "./prompt.ts";
 /** How often a password or a passphrase is asked for. */
 const TRIES = 3;
 
-/** How many questions of a server are answered: it may go on for ever. */
+/** How many questions of a server are answered, which may ask for ever, and how many characters of each are shown. */
 const MOST_QUESTIONS = 20;
+const LONGEST_QUESTION = 1000;
 
 /** The usual files of keys. */
 const DEFAULT_KEYS = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -180,10 +181,12 @@ export class Login {
     const ask = async () => {
       this.#questions += prompts.length + 1; // a round without questions counts too
       if (this.#questions > MOST_QUESTIONS) throw new Failure(server, "asks without end", "EPROTO");
-      for (const text of [name, instructions]) if (text.trim()) await print(visible(text.trimEnd()));
+      const shown = (text: string) => visible(text.slice(0, LONGEST_QUESTION).trimEnd());
+      for (const text of [name, instructions]) if (text.trim()) await print(shown(text));
       const answers: string[] = [];
       for (const { prompt, echo } of prompts) {
-        const text = await (echo ? keyboard.ask(visible(prompt)) : keyboard.askUnseen(visible(prompt)));
+        const question = `${shown(prompt)} `;
+        const text = await (echo ? keyboard.ask(question) : keyboard.askUnseen(question));
         if (text === undefined) {
           throw new Failure(`${this.#options.user}@${server}`, "login refused", "EACCES");
         }

@@ -1,27 +1,28 @@
-/** The keyboard of a shell, which asks for one line after another: questions, passwords, commands. */
+/** The keyboard of a shell, which asks for one line after another: answers, passwords, commands. */
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
 import { heedKeys } from "../../../lib/keyboard.ts";
+import { decode } from "../../../lib/text.ts";
 
-/** What the Tab key offers for a line: words that begin like the end of it, and that end. */
+/** What the Tab key offers for a line: words that may stand in place of its end, and that end. */
 export type Completer = (line: string) => Promise<[words: string[], end: string]>;
 
 /**
- * Asks for lines that are typed at a terminal or piped in. A prompt appears only on a terminal, and there a
- * key is seen only while a question that may be seen waits for its answer. Whatever ends the program, the
- * terminal is left as it was.
+ * Asks for lines that are typed at a terminal or piped in. A prompt appears only on a terminal, where typed keys are
+ * shown only while a question waits whose answer may be seen. However the program ends, the terminal is left as it
+ * was.
  */
 export class Prompter {
   readonly isTerminal = Boolean(process.stdin.isTTY);
   /** Whether it waits for a line now. */
   isAsking = false;
-  /** Where prompts go: stdout, but to the person where that is a file. */
+  /** Where prompts go: stdout, or stderr where stdout is a file. */
   readonly #screen = process.stdout.isTTY ? process.stdout : process.stderr;
   readonly #input: Interface;
-  /** On a pipe, which is not read faster than lines are asked for. */
+  /** Piped lines, which are not read faster than they are asked for. */
   readonly #piped: AsyncIterator<string> | undefined;
-  /** On a terminal: lines that were typed ahead, and who waits for one. */
+  /** At a terminal: lines that were typed ahead, and what to do with the next one. */
   #ahead: string[] = [];
   #answer: ((line: string | undefined) => void) | undefined;
   #isSeen = false;
@@ -38,6 +39,8 @@ export class Prompter {
       },
     });
     Object.defineProperty(output, "columns", { get: () => this.#screen.columns });
+    // On a pipe one character for each byte: readline would take U+2028 for a line end, and hide invalid bytes.
+    if (!this.isTerminal) process.stdin.setEncoding("latin1");
     this.#input = createInterface({
       input: process.stdin,
       output,
@@ -81,7 +84,8 @@ export class Prompter {
   /**
    * Asks for a line.
    * @param completer makes the line a command: Tab completes it, and the Up key brings it back
-   * @returns undefined at the end of input (Ctrl-D, or the end of the pipe), and when `stop` has come
+   * @returns undefined at the end of input (Ctrl-D, or the end of the pipe), and after `stop`
+   * @throws Failure EILSEQ for piped bytes that are not UTF-8
    */
   async ask(prompt: string, completer?: Completer): Promise<string | undefined> {
     this.#completer = completer;
@@ -95,7 +99,7 @@ export class Prompter {
     return await this.#next();
   }
 
-  /** Asks for a line that nobody may see. What was typed ahead is not the answer. */
+  /** Asks for a line that is not shown. What was typed ahead is not the answer. */
   async askUnseen(prompt: string): Promise<string | undefined> {
     this.#completer = undefined;
     if (!this.isTerminal || !this.#isOpen) return await this.#next();
@@ -111,7 +115,10 @@ export class Prompter {
     if (!this.#isOpen && this.isTerminal) return undefined;
     this.isAsking = true;
     try {
-      if (this.#piped) return (await this.#piped.next()).value;
+      if (this.#piped) {
+        const line = (await this.#piped.next()).value;
+        return line && decode(Buffer.from(line, "latin1"), "utf-8", "the typed line");
+      }
       if (this.#ahead.length > 0) return this.#ahead.shift();
       return await new Promise((resolve) => (this.#answer = resolve));
     } finally {

@@ -37,7 +37,7 @@ function scan(line: string): { words: Word[]; open: string } {
   let at = 0;
   for (; at < line.length; at++) {
     const character = line[at];
-    if (!open && /\s/.test(character)) {
+    if (!open && /[ \t\r\n]/.test(character)) {
       word = undefined;
       continue;
     }
@@ -68,7 +68,7 @@ function scan(line: string): { words: Word[]; open: string } {
 export function quoteLike(typed: string, name: string): string {
   if (typed.startsWith("'")) return `'${name.replaceAll("'", "'\\''")}`;
   if (typed.startsWith('"')) return `"${name.replace(/["\\]/g, "\\$&")}`;
-  return name.replace(/[\s'"\\*?[\]#]/g, "\\$&");
+  return name.replace(/[ \t\r\n'"\\*?[\]#]/g, "\\$&");
 }
 
 /** The same word with the home folder of this machine for a `~` at its start that is not quoted. */

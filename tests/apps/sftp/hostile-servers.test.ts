@@ -2,8 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
 import process from "node:process";
-import { EVERYTHING, EVERYWHERE, script } from "../../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../../engine/program.ts";
 import { until } from "../../engine/sockets.ts";
 import {
   type Answers,
@@ -381,4 +382,29 @@ describe("servers that lie", () => {
       stderr: expect.stringMatching(/^error: \[USER@\]HOST: is needed \(EINVAL\)\n/),
     });
   });
+});
+
+test("typed bytes stay as they are: what is no UTF-8 is an error, and U+2028 ends no line", async () => {
+  for (const runtime of EVERYWHERE) {
+    await using box = await folder();
+    const made: string[] = [];
+    await using server = await impostor({
+      MKDIR: (sftp, id, path: string) => {
+        made.push(path);
+        sftp.status(id, STATUS_CODE.OK);
+      },
+    });
+    await trust(box, server.port);
+    const typed = "s3cret\\nmkdir a\\342\\200\\250b\\nmkdir \\304\\343\\nmkdir c\\n";
+    const words = [...RUNTIMES[runtime], join(ROOT, "scripts/apps/sftp.ts"), "me@127.0.0.1"];
+    await using program = start([
+      ...["sh", "-c", `printf '${typed}' | "$@"`, "sh", ...words, "--port", `${server.port}`],
+    ], { cwd: box.here(), env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" } });
+    expect(await program.result()).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "error: the typed line: bytes that are not valid utf-8 (EILSEQ)\n",
+    });
+    expect(made).toEqual(["/a\u2028b"]);
+  }
 });
