@@ -32,11 +32,14 @@ export function helpPage(command: string, source: string, flags: Flags, usage: s
   ].join("\n");
 }
 
+/** How wide a text is: a Chinese character takes two columns. */
+const columns = (text: string) => text.replace(/[\u2e80-\uffff]/g, "xx").length;
+
 /** Cuts a text between words, behind a beginning, so that its lines fit 80 columns. */
 function fold(beginning: string, text: string): string {
   const lines = [beginning];
   for (const word of text.match(/\S+ */g) ?? []) {
-    const isFull = (lines[lines.length - 1] + word.trimEnd()).length > 80;
+    const isFull = columns(lines[lines.length - 1] + word.trimEnd()) > 80;
     if (isFull) lines.push(" ".repeat(25));
     lines[lines.length - 1] += word;
   }
