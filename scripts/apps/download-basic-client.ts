@@ -22,7 +22,7 @@
  * Python     s.connect((host, port))        ->  connect({ host, port })
  *            s.sendall(name.encode())       ->  socket.write(request, done)
  *            s.recv(1024)                   ->  for await (const bytes of socket)
- *            open("copy-" + name, "wb")     ->  open(part, "wx")
+ *            open("copy-" + name, "wb")     ->  open(part, "wx", ...)
  *            f.write(data)                  ->  file.appendFile(bytes)
  * Watch out  The close is the only sign of the end. If the connection is closed
  *            in the middle, half a file looks like a whole one. Lesson 4.2 tells
@@ -82,7 +82,7 @@ async function main(stop: AbortSignal) {
 /** A new file, which is as private as the copy that it will replace. */
 async function openPart(part: string, copy: string): Promise<FileHandle> {
   const replaced = await replaceable(copy);
-  const file = await open(part, "wx").catch(failAs(copy));
+  const file = await open(part, "wx", replaced ? 0o600 : 0o666).catch(failAs(copy));
   if (replaced) await keepRights(file, replaced);
   return file;
 }

@@ -132,7 +132,7 @@ describe("refused, and told", () => {
       using half = await dial(port);
       await half.line.send(frame(LOGIN).subarray(0, 9));
       half.line.hangUp();
-      expect(await server.next("stderr")).toEndWith("closed in the middle of a message (EPROTO)");
+      expect(await server.next("stderr")).toEndWith("closed the connection inside a message (EPROTO)");
       using reset = await logIn(port, "reset");
       reset.line.reset();
       expect(await server.next("stderr")).toStartWith("error: reset: ");

@@ -113,8 +113,9 @@ export class Part {
 
   /** @throws Failure EEXIST for what is not ours; the errors of open(2) */
   async open(exists: boolean): Promise<void> {
-    const how = exists ? 0 : O_CREAT | O_EXCL;
-    const file = await open(this.path, O_RDWR | O_APPEND | O_NOFOLLOW | how).catch(failAs(this.target));
+    const flags = O_RDWR | O_APPEND | O_NOFOLLOW | (exists ? 0 : O_CREAT | O_EXCL);
+    // Until it gets the rights of what it replaces, nobody else may read it.
+    const file = await open(this.path, flags, this.#replaced ? 0o600 : 0o666).catch(failAs(this.target));
     this.#file = file;
     const stat = await file.stat();
     this.#size = stat.size;
@@ -122,7 +123,7 @@ export class Part {
       await file.close();
       throw new Failure(this.path, "is not a part of this run", "EEXIST");
     }
-    if (this.#replaced) await file.chmod(0o600); // until it has the rights of what it replaces
+    if (this.#replaced && exists) await file.chmod(0o600);
   }
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */

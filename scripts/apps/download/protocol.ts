@@ -62,6 +62,7 @@ export class FrameStream {
   readonly #incoming: AsyncGenerator<Frame>;
   readonly #moved: () => void;
   readonly #longestFrame: number;
+  /** Since when the next frame is waited for. */
   #since = 0;
   #mayWaitUntil = 0;
 
@@ -131,6 +132,7 @@ export class FrameStream {
 
   async *#frames(): AsyncGenerator<Frame> {
     for await (const bytes of unframe(this.#chunks(), "length", this.peer)) {
+      this.#since = performance.now();
       const payload = bytes.subarray(1);
       if (bytes[0] === PIECE) yield { kind: "piece", bytes: payload };
       else if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");

@@ -43,7 +43,7 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { frame, Unframer } from "../../../lib/framing.ts";
+import { frame, unframe } from "../../../lib/framing.ts";
 import { decode, encode, type Encoding } from "../../../lib/text.ts";
 
 export const VERSION = 1;
@@ -163,11 +163,10 @@ export async function* messages<S extends Shapes>(
   shapes: S,
   peer: string,
 ): AsyncGenerator<Messages<S>> {
-  const unframer = new Unframer("length", peer);
-  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
-    for (const payload of unframer.messages(chunk)) yield readMessage(payload, encoding, shapes, peer);
+  const chunks = socket.iterator({ destroyOnReturn: false });
+  for await (const payload of unframe(chunks, "length", peer)) {
+    yield readMessage(payload, encoding, shapes, peer);
   }
-  if (unframer.pending) throw new Failure(peer, "closed in the middle of a message", "EPROTO");
 }
 
 /** @throws Failure EPROTO, EMSGSIZE, EILSEQ */
