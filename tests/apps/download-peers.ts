@@ -14,7 +14,7 @@ export function serve(root: string, words: string[] = [], runtime: Runtime = "bu
 export function fetch(port: number, out: string, words: string[], runtime: Runtime = "bun"): Program {
   return script("apps/download-client", ["--port", `${port}`, "--out", out, ...words], {
     runtime,
-    limit: 30_000,
+    limit: 50_000,
   });
 }
 
