@@ -6,10 +6,16 @@ import { $ } from "zx";
 import { heavy, homeless, long, missingCalls, notBare, strangersInLib, unused } from "./house.ts";
 import { READMES, render } from "./index.ts";
 import { lessons } from "../engine/lessons.ts";
-import { ROOT } from "../engine/program.ts";
+import { environment, ROOT } from "../engine/environment.ts";
 
 const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
-const quiet = $({ cwd: ROOT, quiet: true, nothrow: true, stdio: ["ignore", "pipe", "pipe"] });
+const quiet = $({
+  cwd: ROOT,
+  env: environment(),
+  quiet: true,
+  nothrow: true,
+  stdio: ["ignore", "pipe", "pipe"],
+});
 
 /** What is checked; a check that finds something gives it as text. */
 const CHECKS: Record<string, () => string | Promise<string>> = {

@@ -7,6 +7,7 @@ import { $ } from "zx";
 import { ALONE } from "../engine/alone.ts";
 import { chalk, columns, WIDTH, wrap } from "../engine/columns.ts";
 import { Mismatch, play } from "../engine/engine.ts";
+import { environment } from "../engine/environment.ts";
 import type { Head } from "../engine/head.ts";
 import { type Lesson, lessons } from "../engine/lessons.ts";
 import { choose } from "./choose.ts";
@@ -45,7 +46,7 @@ async function playAll(chosen: Lesson[]): Promise<void> {
     console.log(`\n${chalk.bold(first.slice(0, end))}${first.slice(end)}`);
     for (const line of [...others, chalk.dim(path), ""]) console.log(line);
     // What it shows is this machine's own: there is nothing to compare it with.
-    if (ALONE.includes(path)) await $({ stdio: "inherit", nothrow: true })`bun ${path}`;
+    if (ALONE.includes(path)) await $({ env: environment(), stdio: "inherit", nothrow: true })`bun ${path}`;
     else await playOne(head);
     console.log();
     for (const { label, text } of head.notes) {
