@@ -10,7 +10,7 @@ import process from "node:process";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { barePrograms } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script } from "../engine/program.ts";
-import { call, letterbox, listen, until } from "../engine/sockets.ts";
+import { call, letterbox, listen, settled, until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -205,6 +205,31 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     program.signal("SIGINT");
     expect(await program.ended()).toBe(130);
   });
+
+  if (EVERYTHING) {
+    test("udp/echo-server: two of them do not answer each other for ever", async () => {
+      await using one = bare("udp/echo-server", [0]);
+      const port = await one.port();
+      const forged = await letterbox(); // its address is the other server's, which is started a moment later
+      const other = forged.port;
+      await stopped(one);
+      await forged.send("x", port);
+      await forged[Symbol.asyncDispose]();
+      await using two = bare("udp/echo-server", [other]);
+      await two.port();
+      one.signal("SIGCONT");
+      const end = Date.now() + 10_000;
+      const lines = await settled(() => Date.now() < end ? two.seen.stdout.length : Infinity);
+      expect(lines).toBeGreaterThan(100);
+      expect(lines).toBeLessThan(Infinity);
+      await using letters = await letterbox();
+      await new Promise((resolve) => setTimeout(resolve, 1000)); // the next second has answers again
+      for (const server of [port, other]) {
+        await letters.send("still there?", server);
+        expect(await letters.text()).toBe("still there?");
+      }
+    });
+  }
 
   test("udp/send and udp/echo-client: where nobody listens, they go on", async () => {
     await using sender = bare("udp/send", [NOBODY]);
@@ -408,6 +433,14 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       },
     );
   }
+
+  test("udp/chat: what is sent last is sent", async () => {
+    await using letters = await letterbox();
+    await using program = bare("udp/chat", [0, letters.port]);
+    program.type("1\nhello\n0\n");
+    expect(await letters.text()).toBe("hello");
+    expect(await program.ended()).toBe(0);
+  });
 
   test("udp/chat: what cannot be sent does not end it, and nobody drives the terminal", async () => {
     await using program = bare("udp/chat", [0, NOBODY]);

@@ -53,7 +53,7 @@ while (true) {
   if (choice === "1") {
     console.log("your message:");
     const { value: text = "" } = await lines.next(); //          text = input()
-    socket.send(text, OTHER, HOST); //                           s.sendto(text.encode(), (HOST, OTHER))
+    await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text.encode(), (HOST, OTHER))
   }
   if (choice === "2") {
     while (inbox.length === 0) await new Promise<void>((heard) => (wake = heard));

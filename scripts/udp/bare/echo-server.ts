@@ -21,8 +21,13 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 8080);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
+// Two echo servers, brought together by one forged datagram, would answer each other for ever.
+const MOST = 1000; // answers in one second: the first one that is left out ends it
+let answers = 0;
+
 const socket = createSocket("udp4"); //                     s = socket(AF_INET, SOCK_DGRAM)
 socket.on("message", (data, { address, port }) => { //      data, (address, port) = s.recvfrom(65535)
+  if (++answers > MOST) return;
   console.log(`${address}:${port} > ${visible(data.toString())}`);
   socket.send(data, port, address, (error) => { //          s.sendto(data, (address, port))
     if (error) socket.send(data, port, address); // Bun told here that an earlier answer found nobody
@@ -34,4 +39,5 @@ socket.on("error", ({ message }) => { // the port is taken, say
 });
 socket.bind(PORT, HOST, () => { //                          s.bind((HOST, PORT))
   console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
+  setInterval(() => (answers = 0), 1000);
 });
