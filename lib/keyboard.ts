@@ -49,7 +49,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
     prompt();
     for await (const line of input) {
       try {
-        const text = terminal ? line : decode(Buffer.from(line, "latin1"), "utf-8", "the typed line");
+        const text = terminal ? line : decode(Buffer.from(line, "latin1"), "utf-8", "the typed line", false);
         yield { text, bytes: encode(text, encoding) };
       } catch (error) {
         process.exitCode = 1;

@@ -66,8 +66,8 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
   if (isStop(error)) return;
   const failure = explain(error, what);
   if (!failure) return write(process.stderr, `${error instanceof Error ? error.stack : error}\n`);
-  await write(process.stderr, `error: ${visible(failure.message)}\n`);
-  if (failure.hint) await hint(failure.hint);
+  const advice = failure.hint ? `hint: ${visible(failure.hint)}\n` : ""; // in one go: no line comes between the two
+  await write(process.stderr, `error: ${visible(failure.message)}\n${advice}`);
 }
 
 /** Prints advice on stderr. */

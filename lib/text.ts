@@ -42,12 +42,15 @@ function toText(bytes: Buffer, encoding: Encoding): { text: string; isValid: boo
  */
 export class Decoder {
   readonly #encoding: Encoding;
+  readonly #isChosen: boolean;
   #begun = "";
   #rest: Buffer = Buffer.alloc(0);
   #reported = false;
 
-  constructor(encoding: Encoding) {
+  /** @param isChosen whether --encoding chooses it, so that a hint may say so */
+  constructor(encoding: Encoding, isChosen = true) {
     this.#encoding = encoding;
+    this.#isChosen = isChosen;
   }
 
   /** Whether the bytes so far end inside a character. */
@@ -66,7 +69,7 @@ export class Decoder {
     const { text, isValid } = toText(whole, this.#encoding);
     if (!isValid && !this.#reported) {
       this.#reported = true;
-      report(new Failure(from, `bytes that are not valid ${this.#encoding}, shown as \uFFFD`, "EILSEQ"));
+      report(notValid(from, this.#encoding, ", shown as \uFFFD", this.#isChosen));
     }
     return text;
   }
@@ -87,12 +90,19 @@ export class Decoder {
 /**
  * Turns bytes into text, all of them or none, as Python's `data.decode(encoding)` does.
  * @param from whose bytes these are
+ * @param isChosen whether --encoding chooses the encoding, so that a hint may say so
  * @throws Failure EILSEQ for bytes that are not valid text
  */
-export function decode(bytes: Buffer, encoding: Encoding, from: string): string {
+export function decode(bytes: Buffer, encoding: Encoding, from: string, isChosen = true): string {
   const { text, isValid } = toText(bytes, encoding);
   if (isValid) return text;
-  throw new Failure(from, `bytes that are not valid ${encoding}`, "EILSEQ");
+  throw notValid(from, encoding, "", isChosen);
+}
+
+function notValid(from: string, encoding: Encoding, shown: string, isChosen: boolean): Failure {
+  const other = encoding === "gbk" ? "utf-8" : "gbk";
+  const hint = isChosen ? `if the other end speaks ${other}, use --encoding ${other} here` : undefined;
+  return new Failure(from, `bytes that are not valid ${encoding}${shown}`, "EILSEQ", { hint });
 }
 
 /** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */

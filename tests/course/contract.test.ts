@@ -479,8 +479,10 @@ describe("bytes that are no text are shown as U+FFFD, reported once, and end not
   for (const runtime of EVERYWHERE) {
     for (const encoding of ["utf-8", "gbk"] as const) {
       const bad = [Buffer.from([0x61, 0xff, 0x62]), Buffer.from([0x63, 0xff, 0x20])];
+      const other = encoding === "gbk" ? "utf-8" : "gbk";
       const report = (from: string) =>
-        `error: ${from}: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n`;
+        `error: ${from}: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n` +
+        `hint: if the other end speaks ${other}, use --encoding ${other} here\n`;
 
       test(`UDP, ${encoding} on ${runtime}`, async () => {
         await using program = script("udp/receive", ["--port", "0", "--encoding", encoding], { runtime });
@@ -571,7 +573,10 @@ describe("a character that comes in two reads is one, and so is its request", ()
       code: 0,
       shown: [`${from} connected`, `${from} > a\uFFFD`, ""],
     });
-    expect(stderr).toBe(`error: ${from}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n`);
+    expect(stderr).toBe(
+      `error: ${from}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n` +
+        "hint: if the other end speaks gbk, use --encoding gbk here\n",
+    );
   });
 });
 

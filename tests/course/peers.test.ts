@@ -13,6 +13,9 @@ import { EVERYTHING, EVERYWHERE, type Program, RUNTIMES, script, start } from ".
 import { call, freePort, letterbox, type Line, listen, settled, until } from "../engine/sockets.ts";
 import { temporaryFolder } from "../engine/files.ts";
 
+/** The encoding to try when one is wrong. */
+const other = (encoding: string) => (encoding === "gbk" ? "utf-8" : "gbk");
+
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
 const IS_LINUX = process.platform === "linux";
@@ -185,7 +188,8 @@ describe("garbage, silence, half a hang-up", () => {
         expect(code).toBe(0);
         expect(stdout).not.toMatch(/[^\P{Cc}\n]/u);
         expect(stderr).toBe(
-          `error: ${line.name}: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n`,
+          `error: ${line.name}: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n` +
+            `hint: if the other end speaks ${other(encoding)}, use --encoding ${other(encoding)} here\n`,
         );
       }
     });

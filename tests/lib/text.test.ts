@@ -3,6 +3,9 @@ import { describe, expect, spyOn, test } from "bun:test";
 import process from "node:process";
 import { Decoder, encode, type Encoding, ENCODINGS } from "../../lib/text.ts";
 
+/** The encoding to try when one is wrong. */
+const other = (encoding: string) => (encoding === "gbk" ? "utf-8" : "gbk");
+
 /** Calls a function, and gives what it reports on stderr at once. */
 function reports(work: () => void): string {
   let said = "";
@@ -131,7 +134,8 @@ describe("Decoder", () => {
       });
       expect(text).toBe("a\uFFFDb\uFFFDc");
       expect(said).toBe(
-        `error: 127.0.0.1:50001: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n`,
+        `error: 127.0.0.1:50001: bytes that are not valid ${encoding}, shown as \uFFFD (EILSEQ)\n` +
+          `hint: if the other end speaks ${other(encoding)}, use --encoding ${other(encoding)} here\n`,
       );
     });
 

@@ -222,6 +222,7 @@ for (const runtime of EVERYWHERE) {
     expect(await next(program)).toBe("CALLER connected");
     expect(await next(program)).toBe("CALLER > 2 bytes: \ufffd\\x1b");
     expect(await next(program, "stderr")).toMatch(/not valid utf-8, shown as \ufffd \(EILSEQ\)$/);
+    expect(await next(program, "stderr")).toBe("hint: if the other end speaks gbk, use --encoding gbk here");
     expect(await next(program)).toBe("CALLER hung up");
 
     bystander.end("i");

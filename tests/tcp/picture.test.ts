@@ -129,7 +129,8 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
       [
         "bytes that are no text",
         say(Buffer.from([0xff, 0xfe, 0x00])),
-        "error: SERVER: bytes that are not valid utf-8 (EILSEQ)\n",
+        "error: SERVER: bytes that are not valid utf-8 (EILSEQ)\n" +
+        "hint: if the other end speaks gbk, use --encoding gbk here\n",
       ],
       [
         "a reset in the middle",

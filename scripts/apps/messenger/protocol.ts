@@ -182,7 +182,7 @@ export function readMessage<S extends Shapes>(
   const wrong = (what: string) => new Failure(peer, `sent ${what}`, "EPROTO");
   let found: Record<string, unknown>;
   try {
-    found = JSON.parse(decode(payload, encoding, peer));
+    found = JSON.parse(decode(payload, encoding, peer, false));
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw wrong("something other than JSON");

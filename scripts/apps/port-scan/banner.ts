@@ -17,7 +17,7 @@ export async function readBanner(socket: Socket, timeout: number): Promise<strin
     bytes = await receive(socket, timeout);
   }
   const peer = endpoint(socket.remoteAddress ?? "", socket.remotePort);
-  return new Decoder("utf-8").decode(bytes, peer, { stream: true }).trimEnd();
+  return new Decoder("utf-8", false).decode(bytes, peer, { stream: true }).trimEnd();
 }
 
 /** Receives until a line ends, the peer closes or the time is up; no more than is shown. */
