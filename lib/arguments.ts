@@ -6,7 +6,7 @@ import { networkInterfaces } from "node:os";
 import { relative } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { canonical } from "./endpoint.ts";
+import { canonical } from "./socket.ts";
 import { failAs, Failure } from "./failure.ts";
 import { type Encoding, ENCODINGS } from "./text.ts";
 

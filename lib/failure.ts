@@ -1,7 +1,7 @@
 /** Errors in words: each that a user or a peer can cause becomes `error: WHAT: WHY (CODE)` and perhaps a hint. */
 import { isIP } from "node:net";
 import { getSystemErrorMap } from "node:util";
-import { endpoint } from "./endpoint.ts";
+import { endpoint } from "./socket.ts";
 
 /** What an error shows of a name (100 characters) and of words (220) from the network. */
 const cut = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}...` : text);

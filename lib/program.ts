@@ -1,7 +1,7 @@
 /** How a lesson runs: what it prints, and how it ends. */
 import type { AddressInfo } from "node:net";
 import process from "node:process";
-import { endpoint, isEveryAddress } from "./endpoint.ts";
+import { endpoint, isEveryAddress } from "./socket.ts";
 import { explain, isStop, original } from "./failure.ts";
 
 /** How long a stopped lesson may take to put things in order, in milliseconds. */

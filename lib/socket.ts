@@ -1,6 +1,55 @@
-/** What the sockets of the course need beside the calls that a lesson shows. */
+/** What every socket of the course needs: endpoints in words, addresses compared, sends that are waited for. */
 import type { Socket } from "node:dgram";
-import { endpoint, isEveryAddress, isLoopback } from "./endpoint.ts";
+import { isIP } from "node:net";
+import { networkInterfaces } from "node:os";
+
+/**
+ * Writes an endpoint as `127.0.0.1:7788` or, for IPv6, `[::1]:7788` (RFC 3986, section 3.2.2).
+ * An IPv4 peer of an IPv6 socket, `::ffff:127.0.0.1` (RFC 4291, section 2.5.5.2), is written as IPv4.
+ */
+export function endpoint(address: string, port?: number): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "");
+  const host = plain.includes(":") ? `[${plain}]` : plain;
+  return port === undefined ? host : `${host}:${port}`;
+}
+
+/**
+ * An IPv6 address as the system writes it (RFC 5952): `::1` for `0:0::1`, `::ffff:127.0.0.1` for `::ffff:7f00:1`, and
+ * with the name of its network card for the number: `fe80::1%eth0` for `FE80::1%2` (RFC 4007, section 11).
+ */
+export function canonical(address: string): string {
+  const [number, zone] = address.split("%");
+  const plain = new URL(`http://[${number}]`).hostname.slice(1, -1).replace(
+    /^::ffff:(\w+):(\w+)$/,
+    (_, high, low) => `::ffff:${Buffer.from(high.padStart(4, "0") + low.padStart(4, "0"), "hex").join(".")}`,
+  );
+  const card = Object.entries(networkInterfaces()).find(([, addresses]) =>
+    addresses?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone)
+  );
+  return zone === undefined ? plain : `${plain}%${card?.[0] ?? zone}`;
+}
+
+/**
+ * Whether two addresses are the same one, however they are written. To send to 0.0.0.0 or :: is to send to this
+ * machine, which answers from its loopback address. Deno tells no zone: then the address alone must do.
+ */
+export function isSameAddress(a: string, b: string): boolean {
+  const [one, two] = [a, b].map((address) => {
+    const plain = (isIP(address) === 6 ? canonical(address) : address).replace(/^::ffff:(?=\d+\.)/, "");
+    return isEveryAddress(plain) ? [plain === "::" ? "::1" : "127.0.0.1"] : plain.split("%");
+  });
+  return one[0] === two[0] && (one[1] ?? two[1]) === (two[1] ?? one[1]);
+}
+
+/** Whether an address is every address of this machine, so that the network can reach it. */
+export function isEveryAddress(address: string): boolean {
+  return address === "0.0.0.0" || /^[0:]+$/.test(address);
+}
+
+/** Whether an address never leaves this machine: 127.0.0.0/8 or ::1 (RFC 6890). */
+export function isLoopback(address: string): boolean {
+  return /^(::ffff:)?127\./i.test(address) || address === "::1";
+}
 
 /**
  * Waits until the system has taken what a lesson sends, as Python's `sendall` does; that says nothing about its

@@ -1,7 +1,7 @@
 /** What TCP sockets need beside the calls that a lesson shows. */
 import { EventEmitter, on } from "node:events";
 import type { Server, Socket } from "node:net";
-import { endpoint } from "./endpoint.ts";
+import { endpoint } from "./socket.ts";
 import { sent } from "./socket.ts";
 
 /** How long a peer may take to close after we have, in milliseconds. */
