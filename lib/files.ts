@@ -64,46 +64,30 @@ export function checkName(name: string, system: string = process.platform): void
  *
  * @throws Failure EINVAL, ENAMETOOLONG (the name), EEXIST, and what the folder says: ENOENT, EACCES, ...
  */
-export async function saveInside(folder: string, name: string): Promise<Saving> {
+export async function saveInside(folder: string, name: string) {
   checkName(name);
   if (await lstat(join(folder, name)).then(() => true, () => false)) throw taken(name);
   const part = join(folder, `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
   const file = await open(part, "wx").catch(failAs(folder));
-  return new Saving(folder, name, part, file);
+  return {
+    /** Adds bytes at the end. @throws Failure ENOSPC and its like */
+    write: (bytes: Uint8Array): Promise<void> => file.appendFile(bytes).catch(failAs(folder)),
+    /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
+    async finish(): Promise<void> {
+      await file.close().catch(failAs(folder));
+      await renameToFree(part, join(folder, name))
+        .catch((error) => failAs(folder)(error.code === "EEXIST" ? taken(name) : error));
+    },
+    /** Removes the part. */
+    async [Symbol.asyncDispose](): Promise<void> {
+      await file.close().catch(() => {});
+      await rm(part, { force: true }).catch(() => {});
+    },
+  };
 }
 
 /** A file that is on its way. */
-export class Saving {
-  readonly #folder: string;
-  readonly #name: string;
-  readonly #part: string;
-  readonly #file: FileHandle;
-
-  constructor(folder: string, name: string, part: string, file: FileHandle) {
-    this.#folder = folder;
-    this.#name = name;
-    this.#part = part;
-    this.#file = file;
-  }
-
-  /** Adds bytes at the end. @throws Failure ENOSPC and its like */
-  async write(bytes: Uint8Array): Promise<void> {
-    await this.#file.appendFile(bytes).catch(failAs(this.#folder));
-  }
-
-  /** All bytes are there: the file gets its name. @throws Failure EEXIST when another file has got it meanwhile */
-  async finish(): Promise<void> {
-    await this.#file.close().catch(failAs(this.#folder));
-    await renameToFree(this.#part, join(this.#folder, this.#name))
-      .catch((error) => failAs(this.#folder)(error.code === "EEXIST" ? taken(this.#name) : error));
-  }
-
-  /** Removes the part. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close().catch(() => {});
-    await rm(this.#part, { force: true }).catch(() => {});
-  }
-}
+export type Saving = Awaited<ReturnType<typeof saveInside>>;
 
 /** The failure of a name that is not free. */
 export function taken(name: string): Failure {

@@ -2,11 +2,8 @@
 import type { RemoteInfo, Socket } from "node:dgram";
 import { isLost, sent } from "./socket.ts";
 
-/** How many datagrams may wait to be handled. */
-const INBOX = 256;
-
-/** How many datagrams are taken before signals and timers have their turn: about a tenth of a second's work. */
-const IN_ONE_GO = 2048;
+/** How many datagrams may wait to be handled; and how many are taken in one go, about a tenth of a second's work. */
+const INBOX = 256, IN_ONE_GO = 2048;
 
 /**
  * Waits until a UDP socket is closed: by the lesson itself or, through its `signal`, by Ctrl-C.
