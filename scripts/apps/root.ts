@@ -15,7 +15,7 @@ import { Failure } from "../../lib/failure.ts";
 import { folderOf } from "../../lib/files.ts";
 
 /** The longest path of a client, in bytes (PATH_MAX, limits.h): its parts are looked up one by one. */
-const LONGEST_PATH = 4096;
+export const LONGEST_PATH = 4096;
 
 /** How many symbolic links a path may lead through (MAXSYMLINKS of Linux). */
 const MOST_LINKS = 40;

@@ -1,27 +1,18 @@
 /**
- * The folder that a server serves: a name from a caller never leads out of it. Not by `..`, not as an absolute path,
- * and not through a symbolic link, even if somebody puts the link there while the name is being looked up.
- *
- * It is not enough to check a path and then to open it: in between, a folder of the path can be replaced by a link.
- * So the file is opened first, and then the system says where the open file is: /proc/self/fd/N on Linux (proc(5)).
- * Elsewhere the path is resolved once more and must lead to the same file, which leaves a gap of microseconds.
+ * The folder that a server of files serves, for reading: no name from a caller leads out of it. root.ts finds and opens
+ * what a name means; here a name with `..` or an absolute one is refused instead of being bent.
  */
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, lstat, open, readdir, readlink, realpath } from "node:fs/promises";
-import { isAbsolute, join, relative, sep } from "node:path";
+import { type FileHandle, lstat, readdir } from "node:fs/promises";
+import { isAbsolute, join, sep } from "node:path";
 import process from "node:process";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
-import { folderOf } from "../../lib/files.ts";
-
-/** The longest path of the usual systems, in bytes (PATH_MAX, limits.h). */
-export const LONGEST_PATH = 4096;
+import { LONGEST_PATH, Root } from "./root.ts";
 
 /** How many files of a folder are looked at side by side. */
 const SIDE_BY_SIDE = 100;
 
 const IS_LINUX = process.platform === "linux";
-const IS_WINDOWS = process.platform === "win32";
-const { O_RDONLY, O_NONBLOCK = 0, O_NOFOLLOW = 0 } = constants;
 
 /**
  * A file below the folder, or a folder, whose name ends in `/`; the time of its last change in milliseconds since 1970.
@@ -32,15 +23,15 @@ export type Entry = { name: string; size: number; time: number; failure?: Failur
 type Opened = { file: FileHandle; stat: Stats };
 
 export class ServedFolder {
-  readonly #root: string;
+  readonly #root: Root;
 
-  private constructor(root: string) {
+  private constructor(root: Root) {
     this.#root = root;
   }
 
   /** @throws Failure ENOENT, ENOTDIR; the errors of realpath(3) */
   static async at(path: string): Promise<ServedFolder> {
-    return new ServedFolder(await folderOf(path));
+    return new ServedFolder(await Root.of(path));
   }
 
   /**
@@ -81,13 +72,13 @@ export class ServedFolder {
 
   /** @param inner where the folders in it are collected, instead of being listed */
   async *#listOne(name: string, inner?: string[]): AsyncGenerator<Entry> {
-    const path = await this.#resolve(name);
-    // Windows opens no folder, so there it is only looked at.
-    const { file, stat } = IS_WINDOWS ? { stat: await lstat(path) } : await this.#open(name);
+    const { file, stat } = await this.#open(name);
     try {
       if (stat.isFile()) yield { name, size: stat.size, time: timeOf(stat) };
       if (!stat.isDirectory()) return;
-      const way = IS_LINUX ? `/proc/self/fd/${file?.fd}` : path;
+      const way = IS_LINUX
+        ? `/proc/self/fd/${file.fd}`
+        : join(this.#root.path, ...await this.#root.resolve(name, true));
       const children = (await readdir(way).catch(failAs(name))).filter((child) => !child.includes("\uFFFD"))
         .sort();
       for (let at = 0; at < children.length; at += SIDE_BY_SIDE) {
@@ -104,7 +95,7 @@ export class ServedFolder {
         }
       }
     } finally {
-      await file?.close();
+      await file.close();
     }
   }
 
@@ -119,47 +110,26 @@ export class ServedFolder {
     }
   }
 
+  /** What a name means now, opened first and then looked at. */
   async #open(name: string): Promise<Opened> {
-    const path = await this.#resolve(name);
-    // O_NONBLOCK: opening a named pipe would wait for its writer.
-    const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW).catch(failAs(name));
-    try {
-      const stat = await file.stat();
-      if (this.#isInside(await placeOf(file, path))) return { file, stat };
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-    await file.close();
-    throw outside(name);
-  }
-
-  /** The real path of what a name means now. */
-  async #resolve(name: string): Promise<string> {
     if (Buffer.byteLength(name) > LONGEST_PATH) throw new Failure(name, "name too long", "ENAMETOOLONG");
     const parts = name.split(sep === "\\" ? /[/\\]/ : "/");
     if (name.includes("\0") || isAbsolute(name) || parts.includes("..")) throw outside(name);
-    const path = await realpath(join(this.#root, name)).catch((error) => {
-      throw new Failure(name, error.code === "ENAMETOOLONG" ? "name too long" : "no such file", error.code);
+    const file = await this.#root.open(name, constants.O_RDONLY).catch((error) => {
+      if (error instanceof Failure && error.code === "EACCES") throw outside(name);
+      if (MISSING.includes(error.code)) throw new Failure(name, "no such file", error.code);
+      return failAs(name)(error);
     });
-    if (!this.#isInside(path)) throw outside(name);
-    return path;
-  }
-
-  #isInside(path: string): boolean {
-    const way = relative(this.#root, path);
-    return path !== "" && way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+    const stat = await file.stat();
+    if (!stat.isFile() || !/\/\.?$/.test(name)) return { file, stat };
+    await file.close(); // "a.txt/" would be a folder
+    throw new Failure(name, "no such file", "ENOTDIR");
   }
 }
+
+/** What the system says of a name that means nothing. */
+const MISSING = ["ENOENT", "ENOTDIR", "ELOOP"];
 
 const outside = (name: string) => new Failure(name, "not inside the served folder", "EACCES");
-
-/** Where an open file is; "" where that is not the path that it was opened by any more. */
-async function placeOf(file: FileHandle, path: string): Promise<string> {
-  if (IS_LINUX) return await readlink(`/proc/self/fd/${file.fd}`);
-  const [real, opened] = [await realpath(path), await file.stat()];
-  const there = await lstat(real);
-  return there.dev === opened.dev && there.ino === opened.ino ? real : "";
-}
 
 const timeOf = (stat: Stats) => Math.trunc(stat.mtimeMs);

@@ -3,7 +3,7 @@ import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { failAs, Failure } from "../../../lib/failure.ts";
 import { checkName } from "../../../lib/files.ts";
-import { LONGEST_PATH } from "../served-folder.ts";
+import { LONGEST_PATH } from "../root.ts";
 
 /**
  * The path below the folder that was asked for, with the last part of that folder: of `a/b`, the file `a/b/c/d` is
