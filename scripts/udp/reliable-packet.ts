@@ -7,7 +7,7 @@
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |          checksum: CRC-32 of all that comes after it          |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
- *     |        connection: a random number, the same throughout       |
+ *     |      connection: a random number, which the other end chose     |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |                            number                             |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -24,10 +24,16 @@
  *     4 ACK       receiver  the next one it needs  which later ones have come: a bit each, lowest first
  *     5 SAVED     receiver  one after FIN          what the receiver dropped and sorted: three counts
  *     6 RST       either    0                      CODE and reason: this transfer is over
+ *     7 SYNACK    receiver  1                      the receiver's connection number (4 bytes)
  *
- * Only an ACK has a window: how many packets from its number on the receiver has room for. Its timestamp is
- * the one of the packet that it answers, so the sender learns which of several copies came, and how long
- * the round trip was (RFC 7323, section 4).
+ * Each end chooses a connection number. SYN carries the sender's own; all other packets carry the one that the
+ * end they go to has chosen, as in SCTP (RFC 9260, section 8.5). So a sender that goes on after SYN has got the
+ * SYNACK: it is really at the address that its packets bear. To a packet of no transfer the receiver answers
+ * with an RST that carries the number of that packet, and is not longer than it.
+ *
+ * Only an ACK and a SYNACK have a window: how many packets from its number on the receiver has room for. Its
+ * timestamp is the one of the packet that it answers, so the sender learns which of several copies came, and
+ * how long the round trip was (RFC 7323, section 4).
  *
  * The head of reliable-send.ts lists the mechanisms that use these fields.
  */
@@ -48,7 +54,7 @@ export const LARGEST_WINDOW = 256;
 /** Numbers do not wrap round, as TCP's do (RFC 1982): 32 bits of packets are enough for 5 TB. */
 export const LARGEST_FILE = (2 ** 32 - 3) * PAYLOAD;
 
-const TYPES = ["SYN", "DATA", "FIN", "ACK", "SAVED", "RST"] as const;
+const TYPES = ["SYN", "DATA", "FIN", "ACK", "SAVED", "RST", "SYNACK"] as const;
 
 export type Packet = {
   type: (typeof TYPES)[number];
@@ -87,6 +93,18 @@ export function decodePacket(datagram: Buffer): Required<Packet> | undefined {
     timestamp: datagram.readUInt32BE(16),
     payload: datagram.subarray(HEADER),
   };
+}
+
+/** The payload of a SYNACK. */
+export function encodeNumber(connection: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(connection);
+  return payload;
+}
+
+/** Undefined for a payload of another length. */
+export function decodeNumber(payload: Uint8Array): number | undefined {
+  return payload.length === 4 ? Buffer.from(payload).readUInt32BE() : undefined;
 }
 
 /** The payload of a SYN. */
@@ -139,9 +157,10 @@ export function decodeCounts(payload: Uint8Array): Counts {
   return { damaged: bytes.readUInt32BE(0), duplicate: bytes.readUInt32BE(4), early: bytes.readUInt32BE(8) };
 }
 
-/** The payload of an RST. */
-export function encodeReason({ code, why }: { code: string; why: string }): Buffer {
-  return Buffer.from(`${code} ${why}`).subarray(0, PAYLOAD);
+/** The payload of an RST. @param most its length at most, in bytes: a reason that is longer is left out */
+export function encodeReason({ code, why }: { code: string; why: string }, most = PAYLOAD): Buffer {
+  const payload = Buffer.from(`${code} ${why}`).subarray(0, PAYLOAD);
+  return payload.length > most ? Buffer.alloc(0) : payload;
 }
 
 export function decodeReason(payload: Uint8Array): { code: string; why: string } {

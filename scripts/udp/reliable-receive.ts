@@ -36,13 +36,15 @@
  *            zlib.crc32(data)
  *                ->  decodePacket(datagram), which wraps crc32(data) of node:zlib
  * Watch out  The sender chooses the name of the file: it never leads out of
- *            --out, and never replaces a file. And a checksum finds accidents
- *            only: an attacker who forges a packet forges its checksum too.
+ *            --out, and never replaces a file. A checksum finds accidents only:
+ *            an attacker who forges a packet forges its checksum too. Nor does
+ *            a SYN prove where it comes from: so it takes no place here until
+ *            its sender has used the number in our answer (RFC 4987).
  * Try        Ctrl-C one end in the middle of a large file, or kill -9 it, and
  *            see what the other end says. Then --window 1, and compare the
  *            goodput: each packet waits for the answer to the one before.
  */
-import { createHash } from "node:crypto";
+import { createHash, createHmac, randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { once } from "node:events";
 import { access, constants } from "node:fs/promises";
@@ -60,6 +62,7 @@ import {
   decodeReason,
   encodeArrived,
   encodeCounts,
+  encodeNumber,
   encodePacket,
   encodeReason,
   LARGEST_WINDOW,
@@ -68,6 +71,9 @@ import {
 
 /** How many files may come at the same time. */
 const MOST_TRANSFERS = 8;
+
+/** How many SYNs are kept whose senders have not gone on; one more takes the place of the oldest. */
+const MOST_SYNS = 1024;
 
 /** How many answers to transfers that are over are kept. */
 const MOST_LAST_WORDS = 64;
@@ -97,9 +103,9 @@ async function main(stop: AbortSignal) {
 
   await using transfers = new Transfers(out, window, timeout);
   stop.addEventListener("abort", async () => {
-    const reset = answerReset("ECONNRESET", "the receiver was stopped");
     for (const { connection, sender } of transfers) {
-      for (let n = 0; n < 3; n++) await answer({ ...reset, connection }, sender); // it may get lost
+      const last = reset(connection, "ECONNRESET", "the receiver was stopped");
+      for (let n = 0; n < 3; n++) await answer(last, sender); // it may get lost
     }
     socket.close();
   });
@@ -115,20 +121,15 @@ async function main(stop: AbortSignal) {
   }
 }
 
-/** What an answer says, whichever transfer it belongs to. */
-type Answer = Omit<Packet, "connection">;
-
-function answerReset(code: string, why: string): Answer {
-  return { type: "RST", number: 0, payload: encodeReason({ code, why }) };
-}
-
 /** All the files that are on their way here, and what was said last to those that are over. */
 class Transfers implements AsyncDisposable {
   readonly #out: string;
   readonly #window: number;
   readonly #timeout: number;
+  readonly #handshakes = new Handshakes();
+  /** By the sender's endpoint and the number that its packets bear, as all maps here. */
   readonly #transfers = new Map<string, Transfer>();
-  readonly #lastWords = new Map<string, Answer>();
+  readonly #lastWords = new Map<string, Packet>();
 
   constructor(out: string, window: number, timeout: number) {
     this.#out = out;
@@ -148,37 +149,58 @@ class Transfers implements AsyncDisposable {
       for (const transfer of this) if (transfer.peer === peer) transfer.counts.damaged++;
       return;
     }
-    const { connection } = packet;
-    const answer = await this.#answer(packet, `${peer} ${connection}`, peer, sender);
-    return answer && { ...answer, connection };
-  }
-
-  async #answer(
-    packet: Required<Packet>,
-    key: string,
-    peer: string,
-    sender: RemoteInfo,
-  ): Promise<Answer | undefined> {
-    const { type, number } = packet;
-    let transfer = this.#transfers.get(key);
-    if (type === "ACK" || type === "SAVED") return; // our own words
+    const { type, connection } = packet;
+    if (type === "SYN" && packet.number === 0) return this.#greet(packet, peer);
+    const key = `${peer} ${connection}`;
+    const transfer = this.#transfers.get(key);
+    const syn = transfer ? undefined : this.#handshakes.take(key);
+    if (type === "ACK" || type === "SAVED" || type === "SYNACK") return; // our own words
     if (type === "RST" && !transfer) return; // the answer would be an RST too, and so on for ever
     if (this.#lastWords.has(key)) return this.#lastWords.get(key); // it got lost: once more
-    if (!transfer && (type !== "SYN" || number !== 0)) {
-      return answerReset("ECONNRESET", "knows nothing of this transfer");
-    }
-    if (!transfer && this.#transfers.size === MOST_TRANSFERS) {
-      return answerReset("EBUSY", "busy with other files");
-    }
-    clearTimeout(transfer?.silence);
+    if (transfer) return await this.#goOn(key, packet, transfer);
+    if (syn) return await this.#begin(key, packet, syn, sender);
+    return reset(connection, "ECONNRESET", "knows nothing of this transfer", packet.payload.length);
+  }
+
+  /** Answers a SYN. Its sender's address may be forged, so it takes no place and no file yet. */
+  #greet(syn: Required<Packet>, peer: string): Packet | undefined {
+    if (syn.payload.length < 8) return;
+    const number = this.#handshakes.numberFor(peer, syn.connection);
+    const key = `${peer} ${number}`;
+    if (this.#lastWords.has(key)) return this.#lastWords.get(key); // a copy that comes late
+    const transfer = this.#transfers.get(key);
+    if (transfer) transfer.counts.duplicate++;
+    else this.#handshakes.add(key, syn);
+    const { connection, timestamp } = syn;
+    const payload = encodeNumber(number);
+    return { type: "SYNACK", connection, number: 1, window: this.#window, timestamp, payload };
+  }
+
+  /** The first packet after SYN, with the right number: its sender is where it says. */
+  async #begin(key: string, packet: Required<Packet>, syn: Required<Packet>, sender: RemoteInfo) {
+    const { connection } = syn;
+    const peer = endpoint(sender.address, sender.port);
+    if (this.#transfers.size === MOST_TRANSFERS) return reset(connection, "EBUSY", "busy with other files");
     try {
-      if (transfer) await transfer.take(packet);
-      else {
-        transfer = await this.#begin(packet, peer, sender);
-        this.#transfers.set(key, transfer);
-      }
+      const file = decodeFile(syn.payload);
+      if (!file) throw new Failure("a name", "is not UTF-8", "EILSEQ");
+      const saving = await saveInside(this.#out, file.name);
+      const transfer = new Transfer(saving, file, peer, sender, connection, this.#window);
+      this.#transfers.set(key, transfer);
+      await print(`${peer} > ${visible(file.name)}, ${file.size} bytes`);
+      return await this.#goOn(key, packet, transfer);
+    } catch (error) {
+      return await this.#fail(key, peer, connection, error);
+    }
+  }
+
+  async #goOn(key: string, packet: Required<Packet>, transfer: Transfer): Promise<Packet> {
+    const { peer, connection } = transfer;
+    clearTimeout(transfer.silence);
+    try {
+      await transfer.take(packet);
       if (!transfer.isSaved) {
-        transfer.silence = setTimeout(() => this.#giveUp(key), this.#timeout);
+        transfer.silence = setTimeout(() => this.#giveUp(key, transfer), this.#timeout);
         return { ...transfer.acknowledgement(), timestamp: packet.timestamp };
       }
       await print(`saved ${visible(transfer.name)}, ${transfer.size} bytes, from ${peer}`);
@@ -186,28 +208,22 @@ class Transfers implements AsyncDisposable {
       const payload = encodeCounts(transfer.counts);
       return this.#remember(key, { ...transfer.acknowledgement(), type: "SAVED", payload });
     } catch (error) {
-      const failure = explain(error);
-      if (!failure) throw error;
-      await this.#forget(key);
-      await report(new Failure(`${peer} > ${failure.what}`, failure.why, failure.code));
-      return this.#remember(key, answerReset(failure.code, failure.why));
+      return await this.#fail(key, peer, connection, error);
     }
   }
 
-  async #begin({ connection, payload }: Required<Packet>, peer: string, sender: RemoteInfo) {
-    const file = decodeFile(payload);
-    if (!file) throw new Failure("a name", "is not UTF-8", "EILSEQ");
-    const saving = await saveInside(this.#out, file.name);
-    await print(`${peer} > ${visible(file.name)}, ${file.size} bytes`);
-    return new Transfer(saving, file, peer, sender, connection, this.#window);
+  /** Tells here and there why a transfer is over. */
+  async #fail(key: string, peer: string, connection: number, error: unknown): Promise<Packet> {
+    const failure = explain(error);
+    if (!failure) throw error;
+    await this.#forget(key);
+    await report(new Failure(`${peer} > ${failure.what}`, failure.why, failure.code));
+    return this.#remember(key, reset(connection, failure.code, failure.why));
   }
 
-  async #giveUp(key: string): Promise<void> {
-    const transfer = this.#transfers.get(key);
+  async #giveUp(key: string, { peer, name }: Transfer): Promise<void> {
     await this.#forget(key);
-    if (!transfer) return;
-    const what = `${transfer.peer} > ${transfer.name}`;
-    await report(new Failure(what, `silent for ${this.#timeout} ms`, "ETIMEDOUT"));
+    await report(new Failure(`${peer} > ${name}`, `silent for ${this.#timeout} ms`, "ETIMEDOUT"));
   }
 
   async #forget(key: string): Promise<void> {
@@ -221,7 +237,7 @@ class Transfers implements AsyncDisposable {
    * The last word of a transfer is kept: it can get lost, and then the sender asks again. TCP keeps it
    * for some minutes, in TIME-WAIT (RFC 9293, section 3.6); we keep the latest.
    */
-  #remember(key: string, answer: Answer): Answer {
+  #remember(key: string, answer: Packet): Packet {
     this.#lastWords.set(key, answer);
     if (this.#lastWords.size > MOST_LAST_WORDS) this.#lastWords.delete([...this.#lastWords.keys()][0]);
     return answer;
@@ -229,6 +245,34 @@ class Transfers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const key of this.#transfers.keys()) await this.#forget(key);
+  }
+}
+
+function reset(connection: number, code: string, why: string, most?: number): Packet {
+  return { type: "RST", connection, number: 0, payload: encodeReason({ code, why }, most) };
+}
+
+/** SYNs that were answered, and whose senders have not gone on yet (RFC 4987 describes the flood of them). */
+class Handshakes {
+  readonly #secret = randomBytes(32);
+  /** The oldest is the first. */
+  readonly #syns = new Map<string, Required<Packet>>();
+
+  /** The number with which a sender goes on: only who gets our answers can know it. */
+  numberFor(peer: string, connection: number): number {
+    return createHmac("sha256", this.#secret).update(`${peer} ${connection}`).digest().readUInt32BE();
+  }
+
+  add(key: string, syn: Required<Packet>): void {
+    this.#syns.delete(key);
+    this.#syns.set(key, { ...syn, payload: Buffer.from(syn.payload) }); // a copy, as short as it is
+    if (this.#syns.size > MOST_SYNS) this.#syns.delete([...this.#syns.keys()][0]);
+  }
+
+  take(key: string): Required<Packet> | undefined {
+    const syn = this.#syns.get(key);
+    this.#syns.delete(key);
+    return syn;
   }
 }
 
@@ -285,9 +329,10 @@ class Transfer {
     }
   }
 
-  acknowledgement(): Answer {
+  acknowledgement(): Packet {
+    const { connection } = this;
     const payload = encodeArrived(this.#next, this.#early.keys());
-    return { type: "ACK", number: this.#next, window: this.#window, payload };
+    return { type: "ACK", connection, number: this.#next, window: this.#window, payload };
   }
 
   /** Here the packets come in order, each once. They are acknowledged when the file has them. */

@@ -44,6 +44,7 @@
  * Watch out  The mechanisms, and where TCP's are described:
  *            checksum             damaged is as good as lost       RFC 9293, 3.1
  *            connection           no data before SYN is answered   RFC 9293, 3.5
+ *            a number each        proves that both get answers     RFC 9260, 8.5
  *            ordering, no copies  each packet has a number         RFC 9293, 3.4
  *            acknowledgement      all before this, and these later RFC 2018, 3
  *            retransmission       no answer within the timeout     RFC 6298
@@ -72,6 +73,7 @@ import { datagrams } from "../../lib/udp.ts";
 import {
   type Counts,
   decodeCounts,
+  decodeNumber,
   decodePacket,
   decodeReason,
   encodeFile,
@@ -146,7 +148,10 @@ class Transfer {
   readonly #receiver: string;
   readonly #timeout: number;
   readonly #inbox: Inbox;
-  readonly #connection = crypto.getRandomValues(new Uint32Array(1))[0];
+  /** The number that our packets bear after SYN, once the receiver has told it: it proves that we are here. */
+  #theirNumber: number | undefined;
+  /** The number that its answers bear: nobody else knows it. */
+  readonly #ownNumber = crypto.getRandomValues(new Uint32Array(1))[0];
   readonly #window = new SendWindow();
   readonly #clock = new RoundTripClock();
   readonly #counts = { timeout: 0, early: 0, acks: 0, damaged: 0 };
@@ -179,14 +184,18 @@ class Transfer {
     try {
       while (true) {
         while (!upcoming.done && this.#window.hasRoom) { // flow control
-          await this.#transmit(this.#window.add({ ...upcoming.value, connection: this.#connection }));
+          const connection = this.#theirNumber ?? this.#ownNumber;
+          await this.#transmit(this.#window.add({ ...upcoming.value, connection }));
           upcoming = await packets.next();
         }
         const packet = await this.#receive();
         if (packet === undefined) {
           if (this.#isSilent()) throw this.#silence(upcoming.done);
           await this.#repeatOverdue();
-        } else if (packet.type === "ACK") {
+        } else if (packet.type === "SYNACK") {
+          this.#theirNumber ??= decodeNumber(packet.payload);
+          if (this.#theirNumber !== undefined) this.#acknowledge({ ...packet, payload: Buffer.alloc(0) });
+        } else if (packet.type === "ACK" && this.#theirNumber !== undefined) {
           this.#acknowledge(packet);
           await this.#repeatOvertaken();
         } else if (packet.type === "SAVED" && upcoming.done && packet.number === this.#window.next) {
@@ -230,8 +239,10 @@ class Transfer {
     if (port !== this.#port) return; // anybody can send to us
     const packet = decodePacket(datagram);
     if (!packet) this.#counts.damaged++;
-    // The connection number, which only the receiver knows, tells an answer, and not the address.
-    if (packet?.connection !== this.#connection) return;
+    // The connection number tells an answer, and not the address: only who got our packets knows it.
+    const isAnswer = packet?.connection === this.#ownNumber ||
+      (packet?.type === "RST" && packet.connection === this.#theirNumber); // it knows nothing of this transfer
+    if (!packet || !isAnswer) return;
     this.#heard = performance.now();
     if (this.#answersFrom === this.#host && !isSameAddress(address, this.#host)) {
       this.#answersFrom = address;
@@ -277,8 +288,9 @@ class Transfer {
 
   /** Tells the receiver that no more will come, so that it need not wait for its timeout. */
   async #reset(): Promise<void> {
+    if (this.#theirNumber === undefined) return; // it keeps nothing yet
     const payload = encodeReason({ code: "ECANCELED", why: "the sender gave up" });
-    const reset: Packet = { type: "RST", connection: this.#connection, number: 0, payload };
+    const reset: Packet = { type: "RST", connection: this.#theirNumber, number: 0, payload };
     for (let n = 0; n < 3; n++) await this.#write(reset).catch(() => {}); // three, as no ACK will come
   }
 

@@ -3,11 +3,13 @@ import { describe, expect, test } from "bun:test";
 import {
   decodeCounts,
   decodeFile,
+  decodeNumber,
   decodePacket,
   decodeReason,
   encodeArrived,
   encodeCounts,
   encodeFile,
+  encodeNumber,
   encodePacket,
   encodeReason,
   hasArrived,
@@ -24,6 +26,14 @@ const KNOWN: [hex: string, packet: Packet][] = [
     window: 0,
     timestamp: 0x01020304,
     payload: encodeFile({ name: "LICENSE", size: 928 }),
+  }],
+  ["7e539844deadbeef000000010007004001020304cafebabe", {
+    type: "SYNACK",
+    connection: 0xdeadbeef,
+    number: 1,
+    window: 64,
+    timestamp: 0x01020304,
+    payload: encodeNumber(0xcafebabe),
   }],
   ["7499f349000000010000000700040040ffffffff05", {
     type: "ACK",
@@ -123,4 +133,15 @@ test("counts and reasons from a stranger are read with care", () => {
   for (const text of ["", "EBUSY", "busy now", "ebusy x", `E${"X".repeat(50)} x`, `EX ${"x".repeat(500)}`]) {
     expect(decodeReason(Buffer.from(text))).toEqual(nothing);
   }
+});
+
+test("a connection number: four bytes, and no other length", () => {
+  expect(decodeNumber(encodeNumber(0xffff_fffe))).toBe(0xffff_fffe);
+  for (const length of [0, 3, 5, 1200]) expect(decodeNumber(Buffer.alloc(length))).toBeUndefined();
+});
+
+test("a reason that does not fit is left out, and never cut", () => {
+  const reason = { code: "ETEST", why: "why" };
+  expect(`${encodeReason(reason, 9)}`).toBe("ETEST why");
+  expect(encodeReason(reason, 8)).toHaveLength(0);
 });

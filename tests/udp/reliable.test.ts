@@ -8,9 +8,11 @@ import { join } from "node:path";
 import process from "node:process";
 import {
   decodeCounts,
+  decodeNumber,
   decodePacket,
   decodeReason,
   encodeFile,
+  encodeNumber,
   encodePacket,
   type Packet,
 } from "../../scripts/udp/reliable-packet.ts";
@@ -99,6 +101,12 @@ async function peer(port: number) {
         clearInterval(again);
       }
     },
+    /** The handshake: SYN, again until SYNACK comes. @returns the number that further packets carry */
+    async open(connection: number, payload: Uint8Array): Promise<number> {
+      const answer = await this.ask({ connection, type: "SYN", number: 0, payload }, "SYNACK");
+      expect(answer).toMatchObject({ connection, number: 1 });
+      return decodeNumber(answer.payload) ?? expect.unreachable("a SYNACK without a number");
+    },
     [Symbol.dispose]: () => socket.close(),
   };
 }
@@ -160,7 +168,11 @@ describe("a file crosses whole", () => {
     await using here = await folder();
     await using receiver = receive(here.out);
     await using sender = start(["python3", "-c", PYTHON, `${await receiver.port()}`]);
-    expect(await sender.result()).toEqual({ code: 0, stdout: "ACK 1\nACK 2\nACK 3\nSAVED 4\n", stderr: "" });
+    expect(await sender.result()).toEqual({
+      code: 0,
+      stdout: "SYNACK 1\nACK 2\nACK 3\nSAVED 4\n",
+      stderr: "",
+    });
     expect((await here.saved("py.bin")).equals(Buffer.alloc(2000, "py"))).toBe(true);
   });
 
@@ -375,14 +387,10 @@ describe("hostile datagrams change nothing", () => {
     const port = await receiver.port();
     using sender = await peer(port);
     using stranger = await peer(port);
-    const mine = { connection: 42 };
+    const mine = { connection: await sender.open(42, encodeFile({ name: "a", size: 2400 })) };
     const data = (number: number, payload: Uint8Array) =>
       ({ ...mine, type: "DATA", number, payload }) as const;
 
-    await sender.ask(
-      { ...mine, type: "SYN", number: 0, payload: encodeFile({ name: "a", size: 2400 }) },
-      "ACK",
-    );
     await sender.ask(data(1, bytes.subarray(0, 1200)), "ACK");
     for (let i = 0; i < 10_000; i++) {
       stranger.raw(randomBytes(Math.floor(Math.random() * 1500)));
@@ -430,8 +438,8 @@ describe("hostile datagrams change nothing", () => {
       payload: encodeFile({ name: "a", size: 0 }),
     };
     const payload = digestOf(Buffer.alloc(0));
-    await sender.ask(syn, "ACK");
-    for (let i = 0; i < 3; i++) await sender.ask({ connection: 1, type: "FIN", number: 1, payload }, "SAVED");
+    const connection = await sender.open(1, encodeFile({ name: "a", size: 0 }));
+    for (let i = 0; i < 3; i++) await sender.ask({ connection, type: "FIN", number: 1, payload }, "SAVED");
     await sender.ask(syn, "SAVED");
     expect(await readdir(here.out)).toEqual(["a"]);
     expect(await stopped(receiver)).toMatchObject({
@@ -445,9 +453,8 @@ describe("hostile datagrams change nothing", () => {
       await using here = await folder();
       await using receiver = receive(here.out, [], runtime);
       using sender = await peer(await receiver.port());
-      for (const [connection, type] of (["DATA", "FIN"] as const).entries()) {
-        const payload = encodeFile({ name: type, size: 0 });
-        await sender.ask({ connection, type: "SYN", number: 0, payload }, "ACK");
+      for (const [index, type] of (["DATA", "FIN"] as const).entries()) {
+        const connection = await sender.open(index, encodeFile({ name: type, size: 0 }));
         await sender.ask({ connection, type, number: 2 }, "ACK");
         const digest = digestOf(Buffer.alloc(0));
         await sender.ask({ connection, type: "FIN", number: 1, payload: digest }, "SAVED");
@@ -479,9 +486,9 @@ describe("hostile datagrams change nothing", () => {
       await using receiver = receive(here.out);
       using sender = await peer(await receiver.port());
       const payload = encodeFile({ name: "a", size: 10 });
-      await sender.ask({ connection: 1, type: "SYN", number: 0, payload }, "ACK");
-      for (const packet of packets.slice(0, -1)) await sender.ask({ connection: 1, ...packet }, "ACK");
-      await sender.ask({ connection: 1, ...packets[packets.length - 1] }, "RST");
+      const connection = await sender.open(1, payload);
+      for (const packet of packets.slice(0, -1)) await sender.ask({ connection, ...packet }, "ACK");
+      await sender.ask({ connection, ...packets[packets.length - 1] }, "RST");
       expect(await receiver.next("stderr")).toEndWith(`(${code})`);
       expect(await readdir(here.out)).toEqual([]);
     });
@@ -500,9 +507,10 @@ describe("hostile datagrams change nothing", () => {
     await using here = await folder();
     await using receiver = receive(here.out);
     using sender = await peer(await receiver.port());
-    for (const [connection, [name, code]] of names.entries()) {
+    for (const [index, [name, code]] of names.entries()) {
       const payload = Buffer.concat([Buffer.alloc(8), Buffer.from(name)]);
-      sender.say({ connection, type: "SYN", number: 0, payload });
+      const connection = await sender.open(index, payload);
+      sender.say({ connection, type: "DATA", number: 1 });
       const answer = await sender.hear();
       expect([name, answer?.type, decodeReason(answer?.payload ?? Buffer.alloc(0)).code]).toEqual([
         name,
@@ -522,16 +530,74 @@ describe("hostile datagrams change nothing", () => {
     await using receiver = receive(here.out);
     const port = await receiver.port();
     using sender = await peer(port);
+    let last = 0;
     for (let i = 0; i < 8; i++) {
       const payload = encodeFile({ name: `${i}`, size: 1 });
-      await sender.ask({ connection: i, type: "SYN", number: 0, payload }, "ACK");
+      const connection = await sender.open(i, payload);
+      await sender.ask({ connection, type: "DATA", number: 1, payload: Buffer.from("x") }, "ACK");
+      last = connection;
     }
     const { code, stderr } = await send(port, await here.file("a", "a")).result();
     expect(stderr).toBe(`error: 127.0.0.1:${port}: busy with other files (EBUSY)\n`);
     expect(code).toBe(1);
-    sender.say({ connection: 3, type: "RST", number: 0 });
+    sender.say({ connection: last, type: "RST", number: 0 });
     await receiver.next("stderr");
     expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
+  });
+
+  test("SYNs that nobody goes on with keep nobody out, and take no file", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    const port = await receiver.port();
+    using attacker = await peer(port);
+    for (let connection = 0; connection < 3000; connection++) {
+      const payload = encodeFile({ name: `forged ${connection}`, size: 1 });
+      attacker.say({ connection, type: "SYN", number: 0, payload });
+      // What follows SYN is as easily forged, but for the number in the SYNACK, which goes to the address on it.
+      for (const type of ["DATA", "FIN"] as const) attacker.say({ connection, type, number: 1 });
+      if (connection % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(await readdir(here.out)).toEqual([]);
+    const { code, stderr } = await send(port, await here.file("a", "a")).result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(await readdir(here.out)).toEqual(["a"]);
+    const said = await stopped(receiver);
+    expect(said.stdout).toMatch(/^\S+ > a, 1 bytes\nsaved a, 1 bytes, from \S+\n$/);
+    expect(said.stderr).toBe("");
+  });
+
+  test("no answer to an address that may be forged is longer than the question", async () => {
+    await using here = await folder();
+    await using receiver = receive(here.out);
+    const socket = createSocket("udp4").bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    const answers: Buffer[] = [];
+    socket.on("message", (data) => answers.push(data));
+    const port = await receiver.port();
+    let answered = 0;
+    for (const type of ["SYN", "DATA", "FIN", "ACK", "SAVED", "RST", "SYNACK"] as const) {
+      for (const number of [0, 1]) {
+        for (const size of [0, 1, 7, 8, 9, 30, 41, 42, 43, 1200]) {
+          answers.length = 0;
+          const packet = encodePacket({ type, connection: size, number, payload: Buffer.alloc(size, "a") });
+          socket.send(packet, port, "127.0.0.1");
+          // The answer to a second one, which always comes, says that the first one has been dealt with.
+          const last = encodePacket({ type: "DATA", connection: 0xffff_ffff, number: 9 });
+          socket.send(last, port, "127.0.0.1");
+          const isLast = (data: Buffer) => decodePacket(data)?.connection === 0xffff_ffff;
+          while (!answers.some(isLast)) await new Promise((resolve) => setTimeout(resolve, 1));
+          for (const answer of answers) {
+            const most = isLast(answer) ? last.length : packet.length;
+            expect([type, number, size, answer.length <= most]).toEqual([type, number, size, true]);
+          }
+          expect(answers.length).toBeLessThanOrEqual(2);
+          if (answers.length === 2) answered++;
+        }
+      }
+    }
+    expect(answered).toBeGreaterThan(20); // DATA, FIN and SYN are answered
+    socket.close();
+    expect(await readdir(here.out)).toEqual([]);
   });
 
   test("a sender hears its receiver only, and believes no nonsense", async () => {
@@ -552,7 +618,7 @@ describe("hostile datagrams change nothing", () => {
         say({ connection: (connection ^ 1) >>> 0, type: "RST", number: 0 }); // of another connection
         say({ connection, type: "ACK", number: 2 ** 32 - 1, window: 65_535 }); // of what was never sent
         say({ connection, type: "SAVED", number: 1 }); // too early
-        say({ connection, type: "ACK", number: 1, window: 65_535 });
+        say({ connection, type: "SYNACK", number: 1, window: 65_535, payload: encodeNumber(77) });
       } else if (number >= 256 && type === "DATA") {
         const payload = Buffer.from("ETEST \x1b[2Jenough");
         end ??= setTimeout(say, 50, { connection, type: "RST", number: 0, payload });
@@ -761,17 +827,18 @@ const PYTHON = `
 import hashlib, socket, struct, sys, zlib
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.settimeout(5)
-def ask(type, number, payload):
-    body = struct.pack("!IIHHI", 0x01020304, number, type, 0, 77) + payload
+def ask(connection, type, number, payload):
+    body = struct.pack("!IIHHI", connection, number, type, 0, 77) + payload
     s.sendto(struct.pack("!I", zlib.crc32(body)) + body, ("127.0.0.1", int(sys.argv[1])))
     answer = s.recv(65535)
-    checksum, connection, number, type, window, timestamp = struct.unpack("!IIIHHI", answer[:20])
-    assert checksum == zlib.crc32(answer[4:]) and connection == 0x01020304
+    checksum, ours, number, type, window, timestamp = struct.unpack("!IIIHHI", answer[:20])
+    assert checksum == zlib.crc32(answer[4:]) and ours == 0x01020304
     assert type == 5 or (window == 64 and timestamp == 77)
-    print({4: "ACK", 5: "SAVED", 6: "RST"}[type], number)
+    print({4: "ACK", 5: "SAVED", 6: "RST", 7: "SYNACK"}[type], number)
+    return answer[20:]
 data = b"py" * 1000
-ask(1, 0, struct.pack("!Q", 2000) + b"py.bin")
-ask(2, 1, data[:1200])
-ask(2, 2, data[1200:])
-ask(3, 3, hashlib.sha256(data).digest())
+[theirs] = struct.unpack("!I", ask(0x01020304, 1, 0, struct.pack("!Q", 2000) + b"py.bin"))
+ask(theirs, 2, 1, data[:1200])
+ask(theirs, 2, 2, data[1200:])
+ask(theirs, 3, 3, hashlib.sha256(data).digest())
 `;

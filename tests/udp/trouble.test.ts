@@ -109,6 +109,29 @@ if (EVERYTHING) {
       });
     }
 
+    const shaper = "tc qdisc add dev eth0 root tbf rate 10mbit burst 5000 limit 5000";
+    const canShape =
+      Bun.spawnSync(["unshare", "-Urn", "sh", "-c", shaper.replace("eth0", "lo")]).exitCode === 0;
+    test.skipIf(!canShape)("2.6: a queue that is full, which Bun tells as ENOBUFS (needs tc)", async () => {
+      await using own = await privateNetwork(2);
+      const [here, there] = own.hosts;
+      expect(await start([...here, "sh", "-ec", shaper]).ended()).toBe(0);
+      for (const runtime of EVERYWHERE) {
+        const out = join(folder, `${runtime}-queue`);
+        await mkdir(out);
+        const bytes = randomBytes(500_000);
+        await writeFile(join(folder, "queued"), bytes);
+        const words = ["--host", "10.9.0.2", "--port", "0", "--out", out];
+        await using receiver = on(there, runtime, "reliable-receive", words);
+        const to = ["--host", "10.9.0.2", "--port", `${await receiver.port()}`];
+        await using sender = on(here, runtime, "reliable-send", [join(folder, "queued"), ...to]);
+        const { code, stdout, stderr } = await sender.result();
+        expect([code, stderr]).toEqual([0, ""]);
+        expect(Number(/(\d+) sent again after a timeout/.exec(stdout)?.[1])).toBeGreaterThan(0);
+        expect((await readFile(join(out, "queued"))).equals(bytes)).toBe(true);
+      }
+    });
+
     test("2.6: no route at all is told at once", async () => {
       const words = [join(ROOT, "LICENSE"), "--host", "192.0.2.1"];
       await using sender = on(network.hosts[0], "bun", "reliable-send", words);
