@@ -11,6 +11,8 @@ import { formatIp, parseIp } from "../../lib/ip.ts";
 // <bits/socket.h>, <netinet/in.h>, <bits/in.h>, <asm-generic/socket.h>, <linux/if_ether.h>, <linux/if_packet.h>
 export const AF_INET = 2, AF_INET6 = 10, AF_PACKET = 17;
 export const SOCK_DGRAM = 2, SOCK_RAW = 3;
+export const ETH_P_ALL = 0x0003, ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd;
+export const ARPHRD_LOOPBACK = 772, PACKET_OUTGOING = 4;
 export const IPPROTO_ICMP = 1, IPPROTO_ICMPV6 = 58;
 export const SOL_IP = 0, SOL_SOCKET = 1, SOL_IPV6 = 41, SOL_PACKET = 263;
 export const SO_RCVBUF = 8, SO_RCVBUFFORCE = 33, SO_TIMESTAMPNS = 35;
@@ -162,14 +164,19 @@ function systemError(syscall: string): NodeJS.ErrnoException {
 }
 
 /** struct timespec, seconds and nanoseconds of 8 bytes each, in milliseconds since 1970. */
-export function parseTime(timespec: Buffer): number {
+function parseTime(timespec: Buffer): number {
   return Number(timespec.readBigInt64LE(0)) * 1000 + Number(timespec.readBigInt64LE(8)) / 1e6;
 }
 
-/** When a message arrived, in milliseconds since 1970; undefined unless SO_TIMESTAMPNS was set before. */
-export function arrival({ controls }: Message): number | undefined {
-  const time = controls.find(({ level, type }) => level === SOL_SOCKET && type === SO_TIMESTAMPNS);
-  return time && parseTime(time.data);
+/** When a message arrived: struct timespec. Undefined unless SO_TIMESTAMPNS was set before. */
+export function timespecOf({ controls }: Message): Buffer | undefined {
+  return controls.find(({ level, type }) => level === SOL_SOCKET && type === SO_TIMESTAMPNS)?.data;
+}
+
+/** The same in milliseconds since 1970; of a message without it, now. */
+export function arrival(message: Message): number {
+  const timespec = timespecOf(message);
+  return timespec ? parseTime(timespec) : now();
 }
 
 /**
@@ -184,6 +191,18 @@ export function socketAddress(text: string): Buffer {
   bytes.writeUInt16LE(version === 4 ? AF_INET : AF_INET6, 0);
   bytes.write(number.toString(16).padStart(version === 4 ? 8 : 32, "0"), version === 4 ? 4 : 8, "hex");
   if (zone) bytes.writeUInt32LE(if_nametoindex(zone) || Number(zone), 24);
+  return bytes;
+}
+
+/**
+ * The address of a packet socket, struct sockaddr_ll (man 7 packet): family 2 bytes, protocol 2 in network order, number
+ * of the card 4, its kind 2, direction of the packet 1, length of the hardware address 1, that address 8.
+ */
+export function packetAddress(card: number, protocol: number): Buffer {
+  const bytes = Buffer.alloc(20);
+  bytes.writeUInt16LE(AF_PACKET, 0);
+  bytes.writeUInt16BE(protocol, 2);
+  bytes.writeInt32LE(card, 4);
   return bytes;
 }
 

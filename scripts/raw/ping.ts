@@ -180,7 +180,7 @@ function* received(icmp: Socket, { family, isRaw, identifier }: Ours, trips: Rou
   for (let count = 0; count < MOST_AT_ONCE; count++) {
     const message = take(icmp);
     if (!message) break;
-    const at = arrival(message) ?? now();
+    const at = arrival(message);
     const bytes = family === 4 && isRaw ? behindIpv4(message.data) : message.data;
     const echo = parseEcho(family, bytes);
     if (!echo?.isReply || echo.identifier !== identifier || !echo.isIntact) continue;

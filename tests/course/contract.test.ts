@@ -66,6 +66,7 @@ const SCRIPTS: Record<string, Script> = {
   "apps/sftp-server": { kind: "other", words: ["--root", "lib"] },
   "apps/sftp": { kind: "other", words: ["127.0.0.1"] }, // its host is a word; see sftp-shell.test.ts
   "raw/ping": { kind: "other", words: ["127.0.0.1"] },
+  "raw/wire": { kind: "other" },
 };
 
 const LESSONS = lessons().map(({ path, head }) => ({ name: path.replace(/^scripts\/|\.ts$/g, ""), head }));

@@ -22,6 +22,7 @@ export const ALONE = [
   "scripts/network/connections.ts",
   "scripts/network/interfaces.ts",
   "scripts/raw/ping.ts",
+  "scripts/raw/wire.ts",
 ];
 
 /** Whether the head of a lesson can be played here. */

@@ -32,6 +32,12 @@ export const DIFFERENCES: Difference[] = [
     mismatch: /only Bun has it \(ENOSYS\)/,
     reason: "bun:ffi, which calls the C library, is a module of Bun alone",
   })),
+  ...(["node", "deno"] as const).map((server) => ({
+    lesson: "scripts/raw/wire.ts",
+    server,
+    mismatch: /only Bun has it \(ENOSYS\)/,
+    reason: "bun:ffi, which calls the C library, is a module of Bun alone",
+  })),
   {
     lesson: "scripts/udp/broadcast-send.ts",
     client: "deno",

@@ -15,6 +15,7 @@ const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "trip", shape: /(?<=time=)\d+\.\d{3}(?= ms)/, alone: true },
   { name: "trips", shape: /(?<=mdev = )[\d./]+(?= ms)/ },
   { name: "elapsed", shape: /(?<=time )\d+(?=ms$)/ },
+  { name: "moment", shape: /^ *\d+\.\d{3}(?= \|)/, alone: true },
   { name: "rate", shape: /\d+ requests\/s/ },
   { name: "process", shape: /(?<=process )\d+/ },
   { name: "host", shape: /(?<=^host name )\S+/ },
