@@ -1,6 +1,6 @@
 /** Lesson 2.2: how many answers one peer gets. */
 import { Failure } from "../../lib/failure.ts";
-import { report } from "../../lib/output.ts";
+import { report } from "../../lib/program.ts";
 
 /** How many answers a peer may get at once, and how many more each second: a token bucket (RFC 2697, section 3). */
 export const BURST = 1000;

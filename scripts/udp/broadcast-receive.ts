@@ -38,10 +38,9 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
-import { print, ready, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, run, visible } from "../../lib/program.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
 

@@ -29,13 +29,11 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, run } from "../../lib/program.ts";
+import { endpoint, sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
 import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {

@@ -45,12 +45,10 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isLoopback, isSameAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
-import { hint, print, ready, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
-import { sent } from "../../lib/socket.ts";
+import { hint, print, ready, report, run, visible } from "../../lib/program.ts";
+import { endpoint, isLoopback, isSameAddress, sent } from "../../lib/socket.ts";
 import { Decoder, type Encoding, isExit } from "../../lib/text.ts";
 import { datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";

@@ -33,11 +33,10 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";
-import { sent } from "../../lib/socket.ts";
+import { endpoint, isSameAddress, sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {

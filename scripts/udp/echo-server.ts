@@ -30,9 +30,8 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
-import { sent } from "../../lib/socket.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { Decoder, encode } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
 import { AnswerLimit } from "./answer-limit.ts";

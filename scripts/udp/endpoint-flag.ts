@@ -1,7 +1,7 @@
 /** The flag `--to HOST:PORT` of lessons 2.3 and 2.6. */
-import { isEveryAddress } from "../../lib/endpoint.ts";
 import { Failure } from "../../lib/failure.ts";
 import { resolve } from "../../lib/arguments.ts";
+import { isEveryAddress } from "../../lib/socket.ts";
 
 /** Another program's address and port. */
 export type Target = { host: string; family: 4 | 6; port: number };

@@ -44,11 +44,9 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isEveryAddress, isLoopback, isSameAddress } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
-import { hint, print, ready, report } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
+import { hint, print, ready, report, run } from "../../lib/program.ts";
+import { endpoint, isEveryAddress, isLoopback, isSameAddress, sent, sourceName } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 

@@ -40,12 +40,10 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, run } from "../../lib/program.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
-import { sent } from "../../lib/socket.ts";
 import { cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 import { goOnAfter } from "./send-errors.ts";
 

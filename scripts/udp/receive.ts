@@ -32,8 +32,8 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { print, ready, run, visible } from "../../lib/program.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 import { closed } from "../../lib/udp.ts";
 

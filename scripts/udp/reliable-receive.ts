@@ -49,12 +49,10 @@ import { createSocket, type RemoteInfo } from "node:dgram";
 import { once } from "node:events";
 import { access, constants } from "node:fs/promises";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
-import { print, ready, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
-import { sent } from "../../lib/socket.ts";
+import { print, ready, report, run, visible } from "../../lib/program.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import {
   decodeFile,

@@ -63,12 +63,10 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isSameAddress } from "../../lib/endpoint.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
-import { hint, print, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
+import { hint, print, run, visible } from "../../lib/program.ts";
+import { endpoint, isSameAddress, sent, sourceName } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import {
   type Counts,

@@ -24,10 +24,9 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
 import { messages } from "../../lib/keyboard.ts";
 import { print, report, run } from "../../lib/program.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
+import { endpoint, sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {
