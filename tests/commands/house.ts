@@ -129,7 +129,19 @@ export function homeless(): string[] {
     .map((file) => `${file}: begins without "/** Lesson N.N"`);
 }
 
-/** A bare program is short, imports nothing but `node:`, and has a lesson of its name and number. */
+/** The socket calls of a source that have nowhere a comment with their counterpart in Python. */
+function withoutPython(source: string): string[] {
+  const calls =
+    /\b(createSocket|createServer|connect|socket\.(?:bind|send|write|end|set[BM]\w+|addM\w+)|listen)\(/;
+  const lines = source.split("\n").map((line) => ({
+    name: calls.exec(line)?.[1],
+    isTold: /\/\/ .*(\b(s|connection)\.\w+\(|= socket\()/.test(line),
+  }));
+  const names = new Set(lines.flatMap(({ name }) => name ?? []));
+  return [...names].filter((name) => !lines.some((line) => line.name === name && line.isTold));
+}
+
+/** A bare program is short, imports nothing but `node:`, has Python's calls, and a lesson of its name and number. */
 export function notBare(lessons: Lesson[]): string[] {
   const numbers = new Map(lessons.map(({ path, head }) => [path, head.number]));
   return barePrograms().flatMap((program) => {
@@ -139,6 +151,7 @@ export function notBare(lessons: Lesson[]): string[] {
     return [
       ...(count([path]) > most ? [`${path}: ${count([path])} lines, ${most} at most`] : []),
       ...foreign.map(([, name]) => `${path}: imports ${name}`),
+      ...withoutPython(read(path)).map((name) => `${path}: no Python call beside ${name}(`),
       ...(numbers.get(lessonOf(program)) === head.number
         ? []
         : [`${path}: no lesson of its name is ${head.number}`]),

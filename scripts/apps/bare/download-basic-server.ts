@@ -25,7 +25,7 @@ const FOLDER = process.argv[3] ?? "shared";
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const server = createServer((socket) => { //                      connection, peer = s.accept()
-  if (!socket.remoteAddress) return socket.destroy(); // it was reset before we could accept it
+  if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
   socket.on("error", ({ message }) => console.log(`${peer}: ${visible(message)}`));
   socket.setEncoding("utf8");
@@ -41,7 +41,7 @@ const server = createServer((socket) => { //                      connection, pe
     }
   });
 });
-server.on("error", ({ message }) => { // the port is taken, say
+server.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

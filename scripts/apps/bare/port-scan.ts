@@ -23,7 +23,7 @@ const LAST = Number(process.argv[3] ?? process.argv[2] ?? 1024);
 
 const count = { open: 0, closed: 0, filtered: 0 };
 const ports = Array.from({ length: LAST - FIRST + 1 }, (_, index) => FIRST + index).values();
-await Promise.all(Array.from({ length: 100 }, async () => { // 100 at once
+await Promise.all(Array.from({ length: 100 }, async () => { // 100 at once share the list
   for (const port of ports) {
     const state = await call(port);
     count[state]++;
@@ -36,7 +36,7 @@ async function call(port: number): Promise<"open" | "closed" | "filtered"> {
   const socket = connect(port, HOST); //                     s.connect_ex((HOST, port))
   try {
     await once(socket, "connect", { signal: AbortSignal.timeout(1500) }); // s.settimeout(1.5)
-    const isItself = socket.localPort === port; // the system gave this call the very port that it calls
+    const isItself = socket.localPort === port; // it was given the very port that it calls
     return isItself ? "closed" : "open";
   } catch (error) {
     return (error as Error).name === "AbortError" ? "filtered" : "closed";

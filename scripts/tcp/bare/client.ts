@@ -21,7 +21,7 @@ const MESSAGE = process.argv[3] ?? "hello";
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = connect(PORT, HOST); //    s.connect((HOST, PORT))
-socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, say
+socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, for example
   console.error(`error: ${HOST}:${PORT}: ${code}`);
   process.exit(1);
 });
@@ -31,4 +31,4 @@ let reply = "";
 for await (const text of socket) { //     while text := s.recv(1024).decode():
   reply += text; //                           reply += text
 }
-console.log(visible(reply));
+console.log(visible(reply) || "the server hung up without a reply");

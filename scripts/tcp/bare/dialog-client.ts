@@ -26,7 +26,7 @@ const PORT = Number(process.argv[2] ?? 10500);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = connect(PORT, HOST); //                                 s.connect((HOST, PORT))
-socket.on("error", ({ code }: NodeJS.ErrnoException) => fail(code)); // no server there, say
+socket.on("error", ({ code }: NodeJS.ErrnoException) => fail(code)); // no server there, for example
 socket.on("end", () => fail("hung up")); //                             if not reply: break
 await once(socket, "connect");
 socket.setEncoding("utf8");
@@ -34,10 +34,11 @@ const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
 
 prompt();
 for await (const text of createInterface({ input: process.stdin })) { // text = input("> ")
-  if (text === "") continue; // TCP has no empty message
-  socket.write(text); //                                               s.sendall(text.encode())
-  const [reply] = await once(socket, "data"); //                       reply = s.recv(1024).decode()
-  console.log(visible(reply));
+  if (text !== "") { // TCP has no empty message
+    socket.write(text); //                                             s.sendall(text.encode())
+    const [reply] = await once(socket, "data"); //                     reply = s.recv(1024).decode()
+    console.log(visible(reply));
+  }
   if (text === "exit") break;
   prompt();
 }

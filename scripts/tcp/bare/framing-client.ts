@@ -25,7 +25,7 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 7892);
 
 const socket = connect(PORT, HOST); //                                 s.connect((HOST, PORT))
-socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, say
+socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, for example
   console.error(`error: ${HOST}:${PORT}: ${code}`);
   process.exit(1);
 });

@@ -25,9 +25,9 @@ const PORT = Number(process.argv[2] ?? 7892);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const server = createServer((socket) => { //                      connection, peer = s.accept()
-  if (!socket.remoteAddress) return socket.destroy(); // it was reset before we could accept it
+  if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-  socket.on("error", ({ message }) => console.log(`${peer}: ${message}`)); // unheard, it ends the server
+  socket.on("error", ({ message }) => console.log(`${peer}: ${message}`)); // unhandled, it ends the server
   console.log(`${peer} connected`);
   socket.setEncoding("utf8"); // half a character waits for its rest
   let rest = ""; // a read may end in the middle of a message
@@ -38,7 +38,7 @@ const server = createServer((socket) => { //                      connection, pe
   });
   socket.on("end", () => console.log(`${peer} hung up${rest && " inside a message"}`));
 });
-server.on("error", ({ message }) => { // the port is taken, say
+server.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

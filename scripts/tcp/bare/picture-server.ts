@@ -12,7 +12,7 @@
  *   $ bun scripts/tcp/bare/picture-client.ts
  *   saved 311 bytes as album/phone.svg
  */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { basename } from "node:path";
 import process from "node:process";
@@ -21,7 +21,7 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 5566);
 const FILE = process.argv[3] ?? "picture.png";
 
-if (!existsSync(FILE)) {
+if (!statSync(FILE, { throwIfNoEntry: false })?.isFile()) {
   console.error(`error: ${FILE}: no such file`);
   process.exit(1);
 }
@@ -30,14 +30,14 @@ const filedata = picture.toString("base64"); //                   base64.b64enco
 const json = JSON.stringify({ filename: basename(FILE), filedata });
 
 const server = createServer((socket) => { //                      connection, peer = s.accept()
-  if (!socket.remoteAddress) return socket.destroy(); // it was reset before we could accept it
+  if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-  socket.on("error", ({ message }) => console.log(`${peer}: ${message}`)); // unheard, it ends the server
+  socket.on("error", ({ message }) => console.log(`${peer}: ${message}`)); // unhandled, it ends the server
   socket.end(json); //                                            connection.sendall(json); connection.close()
   socket.on("finish", () => console.log(`sent ${picture.length} bytes to ${peer}`));
-  socket.resume(); // what the caller says is read and thrown away, until they hang up
+  socket.resume(); // what the caller sends is read and thrown away
 });
-server.on("error", ({ message }) => { // the port is taken, say
+server.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

@@ -20,7 +20,7 @@ const PORT = Number(process.argv[2] ?? 9999);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = connect(PORT, HOST); //    s.connect((HOST, PORT))
-socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, say
+socket.on("error", ({ code }: NodeJS.ErrnoException) => { // no server there, for example
   console.error(`error: ${HOST}:${PORT}: ${code}`);
   process.exit(1);
 });
@@ -29,4 +29,4 @@ let time = "";
 for await (const text of socket) { //     while text := s.recv(1024).decode():
   time += text; //                            time += text
 }
-console.log(visible(time));
+console.log(visible(time) || "the server hung up without a word");

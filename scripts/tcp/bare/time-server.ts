@@ -19,16 +19,16 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 9999);
 
 const server = createServer((socket) => { //                      connection, peer = s.accept()
-  if (!socket.remoteAddress) return socket.destroy(); // it was reset before we could accept it
+  if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-  socket.on("error", () => {}); // unheard, a reset ends the server
+  socket.on("error", () => {}); // unhandled, a reset ends the server
   const now = Temporal.Now.plainDateTimeISO(); //                 now = datetime.now()
   const time = now.toString({ fractionalSecondDigits: 6 }).replace("T", " ");
   socket.end(time); //                                            connection.sendall(time); connection.close()
-  socket.resume(); // what the caller says is read and thrown away, until they hang up
+  socket.resume(); // what the caller sends is read and thrown away
   console.log(`${time} to ${peer}`);
 });
-server.on("error", ({ message }) => { // the port is taken, say
+server.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

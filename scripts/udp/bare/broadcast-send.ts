@@ -24,7 +24,7 @@ const HOST = "127.255.255.255"; // this machine; "255.255.255.255" is its whole 
 const PORT = Number(process.argv[2] ?? 7789);
 
 const socket = createSocket("udp4"); //                                s = socket(AF_INET, SOCK_DGRAM)
-socket.bind(); // an option needs a socket that has its port
+socket.bind(); //                                                      s.bind(("", 0))
 await once(socket, "listening");
 socket.setBroadcast(true); //                                        s.setsockopt(SOL_SOCKET, SO_BROADCAST, 1)
 const prompt = () => process.stdin.isTTY && process.stdout.write("> ");

@@ -34,7 +34,7 @@ const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); 
 const socket = createSocket("udp4"); //                          s = socket(AF_INET, SOCK_DGRAM)
 socket.bind(PORT, HOST); //                                      s.bind((HOST, PORT))
 await once(socket, "listening").catch(({ message }) => {
-  console.error(`error: ${message}`); // the port is taken, say
+  console.error(`error: ${message}`); // the port is taken, for example
   process.exit(1);
 });
 console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
@@ -53,7 +53,7 @@ while (true) {
   if (choice === "1") {
     console.log("your message:");
     const { value: text = "" } = await lines.next(); //          text = input()
-    await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text.encode(), (HOST, OTHER))
+    await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text, (HOST, OTHER))
   }
   if (choice === "2") {
     while (inbox.length === 0) await new Promise<void>((heard) => (wake = heard));

@@ -21,8 +21,8 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 8080);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
-// Two echo servers, brought together by one forged datagram, would answer each other for ever.
-const MOST = 1000; // answers in one second: the first one that is left out ends it
+// One forged datagram makes two echo servers answer each other for ever, until one leaves an answer out.
+const MOST = 1000; // answers in one second
 let answers = 0;
 
 const socket = createSocket("udp4"); //                     s = socket(AF_INET, SOCK_DGRAM)
@@ -30,10 +30,10 @@ socket.on("message", (data, { address, port }) => { //      data, (address, port
   if (++answers > MOST) return;
   console.log(`${address}:${port} > ${visible(data.toString())}`);
   socket.send(data, port, address, (error) => { //          s.sendto(data, (address, port))
-    if (error) socket.send(data, port, address); // Bun told here that an earlier answer found nobody
+    if (error) socket.send(data, port, address); // on Bun, the error is an earlier one
   });
 });
-socket.on("error", ({ message }) => { // the port is taken, say
+socket.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

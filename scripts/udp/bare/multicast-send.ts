@@ -25,7 +25,7 @@ const CARD = "127.0.0.1"; // the address of a network card; this one never leave
 const PORT = Number(process.argv[2] ?? 7790);
 
 const socket = createSocket("udp4"); //                                s = socket(AF_INET, SOCK_DGRAM)
-socket.bind(0, CARD); // an option needs a socket that has its port
+socket.bind(0, CARD); //                                               s.bind((CARD, 0))
 await once(socket, "listening");
 socket.setMulticastInterface(CARD); //                                 s.setsockopt(…, IP_MULTICAST_IF, …)
 socket.setMulticastTTL(1); //                                          s.setsockopt(…, IP_MULTICAST_TTL, 1)

@@ -28,7 +28,7 @@ socket.on("message", (data, { address, port }) => { //      data, (address, port
   console.log(`${address}:${port} > ${visible(text)}`);
   if (text === "exit") socket.close(); //                   s.close()
 });
-socket.on("error", ({ message }) => { // the port is taken, say
+socket.on("error", ({ message }) => { // the port is taken, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });

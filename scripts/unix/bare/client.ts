@@ -25,7 +25,7 @@ const PATH = process.argv[2] ?? "lesson.sock";
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = connect(PATH); //                                       s.connect(PATH)
-socket.on("error", ({ code }: NodeJS.ErrnoException) => fail(code)); // no server there, say
+socket.on("error", ({ code }: NodeJS.ErrnoException) => fail(code)); // no server there, for example
 socket.on("end", () => fail("hung up")); //                             if not reply: break
 await once(socket, "connect");
 socket.setEncoding("utf8");
@@ -33,10 +33,11 @@ const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
 
 prompt();
 for await (const text of createInterface({ input: process.stdin })) { // text = input("> ")
-  if (text === "") continue; // a stream has no empty message
-  socket.write(text); //                                               s.sendall(text.encode())
-  const [reply] = await once(socket, "data"); //                       reply = s.recv(1024).decode()
-  console.log(visible(reply));
+  if (text !== "") { // a stream has no empty message
+    socket.write(text); //                                             s.sendall(text.encode())
+    const [reply] = await once(socket, "data"); //                     reply = s.recv(1024).decode()
+    console.log(visible(reply));
+  }
   if (text === "exit") break;
   prompt();
 }

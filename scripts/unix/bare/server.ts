@@ -27,7 +27,7 @@ const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); 
 let number = 0; // a caller has no address
 const server = createServer((socket) => { //                      connection, _ = s.accept()
   const caller = `caller ${++number}`;
-  socket.on("error", ({ message }) => console.log(`${caller}: ${message}`)); // unheard, it ends the server
+  socket.on("error", ({ message }) => console.log(`${caller}: ${message}`)); // unhandled, it ends the server
   console.log(`${caller} connected`);
   socket.setEncoding("utf8"); // half a character waits for its rest
   socket.on("data", (text: string) => { //                        text = connection.recv(1024).decode()
@@ -36,14 +36,14 @@ const server = createServer((socket) => { //                      connection, _ 
   });
   socket.on("end", () => console.log(`${caller} hung up`)); //    if not text: break
 });
-server.on("error", ({ message }) => { // another server listens there, say
+server.on("error", ({ message }) => { // another server listens there, for example
   console.error(`error: ${message}`);
   process.exitCode = 1;
 });
 server.listen(PATH, () => { //                                    s.bind(PATH); s.listen()
   console.log(`listening on ${PATH}`);
   process.on("SIGINT", () => {
-    rmSync(PATH); //                                              os.unlink(PATH)
+    rmSync(PATH, { force: true }); //                             os.unlink(PATH)
     process.exit(130);
   });
 });
