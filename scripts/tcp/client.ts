@@ -25,6 +25,10 @@
  *            empty message: an empty read means that the peer has closed.
  * Try        Call without a message, and type it. Call a server that was
  *            started with --encoding gbk.
+ * 注意       打电话不像寄信：没有人接，马上就知道。TCP 没有空消息：读到空，就是
+ *            对方已经关闭。
+ * 试试       不写消息就运行，连上以后再键入。再打给用 --encoding gbk 启动的服务
+ *            器。
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";

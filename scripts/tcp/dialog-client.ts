@@ -33,6 +33,8 @@
  *            connection: a read is always under way, so that it notices at
  *            once when the server closes.
  * Try        Ctrl-C the server in the middle of a dialog. Type an empty line.
+ * 注意       等键盘的程序也要留意连接：读一直在进行，服务器一关闭，马上就能发现。
+ * 试试       对话进行到一半，用 Ctrl-C 停掉服务器。再键入一个空行。
  */
 import { once } from "node:events";
 import { connect } from "node:net";

@@ -33,6 +33,9 @@
  *            connected, and wait for our loop.
  * Try        Call with telnet 127.0.0.1 7890 and type nothing; then call with
  *            the client.
+ * 注意       backlog 是系统里的队列，不是客户端的个数。运行时会立刻从队列里接听：
+ *            排队的人其实已经连上了，等的是我们的循环。
+ * 试试       用 telnet 127.0.0.1 7890 连上，什么也不键入；再运行客户端。
  */
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -45,7 +48,9 @@ import { Decoder, encode } from "../../lib/text.ts";
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
     port: 7890,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
+    flags: {
+      reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply | 回复的内容" },
+    },
   });
   const answer = encode(reply, encoding);
 

@@ -26,6 +26,10 @@
  *            TCP has no empty message: an empty read means that the peer has
  *            closed. And one read is not always one request: see 3.6.
  * Try        Open a second dialog before the first one ends: it waits.
+ * 注意       关闭监听套接字，新的人打不进来，已经连上的不受影响；关闭接听得到的
+ *            套接字，只结束那一个人。TCP 没有空消息：读到空，就是对方已经关闭。
+ *            还有，读一次不一定是一个请求：见 3.6。
+ * 试试       第一个对话还没结束时再开第二个：它要等。
  */
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -38,7 +42,9 @@ import { Decoder, encode } from "../../lib/text.ts";
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
     port: 10500,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
+    flags: {
+      reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply | 回复的内容" },
+    },
   });
   const answer = encode(reply, encoding);
 

@@ -21,6 +21,9 @@
  * Watch out  The listening socket is passive: it only accepts. Each accepted
  *            socket stands for one caller.
  * Try        Call with nc: printf hello | nc 127.0.0.1 7890
+ * 注意       监听套接字是被动的，只管接听。每个接听得到的套接字代表一个打进来的
+ *            人。
+ * 试试       用 nc 打过来：printf hello | nc 127.0.0.1 7890
  */
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -33,7 +36,9 @@ import { Decoder, encode } from "../../lib/text.ts";
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {
     port: 7890,
-    flags: { reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply" } },
+    flags: {
+      reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the reply | 回复的内容" },
+    },
   });
   const answer = encode(reply, encoding);
 

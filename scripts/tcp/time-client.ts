@@ -17,6 +17,8 @@
  * Watch out  The time is the server's, in its time zone, and already old by
  *            its travel time.
  * Try        Call a server of the notes in Python: the bytes are the same.
+ * 注意       得到的是服务器那边的时间和时区，路上花的时间也没有算进去。
+ * 试试       打给笔记里用 Python 写的服务器：字节完全一样。
  */
 import { once } from "node:events";
 import { connect } from "node:net";

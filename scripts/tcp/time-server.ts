@@ -21,6 +21,8 @@
  *            ->  socket.end(data), which sends the data and then closes
  * Watch out  Callers do not wait here: each is answered when it is accepted.
  * Try        Other clients: telnet 127.0.0.1 9999, or nc 127.0.0.1 9999
+ * 注意       这里不用排队：谁连上来就马上回答谁。
+ * 试试       别的客户端也行：telnet 127.0.0.1 9999，或者 nc 127.0.0.1 9999
  */
 import { once } from "node:events";
 import { createServer } from "node:net";

@@ -29,6 +29,9 @@
  *            may belong to an earlier one. Lesson 2.6 numbers its datagrams.
  * Try        Ctrl-C the server in the middle and type on; start it again
  *            within the tries.
+ * 注意       重发的数据报可能到两次；迟到的回复也可能是回答前一个的。2.6 给数据
+ *            报编了号。
+ * 试试       中途按 Ctrl-C 停掉服务器，继续键入；在重试用完之前再把它启动起来。
  */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
@@ -43,8 +46,14 @@ async function main(stop: AbortSignal) {
   const { host, family, port, encoding, timeout, tries } = await readArguments(import.meta, {
     port: 8080,
     flags: {
-      timeout: { kind: "number", min: 1, max: 3_600_000, default: 1000, help: "ms to wait for a reply" },
-      tries: { kind: "number", min: 1, max: 1000, default: 3, help: "how often to send" },
+      timeout: {
+        kind: "number",
+        min: 1,
+        max: 3_600_000,
+        default: 1000,
+        help: "ms to wait for a reply | 等回复的毫秒数",
+      },
+      tries: { kind: "number", min: 1, max: 1000, default: 3, help: "how often to send | 最多发几次" },
     },
   });
   const server = endpoint(host, port);

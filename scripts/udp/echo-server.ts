@@ -26,6 +26,12 @@
  *            answer that is left out ends the loop.
  * Try        Leave out --reply: each datagram comes back as it was. Two
  *            clients at once need no more code.
+ * 注意       发送方的地址只是自称：UDP 不作检查，谁都能伪造。一个数据报只要冒用
+ *            另一台回显服务器的地址，两台服务器就会没完没了地互相回复（CERT
+ *            CA-1996-01 讲的是 echo 和 chargen）。所以每个对方最多连续得到 1000
+ *            个回复，之后每秒 20 个：少回一次，循环就断了。
+ * 试试       去掉 --reply：每个数据报原样返回。同时来两个客户端，也不用多写一行
+ *            代码。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -39,7 +45,7 @@ import { AnswerLimit } from "./answer-limit.ts";
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, reply } = await readArguments(import.meta, {
     port: 8080,
-    flags: { reply: { kind: "text", help: "answer with this text, not an echo" } },
+    flags: { reply: { kind: "text", help: "answer with this text, not an echo | 用这段文字回复，不再回显" } },
   });
   const answer = reply === undefined ? undefined : encode(reply, encoding);
   const decoder = new Decoder(encoding);

@@ -28,6 +28,10 @@
  *            terminals may speak GBK, the rest UTF-8: the encoding is part of
  *            the protocol.
  * Try        Start it twice. Then send with --encoding gbk and see what comes.
+ * 注意       接收方要绑定端口，别人才找得到它；没有绑定的发送方由系统分配一个。
+ *            recvfrom 一次给出一个完整的数据报和它的发送方；recv 只给数据。
+ *            Windows 终端可能用 GBK，其他系统用 UTF-8：编码是协议的一部分。
+ * 试试       启动两次看看。再用 --encoding gbk 发送，看收到的是什么。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -40,7 +44,7 @@ import { closed } from "../../lib/udp.ts";
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
     port: 7788,
-    flags: { once: { kind: "switch", help: "end after one datagram" } },
+    flags: { once: { kind: "switch", help: "end after one datagram | 收到一个数据报就结束" } },
   });
   const decoder = new Decoder(options.encoding);
 

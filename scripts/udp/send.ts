@@ -19,6 +19,9 @@
  * Watch out  The second letter found no receiver, and its sender never knew.
  * Try        Send without a message and type line after line until exit: the
  *            port stays the same. Then give --local-port 9000.
+ * 注意       上面的第二封信没有人收，寄信的一方始终不知道。
+ * 试试       不写消息就运行，一行一行地键入，直到 exit：端口一直不变。再加上
+ *            --local-port 9000。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -33,7 +36,7 @@ async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, words } = await readArguments(import.meta, {
     port: 7788,
     words: "[MESSAGE...]",
-    flags: { localPort: { kind: "port", help: "send from this port" } },
+    flags: { localPort: { kind: "port", help: "send from this port | 从这个端口发送" } },
   });
   // signal: Ctrl-C closes the socket. await using: so does every way out of this function.
   await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });

@@ -153,7 +153,7 @@ describe("--help is the head and the flags", () => {
       const [first, , ...rest] = stdout.split("\n");
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(first).toMatch(`usage: bun scripts/${name}.ts [FLAGS]`);
-      const english = head.text.replace(/^(中文|注意|试试) .*\n( +.*\n)*/gm, "").trimEnd();
+      const english = head.text.replace(/^(中文|注意|试试) .*\n?( +.*\n?)*/gm, "").trimEnd();
       expect(`${rest.join("\n")}\n`).toStartWith(`${english}\n\nFlags\n`);
       const flags = [...stdout.slice(stdout.indexOf("\nFlags\n")).matchAll(/^ {2}(--\S+)/gm)].map((m) =>
         m[1]
