@@ -92,7 +92,7 @@ import { print, ready, report, run } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import type { Encoding } from "../../lib/text.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { bound, datagrams } from "../../lib/udp.ts";
 import { messageFrame, messages, PING, SILENCE, TO_SERVER, type ToClient } from "./messenger/protocol.ts";
 import { Registry } from "./messenger/registry.ts";
 import { Requests } from "./messenger/requests.ts";
@@ -205,9 +205,9 @@ async function openBoth(
     await once(server, "listening", { signal: stop });
     const socket = createSocket({ type: `udp${family}`, signal: stop });
     try {
-      const bound = once(socket, "listening", { signal: stop });
-      socket.bind((server.address() as { port: number }).port, host);
-      await bound;
+      const { port } = server.address() as { port: number };
+      socket.bind(port, host);
+      await bound(socket, port, stop);
       stop.addEventListener("abort", () => server.close());
       return socket;
     } catch (error) {

@@ -36,13 +36,12 @@
  *            broadcast address that lesson 1.1 shows for your network.
  */
 import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { print, ready, run, visible } from "../../lib/program.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
-import { closed } from "../../lib/udp.ts";
+import { bound, closed } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -78,7 +77,7 @@ async function main(stop: AbortSignal) {
   });
   // Bind takes the port: the system keeps what arrives for it.
   socket.bind(port, host);
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, port, stop);
   await ready(socket.address());
   await end;
 }

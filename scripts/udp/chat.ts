@@ -43,14 +43,13 @@
  *            messages from others are shown, but cannot end the chat.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, isLoopback, isSameAddress, sent } from "../../lib/socket.ts";
 import { Decoder, type Encoding, isExit } from "../../lib/text.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { bound, datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 
 async function main(stop: AbortSignal) {
@@ -80,8 +79,9 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const chat = new Chat(socket, encoding, to);
   // Bind takes a port, so that the other can find us. A program that only sends gets any free one (0).
-  socket.bind(localPort ?? (onlySends ? 0 : port), host);
-  await once(socket, "listening", { signal: stop });
+  const ownPort = localPort ?? (onlySends ? 0 : port);
+  socket.bind(ownPort, host);
+  await bound(socket, ownPort, stop);
   if (!onlySends) await ready(socket.address());
 
   const end = new AbortController();

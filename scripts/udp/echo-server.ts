@@ -34,12 +34,11 @@
  *            代码。
  */
 import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { Decoder, encode } from "../../lib/text.ts";
-import { closed } from "../../lib/udp.ts";
+import { bound, closed } from "../../lib/udp.ts";
 import { AnswerLimit } from "./answer-limit.ts";
 
 async function main(stop: AbortSignal) {
@@ -64,7 +63,7 @@ async function main(stop: AbortSignal) {
     );
   });
   socket.bind(port, host); // a server needs a known port, so that clients can find it
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, port, stop);
   await ready(socket.address());
   await end;
 }

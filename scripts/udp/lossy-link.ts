@@ -47,7 +47,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { hint, print, ready, report, run } from "../../lib/program.ts";
 import { endpoint, isEveryAddress, isLoopback, isSameAddress, sent, sourceName } from "../../lib/socket.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { bound, datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 
 /** How many senders are served; for one more, the oldest is forgotten. */
@@ -81,7 +81,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const inbox = datagrams(socket);
   socket.bind(port, host);
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, port, stop);
   if (isItself(to, socket.address())) {
     const what = `--to ${endpoint(to.host, to.port)}`;
     throw new Failure(what, "is this link itself: nothing would come out", "EINVAL", { exitCode: 2 });

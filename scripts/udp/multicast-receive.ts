@@ -48,7 +48,7 @@ import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, run, visible } from "../../lib/program.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
-import { closed } from "../../lib/udp.ts";
+import { bound, closed } from "../../lib/udp.ts";
 import { bindable, cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 
 async function main(stop: AbortSignal) {
@@ -75,7 +75,7 @@ async function main(stop: AbortSignal) {
   });
   // Bound to the group, the socket gets no datagram to another address. (Windows cannot: bind "0.0.0.0".)
   socket.bind(port, bindable(group, card));
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, port, stop);
   join();
   await ready(socket.address());
 

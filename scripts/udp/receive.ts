@@ -34,12 +34,11 @@
  * 试试       启动两次看看。再用 --encoding gbk 发送，看收到的是什么。
  */
 import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, run, visible } from "../../lib/program.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
-import { closed } from "../../lib/udp.ts";
+import { bound, closed } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -61,7 +60,7 @@ async function main(stop: AbortSignal) {
     if (isOver) socket.close(); // from now on the port is free, and datagrams to it are lost
   });
   socket.bind(options.port, options.host); // the system keeps datagrams to this port for us
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, options.port, stop);
   await ready(socket.address());
   await end;
 }

@@ -46,14 +46,13 @@
  */
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo } from "node:dgram";
-import { once } from "node:events";
 import { access, constants } from "node:fs/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { bound, datagrams } from "../../lib/udp.ts";
 import {
   decodeFile,
   decodePacket,
@@ -96,7 +95,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);
   socket.bind(port, host);
-  await once(socket, "listening", { signal: stop });
+  await bound(socket, port, stop);
   await ready(socket.address());
 
   await using transfers = new Transfers(out, window, timeout);

@@ -24,13 +24,13 @@
  *            --local-port 9000。
  */
 import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { messages } from "../../lib/keyboard.ts";
 import { print, report, run } from "../../lib/program.ts";
 import { endpoint, sent, sourceName } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
+import { bound } from "../../lib/udp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, words } = await readArguments(import.meta, {
@@ -42,7 +42,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });
   if (localPort !== undefined) {
     socket.bind(localPort); // the system reserves this port for us, if it is free
-    await once(socket, "listening", { signal: stop });
+    await bound(socket, localPort, stop);
   }
   for await (const { text, bytes: data } of messages(words, encoding, stop)) {
     try {

@@ -265,10 +265,9 @@ describe("a port that another program holds", () => {
       await using program = script(name, [...words, "--port", `${holder.port}`]);
       const { code, stdout, stderr } = await program.result();
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      // Bun does not tell the port to whom a UDP bind failed.
       expect(stderr).toMatch(
         RegExp(
-          `^error: (listen on 127.0.0.1:${holder.port}|bind 127.0.0.1(:${holder.port})?): address already in use \\(EADDRINUSE\\)\n` +
+          `^error: (listen on 127.0.0.1:${holder.port}|bind 127.0.0.1:${holder.port}): address already in use \\(EADDRINUSE\\)\n` +
             "hint: another program holds this port; choose another with --port, or --port 0 for any free one\n$",
         ),
       );
