@@ -407,6 +407,31 @@ test.concurrent("a server that names endpoints: a client that did not ask sends 
   }
 });
 
+test.concurrent("a server that changes its cookie without end gets four answers at once", async () => {
+  await using letters = await letterbox();
+  await using listener = await listen(letters.port);
+  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const peer = await caller(listener);
+  await peer.send({ type: "welcome", token: SECRET, here: [] });
+  let registrations = 0;
+  const answerAll = async () => {
+    while (true) {
+      const [data, { port }] = await letters.next();
+      if (data.length === 0) continue; // it only opens the client's port
+      registrations++;
+      const cookie = Buffer.alloc(8, registrations);
+      const seen = Buffer.from("0001" + "00".repeat(10) + "ffff7f000001", "hex");
+      await letters.send(
+        Buffer.concat([Buffer.from("SbE\x01\x02"), Buffer.from(SECRET, "hex"), cookie, seen]),
+        port,
+      );
+    }
+  };
+  answerAll().catch(() => {}); // it waits for one more until the test is over
+  expect(await program.next()).toBe("logged in as one, but not seen by UDP");
+  expect(registrations).toBeLessThanOrEqual(4 + 4); // its own four, and one for each of the first four answers
+});
+
 test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
   const sent: string[] = [];
   const conversation = new Conversation({
