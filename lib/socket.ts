@@ -1,6 +1,4 @@
-/** What every socket of the course needs: endpoints in words, addresses compared, sends that are waited for. */
-import type { Socket } from "node:dgram";
-import { isIP } from "node:net";
+/** What every socket of the course needs: endpoints in words, and sends that are waited for. */
 import { networkInterfaces } from "node:os";
 
 /**
@@ -27,18 +25,6 @@ export function canonical(address: string): string {
     addresses?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone)
   );
   return zone === undefined ? plain : `${plain}%${card?.[0] ?? zone}`;
-}
-
-/**
- * Whether two addresses are the same one, however they are written. To send to 0.0.0.0 or :: is to send to this
- * machine, which answers from its loopback address. Deno tells no zone: then the address alone must do.
- */
-export function isSameAddress(a: string, b: string): boolean {
-  const [one, two] = [a, b].map((address) => {
-    const plain = (isIP(address) === 6 ? canonical(address) : address).replace(/^::ffff:(?=\d+\.)/, "");
-    return isEveryAddress(plain) ? [plain === "::" ? "::1" : "127.0.0.1"] : plain.split("%");
-  });
-  return one[0] === two[0] && (one[1] ?? two[1]) === (two[1] ?? one[1]);
 }
 
 /** Whether an address is every address of this machine, so that the network can reach it. */
@@ -72,10 +58,3 @@ export function sent(call: (done: (error?: Error | null) => void) => unknown): P
  * that at the next receive or send of any UDP socket (oven-sh/bun#29116); others do on connected sockets only.
  */
 export const isLost = (error: NodeJS.ErrnoException) => error.code === "ECONNREFUSED";
-
-/** The endpoint that a receiver sees as the sender: for one on this machine, a loopback address. */
-export function sourceName(socket: Socket, host: string): string {
-  const { address, port, family } = socket.address();
-  const isLocal = (isLoopback(host) || isEveryAddress(host)) && isEveryAddress(address);
-  return endpoint(isLocal ? { IPv4: "127.0.0.1", IPv6: "::1" }[family] as string : address, port);
-}

@@ -1,7 +1,7 @@
 /** Receiving datagrams: what a UDP socket needs beside `socket.on("message", ...)`. */
 import type { RemoteInfo, Socket } from "node:dgram";
 import { once } from "node:events";
-import { isLost, sent } from "./socket.ts";
+import { isLost } from "./socket.ts";
 
 /** How many datagrams may wait to be handled; and how many are taken in one go, about a tenth of a second's work. */
 const INBOX = 256, IN_ONE_GO = 2048;
@@ -81,8 +81,3 @@ export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: 
     },
   };
 }
-
-// Old names, until their last users have moved.
-export { sourceName } from "./socket.ts";
-export const sendTo = (socket: Socket, data: Uint8Array, port: number, host: string): Promise<void> =>
-  sent((done) => socket.send(data, port, host, done));

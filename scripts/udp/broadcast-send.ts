@@ -32,9 +32,10 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
 import { print, run } from "../../lib/program.ts";
-import { endpoint, sent, sourceName } from "../../lib/socket.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
 import { goOnAfter } from "./send-errors.ts";
+import { sourceName } from "./source-name.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, noBroadcast, words } = await readArguments(import.meta, {

@@ -39,8 +39,9 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";
-import { endpoint, isSameAddress, sent } from "../../lib/socket.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
+import { isSameAddress } from "./same-address.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, timeout, tries } = await readArguments(import.meta, {

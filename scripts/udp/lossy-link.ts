@@ -46,9 +46,11 @@ import { networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { hint, print, ready, report, run } from "../../lib/program.ts";
-import { endpoint, isEveryAddress, isLoopback, isSameAddress, sent, sourceName } from "../../lib/socket.ts";
+import { endpoint, isEveryAddress, isLoopback, sent } from "../../lib/socket.ts";
 import { bound, datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
+import { isSameAddress } from "./same-address.ts";
+import { sourceName } from "./source-name.ts";
 
 /** How many senders are served; for one more, the oldest is forgotten. */
 const MOST_SENDERS = 64;

@@ -66,7 +66,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";
-import { endpoint, isSameAddress, sent, sourceName } from "../../lib/socket.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
 import {
   type Counts,
@@ -83,7 +83,9 @@ import {
   type Packet,
   PAYLOAD,
 } from "./reliable-packet.ts";
+import { isSameAddress } from "./same-address.ts";
 import { isPassing } from "./send-errors.ts";
+import { sourceName } from "./source-name.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, timeout, words: [path] } = await readArguments(import.meta, {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { EventEmitter, once } from "node:events";
 import { explain } from "../../lib/failure.ts";
-import { sent, sourceName } from "../../lib/socket.ts";
+import { sent } from "../../lib/socket.ts";
 import { closed, datagrams } from "../../lib/udp.ts";
 
 const SENDER: RemoteInfo = { address: "127.0.0.1", port: 50001, family: "IPv4", size: 1 };
@@ -154,18 +154,4 @@ describe("sent", () => {
     socket.close();
     receiver.close();
   });
-});
-
-describe("sourceName", () => {
-  const bound = (address: string, family = "IPv4") =>
-    ({ address: () => ({ address, port: 9, family }) }) as unknown as Socket;
-  const names: [bound: Socket, host: string, name: string][] = [
-    [bound("0.0.0.0"), "127.0.0.1", "127.0.0.1:9"],
-    [bound("::", "IPv6"), "::1", "[::1]:9"],
-    [bound("0.0.0.0"), "0.0.0.0", "127.0.0.1:9"], // to send to every address is to send to this machine
-    [bound("::", "IPv6"), "::", "[::1]:9"],
-    [bound("0.0.0.0"), "192.0.2.1", "0.0.0.0:9"], // only the system knows
-    [bound("192.0.2.7"), "127.0.0.1", "192.0.2.7:9"],
-  ];
-  test.each(names)("%#", (socket, host, name) => expect(sourceName(socket, host)).toBe(name));
 });
