@@ -162,10 +162,12 @@ function ownersOfSockets(): Map<string, Program[]> {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     const links = attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []; // not ours, or ended by now
     const targets = links.map((fd) => attempt(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? "");
+    let name: string | undefined;
     for (const target of new Set(targets)) {
       const [, inode] = /^socket:\[(\d+)\]$/.exec(target) ?? [];
       if (!inode) continue;
-      owners.set(inode, [...owners.get(inode) ?? [], { pid: Number(pid), name: programName(pid) }]);
+      name ??= programName(pid);
+      owners.set(inode, [...owners.get(inode) ?? [], { pid: Number(pid), name }]);
     }
   }
   return owners;

@@ -19,6 +19,7 @@ export function ipCards(): IpCard[] | undefined {
     const { stdout } = spawnSync("ip", ["-json", "addr"], {
       encoding: "utf8",
       env: { ...process.env, PATH },
+      timeout: 5000,
     });
     const cards = JSON.parse(mended(stdout)) as Partial<IpCard>[];
     return cards.filter((card): card is IpCard => card.ifname !== undefined && card.addr_info !== undefined);
