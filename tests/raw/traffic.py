@@ -1,4 +1,4 @@
-"""Traffic of all kinds on the loopback: traffic.py ROUNDS. Prints how many packets it meant to cause at least."""
+"""Traffic of all kinds on the loopback, between two marks: traffic.py ROUNDS"""
 
 import socket
 import struct
@@ -7,6 +7,12 @@ import threading
 import time
 
 rounds = int(sys.argv[1])
+
+
+def mark(text):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(text, ("127.0.0.1", 9))
+
 
 
 def serve(family, host, handle):
@@ -52,6 +58,7 @@ def reset(connection):
     connection.close()
 
 
+mark(b"begin")
 for family, host in [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]:
     echoes, drips, deafs, resets = [serve(family, host, handle)[:2] for handle in (echo, drip, deaf, reset)]
     for index in range(rounds):
@@ -89,3 +96,4 @@ with socket.socket(socket.AF_INET) as s:  # what this port gets is lost now and 
         for index in range(4 * rounds):
             c.sendall(b"number %d" % index)
             c.recv(100)
+mark(b"end")

@@ -8,16 +8,19 @@
  * hardware address 1, that address 8.
  */
 import { openSync, writeSync } from "node:fs";
+import { explain } from "../../../lib/failure.ts";
 import { type Message, timespecOf } from "../libc.ts";
 
 const NANOSECONDS = 0xa1b23c4d, LINUX_SLL2 = 276, LONGEST = 262_144;
 
 export class Capture {
+  readonly #path: string;
   readonly #file: number;
   #waiting: Buffer[] = [];
 
   /** @throws the error of open(2) or write(2), as the other calls do */
   constructor(path: string) {
+    this.#path = path;
     this.#file = openSync(path, "w");
     const head = Buffer.alloc(24);
     head.writeUInt32LE(NANOSECONDS, 0);
@@ -48,7 +51,11 @@ export class Capture {
   /** Writes what was added. */
   flush(): void {
     const bytes = Buffer.concat(this.#waiting);
-    for (let at = 0; at < bytes.length;) at += writeSync(this.#file, bytes, at);
+    try {
+      for (let at = 0; at < bytes.length;) at += writeSync(this.#file, bytes, at);
+    } catch (error) {
+      throw explain(error, `write ${this.#path}`) ?? error;
+    }
     this.#waiting = [];
   }
 }

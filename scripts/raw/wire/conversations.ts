@@ -73,9 +73,7 @@ export class Conversations {
       isWaiting && now - arrow.at < LONGEST_WAIT && this.#queue.length - index <= MOST_WAITING;
     const end = this.#queue.findIndex(isOpen);
     const settled = this.#queue.splice(0, end < 0 ? this.#queue.length : end);
-    for (const held of settled) {
-      if (held.sent?.waiting[0] === held) held.sent.waiting.shift();
-    }
+    for (const { isWaiting, sent } of settled) if (isWaiting) sent?.waiting.shift(); // its oldest one
     return settled.map(({ arrow }) => arrow);
   }
 
@@ -151,7 +149,7 @@ const NEIGHBOURS: Record<number, string> = {
 const minus = (a: number, b: number) => (a - b) | 0;
 
 /** Follows a connection: completes the arrow, and finds out what the segment says about those before it. */
-function follow(conversation: Conversation, { seq, ack, flags, window }: Tcp, arrow: Arrow): Held {
+function follow(conversation: Conversation, { seq, ack, flags, window, received }: Tcp, arrow: Arrow): Held {
   const [own, other] = arrow.isToRight ? conversation.ends : conversation.ends.toReversed();
   // Where the beginning of a connection was not seen, its first byte is number 1, as for Wireshark.
   own.base ??= flags & SYN ? seq : seq - 1;
@@ -172,7 +170,9 @@ function follow(conversation: Conversation, { seq, ack, flags, window }: Tcp, ar
 
   if (flags & ACK) {
     if (other.acknowledged === undefined || minus(ack, other.acknowledged) > 0) other.acknowledged = ack;
-    while (other.waiting.length > 0 && minus(ack, other.waiting[0].end) >= 0) release(other.waiting);
+    const hasArrived = ({ seq, end }: Held) =>
+      minus(ack, end) >= 0 || received.some(([from, to]) => minus(seq, from) >= 0 && minus(to, end) >= 0);
+    if (other.waiting.some(hasArrived)) settle(other, hasArrived);
   }
   const size = arrow.length + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0); // SYN and FIN count as a byte each
   const end = (seq + size) >>> 0;
@@ -180,28 +180,22 @@ function follow(conversation: Conversation, { seq, ack, flags, window }: Tcp, ar
   if (before === -1 && size === arrow.length && size <= 1 && !(flags & RST)) arrow.notes.push("probe");
   else if (before < 0 && size > 0) {
     arrow.notes.push(AGAIN);
-    for (const held of own.waiting.filter((held) => minus(held.seq, seq) >= 0 && minus(held.seq, end) < 0)) {
-      held.arrow.isLost = true;
-      held.isWaiting = false;
-    }
-    own.waiting = own.waiting.filter(({ isWaiting }) => isWaiting);
+    const isSame = (held: Held) => minus(held.seq, seq) >= 0 && minus(held.seq, end) < 0;
+    for (const { arrow } of own.waiting.filter(isSame)) arrow.isLost = true;
+    settle(own, isSame);
   } else if (before > 0 && !(flags & RST)) arrow.notes.push("after a gap");
   if (own.next === undefined || minus(end, own.next) > 0) own.next = end;
   if (window === 0 && !(flags & (RST | SYN))) arrow.notes.push("window 0");
 
-  if (flags & RST) {
-    [own, other].forEach(({ waiting }) => {
-      while (waiting.length > 0) release(waiting);
-    });
-  }
+  if (flags & RST) { for (const end of [own, other]) settle(end, () => true); }
   const isAcknowledged = own.acknowledged !== undefined && minus(own.acknowledged, end) >= 0;
   const held = { arrow, sent: own, seq, end, isWaiting: size > 0 && !(flags & RST) && !isAcknowledged };
   if (held.isWaiting) own.waiting.push(held);
   return held;
 }
 
-/** The first of these need not wait any longer. */
-function release(waiting: Held[]): void {
-  const held = waiting.shift();
-  if (held) held.isWaiting = false;
+/** The fate of these is known: they need not wait any longer. */
+function settle(sent: Sent, isSettled: (held: Held) => boolean): void {
+  for (const held of sent.waiting.filter(isSettled)) held.isWaiting = false;
+  sent.waiting = sent.waiting.filter(({ isWaiting }) => isWaiting);
 }

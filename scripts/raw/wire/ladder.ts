@@ -41,7 +41,7 @@ export class Ladder {
     if (phase && phase !== this.#phase) lines.push(row("|", centered(` ${phase} `, ".")));
     this.#phase = phase;
 
-    const time = `${((at - this.#begin) / 1000).toFixed(3).padStart(MARGIN - 1)} `;
+    const time = `${((at - this.#begin) / 1000).toFixed(3).slice(0, MARGIN - 1).padStart(MARGIN - 1)} `;
     const label = fit(labelOf(arrow), INSIDE - 4);
     const space = " ".repeat(INSIDE - 3 - width(label));
     const line = "-".repeat(INSIDE - 4);

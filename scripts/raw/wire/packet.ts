@@ -4,7 +4,8 @@
  */
 import { formatIp } from "../../../lib/ip.ts";
 
-export type Tcp = { seq: number; ack: number; flags: number; window: number };
+/** `received`: what has come behind a gap, each from its first number to before its second one (SACK, RFC 2018). */
+export type Tcp = { seq: number; ack: number; flags: number; window: number; received: [number, number][] };
 export type Icmp = { type: number; code: number; info: number; quoted?: Packet };
 
 /** A packet. `length`: bytes of its payload, as its headers say; `payload`: those that are there. */
@@ -116,10 +117,24 @@ function readTcp(packet: Packet, isQuoted: boolean): void {
     ack: payload.readUInt32BE(8),
     flags: payload[13],
     window: payload.readUInt16BE(14),
+    received: selectiveAcks(payload.subarray(20, header)),
   };
   packet.length = Math.max(0, length - header);
   packet.payload = payload.subarray(header);
   packet.isCut ||= payload.length < header;
+}
+
+/** Options: 0 the end, 1 nothing; of any other, 0 kind, 1 whole length, then its value. */
+function selectiveAcks(options: Buffer): [number, number][] {
+  const received: [number, number][] = [];
+  for (let at = 0; at + 1 < options.length && options[at] !== 0;) {
+    const [kind, length] = [options[at], options[at] === 1 ? 1 : Math.max(2, options[at + 1])];
+    for (let block = at + 2; kind === 5 && block + 8 <= Math.min(at + length, options.length); block += 8) {
+      received.push([options.readUInt32BE(block), options.readUInt32BE(block + 4)]);
+    }
+    at += length;
+  }
+  return received;
 }
 
 /** 0-1 source port, 2-3 target port, 4-5 length, 6-7 checksum. */

@@ -3,6 +3,7 @@
  * size costs no memory; its height, near the beginning, is filled in at the end.
  */
 import { closeSync, openSync, writeSync } from "node:fs";
+import { explain } from "../../../lib/failure.ts";
 import { type Arrow, labelOf } from "./arrow.ts";
 import { fit, isPause } from "./ladder.ts";
 
@@ -21,6 +22,7 @@ const STYLE = `
   }`;
 
 export class Picture {
+  readonly #path: string;
   readonly #file: number;
   readonly #heightAt: number;
   #y = 0;
@@ -34,6 +36,7 @@ export class Picture {
 
   /** @throws the error of open(2) or write(2), as the other calls do */
   constructor(path: string) {
+    this.#path = path;
     this.#file = openSync(path, "w");
     const begin = `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" viewBox="0 0 ${WIDTH} `;
     this.#heightAt = begin.length;
@@ -119,7 +122,7 @@ export class Picture {
 
   /** Writes what was drawn. */
   flush(): void {
-    write(this.#file, this.#waiting);
+    this.#write(this.#waiting);
     this.#waiting = "";
   }
 
@@ -129,8 +132,19 @@ export class Picture {
     this.#lifelines();
     this.#waiting += "</svg>\n";
     this.flush();
-    write(this.#file, `${this.#y + 20}"`.padEnd(HEIGHT.length, " "), this.#heightAt);
+    this.#write(`${this.#y + 20}"`.padEnd(HEIGHT.length, " "), this.#heightAt);
     closeSync(this.#file);
+  }
+
+  #write(text: string, place?: number): void {
+    const bytes = Buffer.from(text);
+    try {
+      for (let at = 0; at < bytes.length;) {
+        at += writeSync(this.#file, bytes, at, bytes.length - at, place === undefined ? null : place + at);
+      }
+    } catch (error) {
+      throw explain(error, `write ${this.#path}`) ?? error;
+    }
   }
 }
 
@@ -139,10 +153,3 @@ const HEIGHT = '100"       ';
 
 const escaped = (text: string) =>
   text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
-function write(file: number, text: string, position: number | null = null): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length;) {
-    at += writeSync(file, bytes, at, bytes.length - at, position === null ? null : position + at);
-  }
-}
