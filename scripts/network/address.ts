@@ -46,6 +46,11 @@
  *            as /24.
  * Try        Give it your own addresses from 1.1; and ::, ::ffff:127.0.0.1,
  *            2001:db8::1/64, ff02::1.
+ * 注意       127.0.0.1 只代表本机；绑定时写 0.0.0.0，代表本机的所有地址。没有写
+ *            前缀长度的地址按类别划分网络号和主机号，1993 年以前都是这样。从那
+ *            以后（CIDR，RFC 4632）每个网络有自己的长度：要写出来，例如 /24。
+ * 试试       把 1.1 列出的本机地址给它看；再试 ::、::ffff:127.0.0.1、
+ *            2001:db8::1/64、ff02::1。
  */
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";

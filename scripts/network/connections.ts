@@ -41,6 +41,12 @@
  *            sockets only; the administrator sees all.
  * Try        Look again after the client has gone: TIME_WAIT waits for late
  *            packets, and belongs to nobody. Compare with ss -tuanp.
+ * 注意       套接字有三种：流套接字（TCP）按顺序传字节，数据报套接字（UDP）一个
+ *            一个地发数据报，原始套接字看得到 IP 报文本身。其中只有 TCP 有状态；
+ *            UNCONN 是没有固定对方的 UDP 套接字。本机内部的一个连接占两行：两端
+ *            各有一个套接字。只看得到自己的程序持有哪些套接字；管理员看得到全部。
+ * 试试       客户端走了以后再看一次：TIME_WAIT 在等迟到的报文，不属于任何程序。
+ *            再和 ss -tuanp 对照。
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readArguments } from "../../lib/arguments.ts";
@@ -73,7 +79,11 @@ type Program = { pid: number; name: string };
 async function main() {
   const { listening, json: asJson } = await readArguments(import.meta, {
     flags: {
-      listening: { kind: "switch", help: "only sockets that anybody can reach: LISTEN and UNCONN" },
+      listening: {
+        kind: "switch",
+        help:
+          "only sockets that anybody can reach: LISTEN and UNCONN | 只列出谁都能连的套接字：LISTEN 和 UNCONN",
+      },
       json: {
         kind: "switch",
         help:

@@ -23,6 +23,12 @@
  *            asked first.
  * Try        Compare with ip addr (Linux), ifconfig (macOS) or ipconfig /all
  *            (Windows). Pull out a cable or turn off the Wi-Fi, and look again.
+ * 注意       上面是一台什么都没连的机器：只有每台机器都有的环回网卡，它的地址
+ *            127.0.0.1 只代表本机。你的机器还会列出别的网卡。/8 表示前 8 位是网
+ *            络号，其余是主机号（见 1.2）。没插网线的网卡，还有点对点网卡的对端，
+ *            运行时都不列出：在 Linux 上先问 ip -json addr。
+ * 试试       和 ip addr（Linux）、ifconfig（macOS）或 ipconfig /all（Windows）
+ *            对照。拔掉网线或关掉 Wi-Fi，再看一次。
  */
 import { hostname, networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";

@@ -29,6 +29,13 @@
  *            it, and handles EADDRINUSE.
  * Try        Ask for http, ssh, 3306 and 8080, as yourself and as the
  *            administrator. Start a server of the course, and ask for its port.
+ * 注意       老笔记把 1023 以上的端口都叫动态端口。其实分三段（RFC 6335）：公认
+ *            端口 0-1023，注册端口 1024-49151，动态端口 49152-65535。系统还有自
+ *            己的选法：Linux 给客户端用 32768-60999（
+ *            /proc/sys/net/ipv4/ip_local_port_range）。现在空闲的端口，下一刻就
+ *            可能被占用：服务器应当直接绑定，并处理 EADDRINUSE。
+ * 试试       查 http、ssh、3306 和 8080，分别用普通用户和管理员。启动课程里的一
+ *            个服务器，再查它的端口。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";

@@ -39,6 +39,12 @@
  *            a backslash, 0x5C, is part of some in GBK.
  * Try        Start the client without words and type the messages. Then use
  *            --framing line at both ends, or another --seed.
+ * 注意       分帧是协议的一部分：上面的服务器把“你”的几个字节当成了长度。单靠
+ *            TCP 发不出的空消息（3.1），在这里又有了。按行分帧的消息不能含有换
+ *            行；带长度的消息什么都可以有。换行的字节 0x0A 在 UTF-8 和 GBK 里都
+ *            不会出现在别的字符中；反斜杠的字节 0x5C 却是某些 GBK 字符的一部分。
+ * 试试       不带消息启动客户端，逐条键入。再让两端都用 --framing line，或者换
+ *            一个 --seed。
  */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -60,10 +66,27 @@ async function main(stop: AbortSignal) {
     port: 7892,
     words: "[MESSAGE...]",
     flags: {
-      framing: { kind: "choice", choices: FRAMINGS, default: "length", help: "the same at both ends" },
-      pieces: { kind: "switch", help: "cut the sending at random places" },
-      pause: { kind: "number", min: 0, max: 10_000, default: 20, help: "ms between two pieces" },
-      seed: { kind: "number", min: 0, max: 2 ** 31, default: 1, help: "cut at other places" },
+      framing: {
+        kind: "choice",
+        choices: FRAMINGS,
+        default: "length",
+        help: "the same at both ends | 两端要相同",
+      },
+      pieces: { kind: "switch", help: "cut the sending at random places | 在随机的位置切开发送" },
+      pause: {
+        kind: "number",
+        min: 0,
+        max: 10_000,
+        default: 20,
+        help: "ms between two pieces | 两段之间的毫秒数",
+      },
+      seed: {
+        kind: "number",
+        min: 0,
+        max: 2 ** 31,
+        default: 1,
+        help: "cut at other places | 换别的位置切开",
+      },
     },
   });
   const server = endpoint(host, port);

@@ -46,6 +46,11 @@
  *            send a line without an end, or announce 4 GB: what exceeds the limit
  *            ends its connection at once, before memory is taken for it.
  * Try        Type lines into nc 127.0.0.1 7892 while it serves --framing line.
+ * 注意       上面的两条消息，先是粘在一起一次读到，后来又被拆成五次，断在字符中
+ *            间。3.3 没有出问题，只是因为它的客户端每次都等到回复才再发。对方还
+ *            可能一直不发换行，或者声称有 4 GB：超过上限的，马上断开，不会先为
+ *            它占用内存。
+ * 试试       它用 --framing line 服务时，在 nc 127.0.0.1 7892 里键入几行。
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
@@ -61,7 +66,12 @@ async function main(stop: AbortSignal) {
   const { host, port, encoding, framing } = await readArguments(import.meta, {
     port: 7892,
     flags: {
-      framing: { kind: "choice", choices: FRAMINGS, default: "length", help: "the same at both ends" },
+      framing: {
+        kind: "choice",
+        choices: FRAMINGS,
+        default: "length",
+        help: "the same at both ends | 两端要相同",
+      },
     },
   });
 

@@ -29,6 +29,11 @@
  *            the client and the server share the processors of one machine.
  * Try        Load sequential.ts: the latency is good, but look at "first reply".
  *            Then use --size 1000000.
+ * 注意       平均值看不出谁等了很久：p99 是指 100 个请求里有 99 个在这段时间内
+ *            得到回答。而且压力测试测的是两端：这里客户端和服务器共用一台机器的
+ *            处理器。
+ * 试试       测 sequential.ts：延迟很好，但要看 "first reply"。再试 --size
+ *            1000000。
  */
 import { connect } from "node:net";
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
@@ -47,10 +52,28 @@ async function main(stop: AbortSignal) {
   const { clients, ...options } = await readArguments(import.meta, {
     port: 7891,
     flags: {
-      clients: { kind: "number", min: 1, max: 10_000, default: 50, help: "how many at once" },
-      requests: { kind: "number", min: 1, max: 10_000_000, default: 2000, help: "how many each sends" },
-      size: { kind: "number", min: 1, max: 100_000_000, default: 32, help: "bytes of a request" },
-      timeout: { kind: "number", min: 1, max: 3_600_000, default: 10_000, help: "ms to wait for a reply" },
+      clients: { kind: "number", min: 1, max: 10_000, default: 50, help: "how many at once | 同时有多少个" },
+      requests: {
+        kind: "number",
+        min: 1,
+        max: 10_000_000,
+        default: 2000,
+        help: "how many each sends | 每个发多少次",
+      },
+      size: {
+        kind: "number",
+        min: 1,
+        max: 100_000_000,
+        default: 32,
+        help: "bytes of a request | 每个请求的字节数",
+      },
+      timeout: {
+        kind: "number",
+        min: 1,
+        max: 3_600_000,
+        default: 10_000,
+        help: "ms to wait for a reply | 等回复的毫秒数",
+      },
     },
   });
   const { requests, size } = options;

@@ -27,6 +27,11 @@
  *            name such as ../.bashrc must not lead out of the folder.
  * Try        Be a hostile server: printf '{"filename": "../x", "filedata": ""}' |
  *            nc -lN 5566
+ * 注意       没有任何东西说明回答有多长：服务器关闭才算结束，也可能永远不结束。
+ *            所以要有上限：64 MiB，或由 --limit 指定。文件名如 ../.bashrc 也不
+ *            能跑出这个文件夹。
+ * 试试       扮演恶意的服务器：printf '{"filename": "../x", "filedata": ""}' |
+ *            nc -lN 5566
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -44,8 +49,14 @@ async function main(stop: AbortSignal) {
   const { host, port, encoding, out, limit } = await readArguments(import.meta, {
     port: 5566,
     flags: {
-      out: { kind: "text", required: true, help: "the folder to save it in" },
-      limit: { kind: "number", min: 1, max: 500, default: 64, help: "MiB, the longest answer" },
+      out: { kind: "text", required: true, help: "the folder to save it in | 保存到哪个文件夹" },
+      limit: {
+        kind: "number",
+        min: 1,
+        max: 500,
+        default: 64,
+        help: "MiB, the longest answer | 回答最长多少 MiB",
+      },
     },
   });
   const server = endpoint(host, port);

@@ -32,6 +32,10 @@
  *            port, and no packet that a sniffer could see.
  * Try        ss -xl | grep lesson shows the listening socket. Then use --path
  *            @lesson at both ends: where is the file?
+ * 注意       其余和 3.1、3.3 一样：字节流，结束时读到空。但是什么都不离开这台机
+ *            器：没有地址，没有端口，也没有抓得到的报文。
+ * 试试       ss -xl | grep lesson 会列出监听的套接字。再让两端都用 --path
+ *            @lesson：文件在哪里？
  */
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -49,8 +53,17 @@ async function main(stop: AbortSignal) {
   const { path: name, encoding, words } = await readArguments(import.meta, {
     words: "[MESSAGE...]",
     flags: {
-      path: { kind: "text", default: "lesson.sock", help: "the socket's file; @NAME: an abstract name" },
-      encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+      path: {
+        kind: "text",
+        default: "lesson.sock",
+        help: "the socket's file; @NAME: an abstract name | 套接字文件；@NAME 是抽象名字",
+      },
+      encoding: {
+        kind: "choice",
+        choices: ENCODINGS,
+        default: "utf-8",
+        help: "the same at both ends | 两端要相同",
+      },
     },
   });
   const path = socketPath(name);

@@ -31,6 +31,11 @@
  *            named pipe: --path \\.\pipe\lesson
  * Try        Start it twice. Then kill -9 the server: its file stays, and the next
  *            server replaces it. Connect with nc -U lesson.sock
+ * 注意       客户端没有地址。谁能连接，由文件的权限决定：只有所有者。抽象名字
+ *            --path @lesson 没有文件：这台机器上谁都能连。在 Windows 上，路径是
+ *            命名管道：--path \\.\pipe\lesson
+ * 试试       启动两次看看。再用 kill -9 杀掉服务器：文件还在，下一个服务器会换
+ *            掉它。用 nc -U lesson.sock 连接。
  */
 import { once } from "node:events";
 import { lstat, rm } from "node:fs/promises";
@@ -49,9 +54,22 @@ import { socketPath } from "./socket-path.ts";
 async function main(stop: AbortSignal) {
   const { path: name, encoding, reply } = await readArguments(import.meta, {
     flags: {
-      path: { kind: "text", default: "lesson.sock", help: "the socket's file; @NAME: an abstract name" },
-      encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
-      reply: { kind: "text", default: "ok, Processing Request Completion！", help: "the answer" },
+      path: {
+        kind: "text",
+        default: "lesson.sock",
+        help: "the socket's file; @NAME: an abstract name | 套接字文件；@NAME 是抽象名字",
+      },
+      encoding: {
+        kind: "choice",
+        choices: ENCODINGS,
+        default: "utf-8",
+        help: "the same at both ends | 两端要相同",
+      },
+      reply: {
+        kind: "text",
+        default: "ok, Processing Request Completion！",
+        help: "the answer | 回复的内容",
+      },
     },
   });
   const bytes = encode(reply, encoding);

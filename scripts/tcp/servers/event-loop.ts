@@ -35,6 +35,12 @@
  *            1,000 silent clients still shut out the next one: that is --limit.
  * Try        Run load.ts; then give --work 20000 to the server and run it again;
  *            then do the same with processes.ts.
+ * 注意       等待不花什么：哪个套接字可读由系统告知（epoll），不说话的客户端只
+ *            占几千字节内存。计算却让大家都付出代价：只有一个线程，它为一个客户
+ *            端计算时，其他人都要等。处理器再多也帮不上忙。1000 个不说话的客户
+ *            端照样会把下一个挡在外面：这个数由 --limit 指定。
+ * 试试       运行 load.ts；再给服务器加上 --work 20000，重测一次；然后对
+ *            processes.ts 做同样的事。
  */
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
@@ -49,8 +55,20 @@ async function main(stop: AbortSignal) {
   const { host, port, work, limit } = await readArguments(import.meta, {
     port: 7891,
     flags: {
-      work: { kind: "number", min: 0, max: 10_000_000, default: 0, help: "rounds of hashing for each read" },
-      limit: { kind: "number", min: 1, max: 100_000, default: 1000, help: "how many connections at once" },
+      work: {
+        kind: "number",
+        min: 0,
+        max: 10_000_000,
+        default: 0,
+        help: "rounds of hashing for each read | 每读一次计算多少轮散列",
+      },
+      limit: {
+        kind: "number",
+        min: 1,
+        max: 100_000,
+        default: 1000,
+        help: "how many connections at once | 同时最多多少个连接",
+      },
     },
   });
 

@@ -27,6 +27,13 @@
  * Try        Connect several times: which process answers? kill -9 one of them
  *            while it serves. Run load.ts against this server and event-loop.ts,
  *            both without and with --work 20000.
+ * 注意       为一个客户端计算，不再耽误其他进程的客户端。代价是内存：每个进程都
+ *            是一整个运行时，Bun 40 MB，Deno 50，Node 90。进程之间什么都不共享：
+ *            一个记住的事，别的不知道。父进程负责接受连接，轮流分给子进程。一个
+ *            进程死掉，只带走它自己的连接，父进程会另起一个。
+ * 试试       连接几次：是哪个进程在回答？服务中用 kill -9 杀掉其中一个。用
+ *            load.ts 分别测这个服务器和 event-loop.ts，不带和带 --work 20000 各
+ *            一次。
  */
 import cluster, { type Worker } from "node:cluster";
 import { pbkdf2Sync } from "node:crypto";
@@ -41,8 +48,14 @@ import { sent } from "../../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
 const FLAGS = {
-  workers: { kind: "number", min: 1, max: 64, default: 2, help: "how many processes serve" },
-  work: { kind: "number", min: 0, max: 10_000_000, default: 0, help: "rounds of hashing for each read" },
+  workers: { kind: "number", min: 1, max: 64, default: 2, help: "how many processes serve | 有多少个进程" },
+  work: {
+    kind: "number",
+    min: 0,
+    max: 10_000_000,
+    default: 0,
+    help: "rounds of hashing for each read | 每读一次计算多少轮散列",
+  },
 } as const;
 
 /** The parent starts the others, gives them the connections in turn, and replaces each one that dies. */

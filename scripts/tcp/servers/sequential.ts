@@ -40,6 +40,11 @@
  *            connected, the next one is turned away.
  * Try        Run load.ts against this server and against each of the other four;
  *            compare the line "first reply".
+ * 注意       等待的客户端其实已经连上：系统已经接受了它们，放在队列里。backlog
+ *            是这个队列的长度，不是客户端的个数。这个服务器代码最少，内存也最省。
+ *            但是一个不说话的客户端想拖多久就能让大家停多久；连上 1000 个以后，
+ *            下一个会被拒绝。
+ * 试试       用 load.ts 测这个服务器和另外四个，比较 "first reply" 那一行。
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";

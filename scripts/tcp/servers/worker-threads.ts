@@ -38,6 +38,12 @@
  *            is something to compute, up to the number of processors.
  * Try        Run load.ts against this server and event-loop.ts, both without and
  *            with --work 20000.
+ * 注意       Python 的线程共享所有套接字。这里的套接字留在接受它的线程里，交出
+ *            去的只是字节。单纯的回显这样做得不偿失：每读一次要唤醒两个线程，速
+ *            度不到 event-loop.ts 的一半。有东西要计算时线程才划算，数量到处理
+ *            器的个数为止。
+ * 试试       用 load.ts 分别测这个服务器和 event-loop.ts，不带和带 --work 20000
+ *            各一次。
  */
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
@@ -53,8 +59,20 @@ async function main(stop: AbortSignal) {
   const { host, port, workers, work } = await readArguments(import.meta, {
     port: 7891,
     flags: {
-      workers: { kind: "number", min: 1, max: 64, default: 2, help: "how many threads compute" },
-      work: { kind: "number", min: 0, max: 10_000_000, default: 0, help: "rounds of hashing for each read" },
+      workers: {
+        kind: "number",
+        min: 1,
+        max: 64,
+        default: 2,
+        help: "how many threads compute | 有多少个线程计算",
+      },
+      work: {
+        kind: "number",
+        min: 0,
+        max: 10_000_000,
+        default: 0,
+        help: "rounds of hashing for each read | 每读一次计算多少轮散列",
+      },
     },
   });
   const threads = Array.from({ length: workers }, () => new Worker(new URL(import.meta.url))); // this file, again
