@@ -51,13 +51,11 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { frame, FRAMINGS } from "../../lib/framing.ts";
 import { keyboard } from "../../lib/keyboard.ts";
-import { print } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
-import { sent } from "../../lib/socket.ts";
+import { print, run } from "../../lib/program.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 import { encode, isExit } from "../../lib/text.ts";
 

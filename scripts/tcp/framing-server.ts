@@ -57,8 +57,7 @@ import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { FRAMINGS, Unframer } from "../../lib/framing.ts";
-import { print, ready, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
 

@@ -39,10 +39,9 @@ import { connect } from "node:net";
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure, isStop } from "../../lib/failure.ts";
-import { print, report } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, report, run } from "../../lib/program.ts";
 import { openFiles } from "../../lib/system.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 

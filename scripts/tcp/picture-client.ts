@@ -37,11 +37,10 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { saveInside } from "../../lib/files.ts";
-import { print, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, run, visible } from "../../lib/program.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 import { decode } from "../../lib/text.ts";
 

@@ -40,8 +40,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
 import { limitIdle } from "../../lib/idle.ts";
-import { print, ready, report } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, report, run } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 

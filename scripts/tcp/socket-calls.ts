@@ -92,9 +92,8 @@ import { on, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
-import { print } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { endpoint } from "../../lib/socket.ts";
+import { print, run } from "../../lib/program.ts";
 import { closeOnStop, peerName } from "../../lib/tcp.ts";
 import { encode } from "../../lib/text.ts";
 

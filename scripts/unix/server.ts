@@ -21,7 +21,7 @@
  *            os.umask(0o177)                     ->  process.umask(0o177)
  *            s.bind(path); s.listen()            ->  server.listen({ path, ... })
  *            connection, _ = s.accept()
- *            ->  for await (const [socket] of accept(server, stop))
+ *            ->  for await (const [socket] of accepted)
  *            data = connection.recv(1024)
  *            ->  for await (const data of reads)
  *            connection.sendall(reply)           ->  socket.write(bytes, done)
@@ -44,8 +44,7 @@ import { dirname } from "node:path";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
-import { print, ready, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { accept, linger } from "../../lib/tcp.ts";
 import { Decoder, encode, ENCODINGS } from "../../lib/text.ts";
@@ -78,7 +77,6 @@ async function main(stop: AbortSignal) {
 
   // allowHalfOpen: when a client closes its half, we close ours ourselves, after the last answer.
   await using server: Server = createServer({ allowHalfOpen: true });
-  server.maxConnections = 1000; // waiting connections cost memory
   const accepted = accept(server, stop);
   const umask = process.umask(0o177); // the file is made without rights for others: srw-------
   server.listen({ path, signal: stop }); // bind makes the file; closing the server removes it

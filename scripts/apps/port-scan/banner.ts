@@ -1,6 +1,6 @@
 /** What a service says of itself. */
 import type { Socket } from "node:net";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Decoder } from "../../../lib/text.ts";
 
 /** How many bytes of a banner are shown. */

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, isIPv6 } from "node:net";
 import process from "node:process";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 
 /** So many refusals wait at most until the counters are read. */
 const MOST_WAITING = 500;

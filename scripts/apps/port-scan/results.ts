@@ -1,7 +1,7 @@
 /** What a scan has found, for people and for programs. */
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { hint, print, visible } from "../../../lib/output.ts";
+import { hint, print, visible } from "../../../lib/program.ts";
 import { readServices } from "../../../lib/system.ts";
 
 /** More filtered ports than these are counted, not listed, as in nmap. */

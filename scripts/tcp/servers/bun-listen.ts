@@ -37,10 +37,9 @@
 import { once } from "node:events";
 import type { Socket } from "bun";
 import { readArguments } from "../../../lib/arguments.ts";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { print, ready, report } from "../../../lib/output.ts";
-import { run } from "../../../lib/run.ts";
+import { print, ready, report, run } from "../../../lib/program.ts";
 
 /** What is kept for a connection: the bytes that the system has not taken yet, and whether the client has closed. */
 type Connection = { peer: string; unsent: Uint8Array; isEnded: boolean };

@@ -46,8 +46,7 @@ import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
-import { print, ready, report } from "../../../lib/output.ts";
-import { run } from "../../../lib/run.ts";
+import { print, ready, report, run } from "../../../lib/program.ts";
 import { sent } from "../../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 

@@ -42,8 +42,7 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { readArguments } from "../../../lib/arguments.ts";
 import { Failure } from "../../../lib/failure.ts";
-import { print, ready, report } from "../../../lib/output.ts";
-import { run } from "../../../lib/run.ts";
+import { print, ready, report, run } from "../../../lib/program.ts";
 import { sent } from "../../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 

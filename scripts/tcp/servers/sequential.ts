@@ -29,7 +29,7 @@
  *   ^C
  *
  * Python     while True: connection, peer = s.accept()
- *            ->  for await (const [socket, peer] of accept(server, stop))
+ *            ->  for await (const [socket, peer] of accepted)
  *            while data := connection.recv(1024): connection.sendall(data)
  *            ->  for await (const data of reads), socket.write(data, done)
  * Watch out  The waiting clients are already connected: the system has accepted
@@ -49,30 +49,23 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
-import { print, ready, report } from "../../../lib/output.ts";
-import { run } from "../../../lib/run.ts";
+import { print, ready, report, run } from "../../../lib/program.ts";
 import { sent } from "../../../lib/socket.ts";
-import { accept, linger, peerName } from "../../../lib/tcp.ts";
+import { accept, linger } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port } = await readArguments(import.meta, { port: 7891 });
 
   // allowHalfOpen: a client that closes its sending half still gets the rest of its echo.
   await using server = createServer({ allowHalfOpen: true });
-  server.maxConnections = 1000; // waiting connections cost memory, too
-  let isBusy = false;
-  server.on("connection", (socket) => { // the runtime accepts at once, also while our loop is busy
-    if (isBusy) print(`${peerName(socket)} waits`);
-  });
-  const accepted = accept(server, stop);
+  // The runtime accepts at once, also while our loop is busy. When 1,000 are connected, the next one is closed.
+  const accepted = accept(server, stop, (peer) => print(`${peer} waits`));
   server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
   await once(server, "listening", { signal: stop });
   await ready(server.address());
 
   for await (const [socket, peer] of accepted) { // the next one in the queue
-    isBusy = true;
     await echo(socket, peer); // await: this is what makes the others wait
-    isBusy = false;
   }
 }
 

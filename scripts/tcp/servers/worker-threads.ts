@@ -50,8 +50,7 @@ import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { isMainThread, MessageChannel, type MessagePort, parentPort, Worker } from "node:worker_threads";
 import { readArguments } from "../../../lib/arguments.ts";
-import { print, ready, report } from "../../../lib/output.ts";
-import { run } from "../../../lib/run.ts";
+import { print, ready, report, run } from "../../../lib/program.ts";
 import { sent } from "../../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
