@@ -4,7 +4,7 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
-import { $ } from "zx";
+import { $ } from "zx/core";
 import { ServedFolder } from "../../scripts/apps/served-folder.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 

@@ -1,10 +1,9 @@
 /** The shape of the house, which `make check` looks at: what belongs where, how much it is, and the calls in plain view. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { glob } from "zx";
 import { occurs, plainCode, promisedCalls } from "../engine/calls.ts";
 import { closure } from "../engine/closure.ts";
-import { barePrograms, type Lesson, lessonOf } from "../engine/lessons.ts";
+import { barePrograms, filesBelow, type Lesson, lessonOf } from "../engine/lessons.ts";
 import { ROOT } from "../engine/program.ts";
 import { lessonsOf } from "./test.ts";
 
@@ -48,7 +47,7 @@ export function unused(lessons: Lesson[]): string[] {
   const used = new Set(lessons.flatMap(({ path }) => closure(path).modules));
   for (const { path } of barePrograms()) used.add(path);
   const heads = lessons.map(({ head }) => head.text).join("\n");
-  return glob.globbySync("scripts/**", { cwd: ROOT })
+  return filesBelow("scripts/**/*.*")
     .filter((file) => !used.has(file) && (file.endsWith(".ts") || !heads.includes(file)))
     .map((file) => `${file}: no lesson uses it`);
 }
@@ -117,14 +116,17 @@ export function functions(file: string, source = read(file)): Length[] {
 
 /** No function of a lesson, or of its parts, is longer than about two screens. */
 export function long(): string[] {
-  return glob.globbySync(["scripts/**/*.ts", "lib/*.ts"], { cwd: ROOT }).flatMap((file) => functions(file))
+  return ["scripts/**/*.ts", "lib/*.ts"].flatMap((pattern) => filesBelow(pattern)).flatMap((file) =>
+    functions(file)
+  )
     .filter(({ lines }) => lines > LONGEST)
     .map(({ file, name, lines }) => `${file}: ${name} has ${lines} lines, ${LONGEST} at most`);
 }
 
 /** Tests that `make test L=3.1` would not find. */
 export function homeless(): string[] {
-  return glob.globbySync(["tests/**/*.test.ts", "!tests/{course,lib,engine,commands}/**"], { cwd: ROOT })
+  return filesBelow("tests/**/*.test.ts")
+    .filter((file) => !/^tests\/(?:course|lib|engine|commands)\//.test(file))
     .filter((file) => lessonsOf(read(file)).length === 0)
     .map((file) => `${file}: begins without "/** Lesson N.N"`);
 }

@@ -13,9 +13,8 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { chmod } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { glob } from "zx";
 import { temporaryFolder } from "../engine/files.ts";
-import type { Lesson } from "../engine/lessons.ts";
+import { filesBelow, type Lesson } from "../engine/lessons.ts";
 import { EVERYTHING, ROOT, start } from "../engine/program.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
@@ -89,7 +88,7 @@ export function skips(names: string[], isHere: (tool: string) => boolean): strin
 }
 
 async function main(name: string | undefined): Promise<void> {
-  const all = glob.globbySync("tests/**/*.test.ts", { cwd: ROOT })
+  const all = filesBelow("tests/**/*.test.ts")
     .map((file) => ({ file, source: readFileSync(join(ROOT, file), "utf8") }));
   const todo = name ? workFor(choose(name), all) : all.map(({ file }): Work => ({ file }));
   const times = knownTimes();

@@ -7,7 +7,7 @@ import { type Event, Mismatch, type Options, play } from "./engine.ts";
 import { ROOT } from "./program.ts";
 import { listen } from "./sockets.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
-import { $ } from "zx";
+import { $ } from "zx/core";
 
 /** Long enough for a program to start on a busy machine, in milliseconds. */
 const LIMIT = 1500;

@@ -201,3 +201,7 @@ import "node:net";
     expect(() => parseBareHead(changed, "client.ts")).toThrow(message);
   });
 });
+
+test("a file with the line ends of Windows has the same head", () => {
+  expect(parseHead(HEAD.replaceAll("\n", "\r\n"))).toEqual(parseHead(HEAD));
+});

@@ -1,7 +1,6 @@
 /** The lessons: every script below scripts/ that can be run, with its head. */
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { glob } from "zx";
 import { type BareHead, type Head, parseBareHead, parseHead } from "./head.ts";
 import { READY, ROOT } from "./program.ts";
 
@@ -19,7 +18,7 @@ export const lessonOf = ({ path }: BareProgram): string => path.replace("/bare/"
  * @throws Error that names the script whose head cannot be parsed
  */
 export function lessons(root = ROOT): Lesson[] {
-  const found = read(root, ["scripts/**/*.ts", "!scripts/**/bare/*"], parseHead);
+  const found = read(root, (path) => !path.includes("/bare/"), parseHead);
   const order = (lesson: Lesson) =>
     `${lesson.head.number.replace(/\d+/g, (n) => n.padStart(3, "0"))} ${
       serves(lesson) ? 1 : 2
@@ -29,12 +28,16 @@ export function lessons(root = ROOT): Lesson[] {
 
 /** Reads the bare programs. @throws Error that names the one whose head cannot be parsed */
 export function barePrograms(root = ROOT): BareProgram[] {
-  return read(root, ["scripts/**/bare/*.ts"], parseBareHead);
+  return read(root, (path) => path.includes("/bare/"), parseBareHead);
 }
 
 /** Reads the scripts, which are the files with a shebang. */
-function read<H>(root: string, globs: string[], parse: (source: string, name: string) => H) {
-  return glob.globbySync(globs, { cwd: root }).flatMap((path) => {
+function read<H>(
+  root: string,
+  isWanted: (path: string) => boolean,
+  parse: (source: string, name: string) => H,
+) {
+  return filesBelow("scripts/**/*.ts", root).filter(isWanted).flatMap((path) => {
     const source = readFileSync(join(root, path), "utf8");
     if (!source.startsWith("#!")) return [];
     try {
@@ -60,4 +63,9 @@ function serves({ path, head }: Lesson): boolean {
 export function find(name: string): Lesson[] {
   const path = `scripts/${name.replace(/^scripts\//, "").replace(/\.ts$/, "")}.ts`;
   return lessons().filter((lesson) => lesson.head.number === name || lesson.path === path);
+}
+
+/** The files that fit a pattern, from the top of the project, sorted. */
+export function filesBelow(pattern: string, root = ROOT): string[] {
+  return globSync(pattern, { cwd: root }).map((path) => path.replaceAll("\\", "/")).sort();
 }

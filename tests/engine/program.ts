@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { StringDecoder } from "node:string_decoder";
-import { $, type ProcessPromise } from "zx";
+import { $, type ProcessPromise } from "zx/core";
 import { environment, MARK, ROOT } from "./environment.ts";
 
 export { ROOT };
@@ -71,10 +71,14 @@ const alive = new Set<Program>();
 
 /** Ends all programs, and all that they started, at once: for a process that must end itself. */
 export function endAll(): void {
-  const end = Date.now() + 2000; // what has been killed is gone soon
-  do for (const program of alive) program.signal("SIGKILL"); while (
-    Array.from(alive, (program) => program.killOrphans()).some(Boolean) && Date.now() < end
-  );
+  const end = Date.now() + 2000; // what was killed is gone long before
+  for (let left = 1; left > 0 && Date.now() < end;) {
+    left = 0;
+    for (const program of alive) {
+      program.signal("SIGKILL");
+      left += program.killOrphans();
+    }
+  }
 }
 
 /** What a program printed, and how it ended. */
