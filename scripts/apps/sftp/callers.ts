@@ -10,10 +10,8 @@ import { linger, peerName } from "../../../lib/tcp.ts";
 import { openFiles } from "../../../lib/system.ts";
 import type { Descriptors } from "./served-files.ts";
 
-/** How many callers may be here at once: all, those of one source, and those of one source who have not logged in. */
+/** How many callers may be here at once: half of them from one source, a fifth of one source and not logged in. */
 const MOST_CALLERS = 100;
-const MOST_OF_SOURCE = 50;
-const MOST_STRANGERS = 20;
 
 /** After how long without a byte a caller who has logged in gives way to a new one, in milliseconds. */
 const IDLE = 60_000;
@@ -47,8 +45,17 @@ class Shares {
     return this.#all >= this.#total;
   }
 
+  /** How much a source has. */
+  of(source: string): number {
+    return this.#taken.get(source) ?? 0;
+  }
+
+  isFullFor(source: string): boolean {
+    return this.of(source) >= this.#each;
+  }
+
   take(source: string, count: number): boolean {
-    const taken = this.#taken.get(source) ?? 0;
+    const taken = this.of(source);
     if (taken + count > this.#each || this.#all + count > this.#total) return false;
     this.#taken.set(source, taken + count);
     this.#all += count;
@@ -56,7 +63,7 @@ class Shares {
   }
 
   give(source: string, count: number): void {
-    const left = (this.#taken.get(source) ?? 0) - count;
+    const left = this.of(source) - count;
     if (left > 0) this.#taken.set(source, left);
     else this.#taken.delete(source);
     this.#all -= count;
@@ -75,24 +82,22 @@ export class Callers {
     const most = Math.min(MOST_CALLERS, Math.floor(limit / 8));
     const files = Math.max(16, free - most - MOST_AT_WORK * FOR_WORK);
     this.#loginTime = loginTime;
-    this.#callers = new Shares(most, Math.min(MOST_OF_SOURCE, Math.ceil(most / 2)));
-    this.#strangers = new Shares(most, Math.min(MOST_STRANGERS, Math.ceil(most / 5)));
+    this.#callers = new Shares(most, Math.ceil(most / 2));
+    this.#strangers = new Shares(most, Math.ceil(most / 5));
     this.#descriptors = new Shares(files, Math.ceil(files / 2));
   }
 
   /**
-   * Lets a caller in. Where all places are taken, a silent one gives way: the first of those who have not logged in,
-   * else the one who has been idle longest, for a minute at least.
+   * Lets a caller in. Where all places are taken, a silent one gives way: one who has not logged in, of the source
+   * that has most of these, else the one who has been idle longest, for a minute at least.
    * @returns undefined where there is no place: the connection is closed then
    */
   admit(socket: Socket): Caller | undefined {
     const source = sourceOf(`${socket.remoteAddress}`);
+    if (this.#callers.isFullFor(source) || this.#strangers.isFullFor(source)) return void socket.destroy();
     if (this.#callers.isFull) this.#makeRoom();
     if (!this.#callers.take(source, 1)) return void socket.destroy();
-    if (!this.#strangers.take(source, 1)) {
-      this.#callers.give(source, 1);
-      return void socket.destroy();
-    }
+    this.#strangers.take(source, 1);
     const caller: Caller = new Caller(socket, source, this.#descriptors, {
       loggedIn: () => {
         clearTimeout(timer);
@@ -115,8 +120,9 @@ export class Callers {
 
   #makeRoom(): void {
     const all = [...this.#all]; // in the order in which they came
-    const idle = all.toSorted((a, b) => a.lastMoved - b.lastMoved)[0];
-    const stranger = all.find((caller) => !caller.isLoggedIn);
+    const many = (caller: Caller) => this.#strangers.of(caller.source);
+    const [stranger] = all.filter((caller) => !caller.isLoggedIn).sort((a, b) => many(b) - many(a));
+    const [idle] = all.sort((a, b) => a.lastMoved - b.lastMoved);
     if (stranger) stranger.giveWay("did not log in");
     else if (Date.now() - idle.lastMoved >= IDLE) idle.giveWay("is idle");
   }

@@ -13,10 +13,11 @@ type Step = "any" | ((character: string) => boolean);
 
 /** Whether a name is as a pattern says. @throws Failure EINVAL for a range such as [z-a] */
 export function matches(pattern: string, name: string): boolean {
-  return run(read(pattern), Array.from(name));
+  return fits(read(pattern), Array.from(name));
 }
 
-function run(steps: Step[], characters: string[]): boolean {
+/** Whether the steps, one after another, take all the characters. */
+function fits(steps: Step[], characters: string[]): boolean {
   let [step, at] = [0, 0];
   let back: [step: number, at: number] | undefined; // behind the last *, which may take one character more
   while (at < characters.length || step < steps.length) {
@@ -80,7 +81,7 @@ export async function expand(
       if (!isPattern || part === "") next.push(before + part.replace(/\\(.)/gs, "$1"));
       else {
         const isMeant = (name: string) =>
-          part.startsWith(".") === name.startsWith(".") && run(steps, Array.from(name));
+          part.startsWith(".") === name.startsWith(".") && fits(steps, Array.from(name));
         for (const name of (await list(before || ".")).filter(isMeant).sort()) next.push(before + name);
       }
       if (next.length > MOST_PATHS) throw new Failure(pattern, "means names without end", "EPROTO");

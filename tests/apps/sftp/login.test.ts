@@ -196,11 +196,20 @@ describe("a login", () => {
       silent[0].destroy();
       await until(() => server.program.seen.stderr.length > 0 || open() < 20, "one less");
       for (let isIn = false; !isIn;) isIn = await enter("127.0.0.2");
-      for (let address = 10; address < 15; address++) await wait(`127.0.0.${address}`, 20);
-      expect(open()).toBe(100); // all places are taken: those who have waited longest gave way
+      await wait("127.0.0.2", 1);
+      for (let address = 10; address < 14; address++) await wait(`127.0.0.${address}`, 20);
+      expect(open()).toBe(100); // all places are taken
+      await wait("127.0.0.10", 5); // a source that has its share makes nobody give way
+      expect(open()).toBe(100);
+      const patient = connect({ port: server.port, host: "127.0.0.1", localAddress: "127.0.0.3" });
+      await inTime(once(patient, "data"), "a greeting"); // one who waits already gave way
+      await wait("127.0.0.20", 20); // and more of those: but not this one
+      expect(patient.readable).toBe(true);
+      expect(open()).toBe(99);
+      patient.destroy();
       expect(await enter("127.0.0.3")).toBe(true);
       expect(server.program.seen.stderr[0]).toMatch(
-        /^error: 127\.0\.0\.2:\d+: did not log in, and gives way to a new caller \(ETIMEDOUT\)$/,
+        /^error: 127\.0\.0\.\d+:\d+: did not log in, and gives way to a new caller \(ETIMEDOUT\)$/,
       );
       for (const socket of silent) socket.destroy();
     }
