@@ -179,7 +179,11 @@ export class Remote implements Side {
         ),
       write: (bytes, place) =>
         this.#ask(path, (done) => sftp.write(handle, bytes, 0, bytes.length, place, done)),
-      [Symbol.asyncDispose]: () => this.#close(path, handle), // a full disk may be told only now
+      [Symbol.asyncDispose]: async () => {
+        const closed = this.#close(path, handle); // a full disk may be told only now
+        if (this.#stop.aborted) closed.catch(() => {});
+        else await closed;
+      },
     };
   }
 

@@ -44,10 +44,11 @@ export class Transfer {
   /** A folder that is made gets the mode of its source, but only at the end: it must be written into until then. */
   async #passFolder(path: string, target: string, { mode }: Facts): Promise<boolean> {
     const isNew = await this.#to.needFolder(target, mode === undefined ? undefined : (mode & 0o777) | 0o300);
-    const entries = await this.#from.list(path);
-    this.#names += entries.length;
-    if (this.#names > MOST_NAMES) throw new Failure(path, "is a tree without end", "EPROTO");
+    let count = 0;
     try {
+      const entries = await this.#from.list(path);
+      this.#names += count = entries.length;
+      if (this.#names > MOST_NAMES) throw new Failure(path, "is a tree without end", "EPROTO");
       return await this.#options.each(entries, async (entry) => {
         this.#to.check(entry.name);
         const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
@@ -55,23 +56,26 @@ export class Transfer {
         await hint(`${source} is neither file nor folder, and left out`);
       });
     } finally {
-      this.#names -= entries.length;
-      if (isNew && mode !== undefined) {
-        await this.#to.setRights(target, { mode: mode & 0o1777 }).catch(() => {});
-      }
+      this.#names -= count;
+      const rights = { mode: mode && mode & 0o1777 };
+      if (isNew) await this.#to.setRights(target, rights).catch(() => {});
     }
   }
 
   async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<void> {
     await using source = await this.#from.open(path, "r");
-    const goal = await Goal.at(this.#to, target, mode & 0o777, this.#options.stop);
+    const { stop } = this.#options;
+    const goal = await Goal.at(this.#to, target, mode & 0o777, stop);
     try {
       using progress = new Progress(path, size);
-      const step = (bytes: number) => progress.step(bytes);
+      const step = (bytes: number) => {
+        stop.throwIfAborted();
+        progress.step(bytes);
+      };
       const bytes = await goal.write((file) => copy(source, file, size, path, step));
       await print(`${visible(path)} -> ${visible(target)}  ${bytes} bytes`);
     } catch (error) {
-      await goal.tidy(this.#options.stop.aborted);
+      await goal.tidy(stop.aborted);
       throw goal.named(original(error));
     }
   }
@@ -93,8 +97,8 @@ class Goal {
   #file: File | undefined;
   /** Whether the bytes go to the part. */
   #isApart = true;
-  /** A name that is left at the end, if something went wrong. */
-  #left = "";
+  /** Whether the part stays although something went wrong. */
+  #isKept = false;
 
   private constructor(side: Side, target: string, path: string, old: Facts | undefined) {
     this.#side = side;
@@ -128,18 +132,23 @@ class Goal {
     }
   }
 
-  /** Opens a part that has the owner and the permissions of the file that it will replace. */
+  /**
+   * Opens a part with the owner and the permissions of the file that it will replace.
+   * @returns false where it cannot have them
+   */
   async #openLike({ mode, uid, gid }: Facts): Promise<boolean> {
+    if (mode === undefined) return false;
     try {
-      this.#file = await this.#side.open(this.#part, "wx", 0o600);
+      this.#file = await this.#side.open(this.#part, "wx", mode & 0o777);
     } catch (error) {
       if (!(error instanceof Failure)) throw error; // Ctrl-C
       return false; // we may not write in this folder
     }
     try {
       const made = await this.#side.lstat(this.#part);
-      const isSame = made.uid === uid && made.gid === gid;
-      await this.#side.setRights(this.#part, isSame ? { mode } : { mode, uid, gid });
+      const isOurs = made.uid === uid && made.gid === gid;
+      if (!isOurs) await this.#side.setRights(this.#part, { mode, uid, gid });
+      else if (made.mode !== mode) await this.#side.setRights(this.#part, { mode });
       return true;
     } catch (error) {
       await Promise.resolve(this.#file[Symbol.asyncDispose]()).catch(() => {});
@@ -177,11 +186,8 @@ class Goal {
       await side.rename(this.#part, this.#path);
     } catch (error) {
       await side.rename(aside, this.#path).catch(() => {
-        const { why, code } = error as Failure;
-        this.#left = this.#part;
-        throw new Failure(this.#target, why, code, {
-          hint: `the old file is ${aside} now, and the new one, which is whole, ${this.#part}`,
-        });
+        this.#isKept = true;
+        return hint(`the old file is ${aside} now, and the new one, which is whole, ${this.#part}`);
       });
       throw error;
     }
@@ -190,7 +196,7 @@ class Goal {
 
   /** After something went wrong: removes the part, and says what is left. */
   async tidy(isInterrupted: boolean): Promise<void> {
-    if (this.#left) return;
+    if (this.#isKept) return;
     if (!this.#isApart) {
       if (this.#old?.kind === "file") await hint(`${this.#target} is not whole: it was written in place`);
       return;
@@ -222,7 +228,7 @@ const ifNothing = (error: Failure) => {
  * Copies a file, with many requests under way at once: only the first should have to wait for the way there and
  * back. The bytes are written in ascending order, for a server that only appends, or a pipe.
  * @param size its bytes, as far as they are known: 0 copies what comes, until the end
- * @param step hears how many bytes were copied
+ * @param step hears how many bytes were copied; what it throws ends the copy
  * @returns its bytes
  * @throws Failure EIO when the file ends too early; what `from` and `to` throw
  */

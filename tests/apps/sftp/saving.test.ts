@@ -314,8 +314,9 @@ describe("put over a file, where a rename replaces nothing", () => {
     expect({ code, stdout, stderr }).toEqual({
       code: 1,
       stdout: "",
-      stderr: "error: old: the server says: no (EREMOTEIO)\n" +
-        `hint: the old file is ${aside.slice(1)} now, and the new one, which is whole, ${part.slice(1)}\n`,
+      stderr:
+        `hint: the old file is ${aside.slice(1)} now, and the new one, which is whole, ${part.slice(1)}\n` +
+        "error: old: the server says: no (EREMOTEIO)\n",
     });
   });
 
@@ -346,8 +347,13 @@ test("put over a file in a folder that is not writable writes it in place", asyn
         (answers.OPEN as (...all: unknown[]) => void)(sftp, id, path, ...fields);
       },
       WRITE: answers.WRITE,
-      SETSTAT: (sftp, id) =>
-        sftp.status(id, deny === "rights" ? STATUS_CODE.PERMISSION_DENIED : STATUS_CODE.OK),
+      LSTAT: (sftp, id, path: string) => {
+        if (path === "/old" || deny === "part") {
+          return (answers.STAT as (...all: unknown[]) => void)(sftp, id, path);
+        }
+        sftp.attrs(id, { ...FILE, uid: 1000 }); // another owner than the old one
+      },
+      SETSTAT: (sftp, id) => sftp.status(id, STATUS_CODE.PERMISSION_DENIED),
     });
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "new -> old  4 bytes\n", stderr: "" });
     expect([...files].map(([name, bytes]) => `${name} ${bytes}`)).toEqual(["/old new\n"]);
