@@ -90,12 +90,13 @@ async function main(stop: AbortSignal) {
   const server = hostName(host, port);
   const knownHosts = options.knownHosts ?? posix.join(homedir(), ".ssh/known_hosts");
 
-  // Ctrl-C does not close the connection at once: an interrupted put still removes its part there.
   const gone = new AbortController(); // the connection is of no more use, for its reason
   const fail = (error: unknown) => gone.abort(error);
-  await using socket = closeOnStop(connect({ host: address, port, noDelay: true }), gone.signal);
   using keyboard = new Prompter(AbortSignal.any([stop, gone.signal]));
   const login = await Login.prepare({ user, server, knownHosts, identity, keyboard, fail });
+
+  // Ctrl-C does not close the connection at once: an interrupted put still removes its part there.
+  await using socket = closeOnStop(connect({ host: address, port, noDelay: true }), gone.signal);
   await once(socket, "connect", { signal: stop });
   limitIdle(socket, PATIENCE, () => keyboard.isAsking);
   limitWaiting(socket, server);

@@ -156,8 +156,10 @@ export class Login {
       yield { type: "password", username, password };
     }
     for (let tries = 0; tries < TRIES && accepts("keyboard-interactive"); tries++) {
+      const asked = this.#questions;
       if (tries > 0) await this.#refused();
       yield { type: "keyboard-interactive", username, prompt: this.#answer };
+      if (this.#questions === asked) return; // it was refused without a question
     }
   }
 

@@ -2,7 +2,16 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, lstatSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+} from "node:fs";
 import { chmod, chown, link, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { longLine } from "../../../scripts/apps/sftp/side.ts";
@@ -33,6 +42,15 @@ setDefaultTimeout(60_000); // what waits in a test says itself for what it waite
 
 const IS_ROOT = process.getuid?.() === 0;
 
+/**
+ * Makes a device like /dev/null (3) or /dev/full (7), man 4 null. Root gets one of its own: a program that replaces it
+ * must not replace the machine's.
+ */
+function device(path: string, minor: 3 | 7): void {
+  if (IS_ROOT) execFileSync("mknod", ["-m", "666", path, "c", "1", `${minor}`]);
+  else symlinkSync(minor === 3 ? "/dev/null" : "/dev/full", path);
+}
+
 describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
   for (const runtime of EVERYWHERE) {
     test.concurrent(`a pipe and a device are written to, and stay, on ${runtime}`, async () => {
@@ -43,7 +61,7 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
       for (const side of [box.here(), box.there()]) {
         await writeFile(`${side}/file`, bytes);
         execFileSync("mkfifo", [`${side}/pipe`]);
-        await symlink("/dev/null", `${side}/null`);
+        device(`${side}/null`, 3);
         await symlink("file2", `${side}/link`);
         await writeFile(`${side}/file2`, "old");
       }
@@ -58,8 +76,8 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
         });
         expect((await reader.result()).stdout).toBe(`${sha256(bytes)}  -\n`);
         expect(lstatSync(`${side}/pipe`).isFIFO()).toBe(true);
-        expect(lstatSync("/dev/null").isCharacterDevice()).toBe(true);
-        for (const name of ["null", "link"]) expect(lstatSync(`${side}/${name}`).isSymbolicLink()).toBe(true);
+        expect(statSync(`${side}/null`).isCharacterDevice()).toBe(true);
+        expect(lstatSync(`${side}/link`).isSymbolicLink()).toBe(true);
         expect(sha256OfFile(`${side}/file2`)).toBe(sha256(bytes));
         expect((await readdir(side)).sort()).toEqual(["file", "file2", "link", "null", "pipe"]);
       }
@@ -88,6 +106,10 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
         }
         await writeFile(`${from}/sub/deep`, "deep", { mode: 0o600 });
         await chmod(`${from}/sub`, 0o700);
+        for (const [name, mode] of [["wide", 0o777], ["shut", 0o500]] as const) {
+          await mkdir(`${from}/${name}`);
+          await chmod(`${from}/${name}`, mode);
+        }
         await chmod(from, 0o751);
         await mkdir(`${side}/to-${name}`);
         for (const [file, mode] of old) {
@@ -161,7 +183,7 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
     await using server = await sshd(box);
     await trust(box, server.port);
     await writeFile(box.there("file"), "1");
-    await symlink("/dev/full", box.here("full"));
+    device(box.here("full"), 7);
     expect(await session(shell(box, server.port), ["get file full"])).toEqual({
       code: 1,
       stdout: "",
