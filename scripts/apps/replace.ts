@@ -28,5 +28,9 @@ export async function replaceable(path: string): Promise<Stats | undefined> {
  */
 export async function keepRights(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
   const isKept = await file.chown(uid, gid).then(() => true, () => false);
-  await file.chmod(isKept ? mode & 0o777 : (mode & 0o707) | ((mode & 0o007) << 3));
+  const rights = isKept ? mode & 0o777 : (mode & 0o707) | ((mode & 0o007) << 3);
+  await file.chmod(rights).catch(async (error) => {
+    // A file system without rights gives the same ones to all files.
+    if ((await file.stat()).mode & 0o777 & ~rights) throw error;
+  });
 }

@@ -17,6 +17,7 @@ import {
 } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { Parts } from "../../scripts/apps/download/part.ts";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
 import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
 import { dial, fetch, folder, impostor, message, partSize, saved, serve, sha256 } from "./download-peers.ts";
@@ -152,6 +153,23 @@ test.skipIf(process.getuid?.() !== 0)(
     expect((await stat(part)).ino).toBe(ino); // not ours to remove, either
   },
 );
+
+test("on a file system that gives all files another owner, a part is saved all the same", async () => {
+  await using out = await folder();
+  const target = join(out.path, "file");
+  const { getuid } = process;
+  process.getuid = () => 4242; // as NFS does that maps all users to one, or FAT that another user has mounted
+  try {
+    const { part } = await new Parts().open(target, "state");
+    await part.append(Buffer.from("content"));
+    await part.finish(1e12, false);
+    await part[Symbol.asyncDispose]();
+  } finally {
+    process.getuid = getuid;
+  }
+  expect(await readdir(out.path)).toEqual(["file"]);
+  expect(await readFile(target, "utf8")).toBe("content");
+});
 
 test("a hostile server cannot make the client remove a file whose name looks like a part's", async () => {
   await using out = await folder();

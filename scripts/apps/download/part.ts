@@ -52,24 +52,27 @@ export class Parts {
   async open(target: string, file: string, replaced?: Stats): Promise<{ part: Part; hadOther: boolean }> {
     const state = stateOf(target, file);
     const path = join(dirname(target), `${stemOf(target)}.${state}.${OWNER}.part`);
-    const lefts = await this.#leftOf(target);
-    let isFound = await lstat(path).then(isOurs, () => false); // of this very run, which failed before
-    for (const left of lefts) {
-      if (left.state !== state || isFound) await rm(left.path, { force: true });
-      else isFound = await rename(left.path, path).then(() => true, () => false); // false: another run was faster
+    const part = await Part.open(path, target, replaced);
+    try {
+      const lefts = await this.#leftOf(target, part.uid);
+      for (const left of lefts) {
+        if (left.state !== state || part.size > 0) await rm(left.path, { force: true });
+        else await part.takeOver(left.path);
+      }
+      return { part, hadOther: lefts.some((left) => left.state !== state) };
+    } catch (error) {
+      await part[Symbol.asyncDispose]();
+      throw error;
     }
-    const part = new Part(path, target, replaced);
-    await part.open(isFound);
-    return { part, hadOther: lefts.some((left) => left.state !== state) };
   }
 
   /** Removes what earlier runs have left of a file that is here whole. */
   async remove(target: string): Promise<void> {
-    for (const { path } of await this.#leftOf(target)) await rm(path, { force: true });
+    for (const { path } of await this.#leftOf(target, process.getuid?.())) await rm(path, { force: true });
   }
 
   /** The parts of a file that no process writes any more, the largest first. */
-  async #leftOf(target: string): Promise<Left[]> {
+  async #leftOf(target: string, uid: number | undefined): Promise<Left[]> {
     const folder = dirname(target);
     let parts = this.#folders.get(folder);
     if (!parts) {
@@ -80,7 +83,7 @@ export class Parts {
     const lefts = (parts.get(stemOf(target)) ?? []).map(async ([name, stem, digits, check, owner]) => {
       const path = join(folder, name);
       const stat = await lstat(path).catch(() => undefined); // it may have gone meanwhile
-      const isPart = stat && check === checkOf(stem, digits) && isOurs(stat) && !isAlive(owner, stat);
+      const isPart = stat && check === checkOf(stem, digits) && isOurs(stat, uid) && !isAlive(owner, stat);
       return isPart ? [{ path, state: digits + check, size: stat.size }] : [];
     });
     return (await Promise.all(lefts)).flat().sort((one, other) => other.size - one.size);
@@ -93,13 +96,30 @@ export class Part {
   /** Where the whole file will be. */
   readonly target: string;
   readonly #replaced: Stats | undefined;
-  #file: FileHandle | undefined;
-  #size = 0;
+  #file: FileHandle;
+  #stat: Stats;
+  #size: number;
 
-  constructor(path: string, target: string, replaced: Stats | undefined) {
+  private constructor(
+    path: string,
+    target: string,
+    replaced: Stats | undefined,
+    file: FileHandle,
+    stat: Stats,
+  ) {
     this.path = path;
     this.target = target;
     this.#replaced = replaced;
+    this.#file = file;
+    this.#stat = stat;
+    this.#size = stat.size;
+  }
+
+  /** Makes a new part, or opens the one that this run has left there. @throws Failure, as `open` of `Parts` */
+  static async open(path: string, target: string, replaced: Stats | undefined): Promise<Part> {
+    const isHere = await lstat(path).then((stat) => isOurs(stat, process.getuid?.()), () => false);
+    const file = await openPart(path, isHere ? 0 : NEW, replaced).catch(failAs(target));
+    return new Part(path, target, replaced, file, await file.stat());
   }
 
   /** How many bytes are there. */
@@ -107,23 +127,27 @@ export class Part {
     return this.#size;
   }
 
-  get file(): FileHandle {
-    return this.#file as FileHandle;
+  /** Whose a file is that this run makes here: not on every file system is it the user of this process. */
+  get uid(): number {
+    return this.#stat.uid;
   }
 
-  /** @throws Failure EEXIST for what is not ours; the errors of open(2) */
-  async open(exists: boolean): Promise<void> {
-    const flags = O_RDWR | O_APPEND | O_NOFOLLOW | (exists ? 0 : O_CREAT | O_EXCL);
-    // Until it gets the rights of what it replaces, nobody else may read it.
-    const file = await open(this.path, flags, this.#replaced ? 0o600 : 0o666).catch(failAs(this.target));
-    this.#file = file;
+  get file(): FileHandle {
+    return this.#file;
+  }
+
+  /** Goes on with the part of a run that has ended, in the place of the new one, unless another run was faster. */
+  async takeOver(left: string): Promise<void> {
+    if (!await rename(left, this.path).then(() => true, () => false)) return;
+    const file = await openPart(this.path, 0, this.#replaced).catch(failAs(this.target));
     const stat = await file.stat();
-    this.#size = stat.size;
-    if (!isOurs(stat)) { // it was put there between two calls
-      await file.close();
-      throw new Failure(this.path, "is not a part of this run", "EEXIST");
+    await this.#file.close();
+    this.#file = file;
+    if (!isOurs(stat, this.uid)) { // it has been replaced since it was looked at
+      throw new Failure(this.path, "is not a part of ours", "EEXIST");
     }
-    if (this.#replaced && exists) await file.chmod(0o600);
+    this.#stat = stat;
+    this.#size = stat.size;
   }
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */
@@ -135,11 +159,12 @@ export class Part {
   /** Starts with no bytes, in a new file: the bytes of the old one are of no use. */
   async restart(): Promise<void> {
     await this.discard();
-    await this.open(false);
+    this.#file = await openPart(this.path, NEW, this.#replaced).catch(failAs(this.target));
+    this.#stat = await this.#file.stat();
   }
 
   async discard(): Promise<void> {
-    await this.file.close().catch(() => {}); // closed already
+    await this.#file.close().catch(() => {}); // closed already
     await rm(this.path, { force: true });
     this.#size = 0;
   }
@@ -155,7 +180,7 @@ export class Part {
       failAs(this.target),
     );
     if (
-      !isOurs(written) || written.size !== this.#size || written.ino !== named.ino ||
+      !isOurs(written, this.uid) || written.size !== this.#size || written.ino !== named.ino ||
       written.dev !== named.dev
     ) {
       throw new Failure(this.target, "was changed by another program while it arrived", "EBADMSG");
@@ -195,9 +220,18 @@ function stateOf(target: string, file: string): string {
   return digits + checkOf(stemOf(target), digits);
 }
 
-/** Whether it is a file that we alone can write: no link leads to it from elsewhere, and nobody else owns it. */
-function isOurs(stat: Stats): boolean {
-  return stat.isFile() && stat.nlink === 1 && stat.uid === (process.getuid?.() ?? stat.uid);
+const NEW = O_CREAT | O_EXCL;
+
+/** Until a part gets the rights of what it replaces, nobody else may read it. */
+async function openPart(path: string, how: number, replaced: Stats | undefined): Promise<FileHandle> {
+  const file = await open(path, O_RDWR | O_APPEND | O_NOFOLLOW | how, replaced ? 0o600 : 0o666);
+  if (replaced && how === 0) await file.chmod(0o600).catch(() => {}); // a file system without rights
+  return file;
+}
+
+/** Whether it is a file that nobody else can write: no other name leads to it, and it is ours. */
+function isOurs(stat: Stats, uid = stat.uid): boolean {
+  return stat.isFile() && stat.nlink === 1 && stat.uid === uid;
 }
 
 /** This machine, or this container: whether a process id means anything here. */
@@ -213,7 +247,7 @@ function machine(): string {
 function isAlive(owner: string, { mtimeMs }: Stats): boolean {
   const [place, pid, start] = owner.split("-");
   if (place !== OWNER.slice(0, 4)) return Date.now() - mtimeMs < ABANDONED;
-  return owner !== OWNER && startOf(Number.parseInt(pid, 36)) === start;
+  return startOf(Number.parseInt(pid, 36)) === start; // this run itself, too
 }
 
 /**
