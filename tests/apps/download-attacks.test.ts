@@ -154,16 +154,20 @@ test.skipIf(process.getuid?.() !== 0)(
   },
 );
 
-test("on a file system that gives all files another owner, a part is saved all the same", async () => {
+test("on a file system that gives all files another owner, a part is saved and found again all the same", async () => {
   await using out = await folder();
   const target = join(out.path, "file");
   const { getuid } = process;
   process.getuid = () => 4242; // as NFS does that maps all users to one, or FAT that another user has mounted
   try {
-    const { part } = await new Parts().open(target, "state");
-    await part.append(Buffer.from("content"));
+    const first = (await new Parts().open(target, "state")).part;
+    await first.append(Buffer.from("cont"));
+    await first[Symbol.asyncDispose]();
+    await rename(first.path, first.path.replace(/-[^-]+-[^-]+\.part$/, "-zzzzz-0.part")); // of a process that has ended
+    await using part = (await new Parts().open(target, "state")).part;
+    expect(part.size).toBe(4);
+    await part.append(Buffer.from("ent"));
     await part.finish(1e12, false);
-    await part[Symbol.asyncDispose]();
   } finally {
     process.getuid = getuid;
   }
