@@ -2,7 +2,7 @@
 /**
  * 4.3 Scan ports: connect to each port of a machine; an answer means open, a
  * refusal closed, silence a firewall.
- * 中文 端口扫描：逐个连接一台机器的端口，接受是开放，拒绝是关闭，没有回音多半是防火墙。
+ * 中文 端口扫描：逐个连接各个端口，接受是开放，拒绝是关闭，没有回音多半是防火墙。
  *
  * terminal 1
  *   $ bun scripts/tcp/time-server.ts
@@ -33,6 +33,12 @@
  *            that it goes to: it meets itself, and the port is not open.
  * Try        all in place of 9999: the 65535 ports. Without it: 1-1024. For
  *            programs: --json.
+ * 注意       只扫描自己的机器，或者得到主人的同意：否则会被当作攻击。服务器看得到
+ *            每个连接，终端 1 就是。没有回音有两种原因：防火墙，或者报文丢了。所以
+ *            扫描会再问一次；发现回音丢失时，它会放慢，并且说出来。在自己的机器
+ *            上，系统可能恰好把目标端口分给这个连接：它连到了自己，端口并没有开
+ *            放。
+ * 试试       把 9999 换成 all：全部 65535 个端口。不写：1-1024。给程序用：--json。
  */
 import { connect, type Socket } from "node:net";
 import { SingleBar } from "cli-progress";
@@ -54,26 +60,36 @@ async function main(stop: AbortSignal) {
   const { words: [host, list = "1-1024"], ...options } = await readArguments(import.meta, {
     words: "HOST [PORTS]",
     flags: {
-      banner: { kind: "switch", help: "what an open port says, by itself or when asked by HTTP" },
+      banner: {
+        kind: "switch",
+        help:
+          "what an open port says, by itself or when asked by HTTP | 开放的端口自己说的话，或对 HTTP 的回答",
+      },
       json: {
         kind: "switch",
         help: "one document: { host, address, asked, scanned, counts: { open, closed, filtered }, ports: " +
-          "[{ port, state, reason, service, banner }] }, without the closed ones",
+          "[{ port, state, reason, service, banner }] }, without the closed ones | 给程序用的 JSON，不含关闭的端口",
       },
-      concurrency: { kind: "number", min: 1, max: 10_000, default: 100, help: "connections at once" },
+      concurrency: {
+        kind: "number",
+        min: 1,
+        max: 10_000,
+        default: 100,
+        help: "connections at once | 同时多少个连接",
+      },
       timeout: {
         kind: "number",
         min: 1,
         max: 60_000,
         default: 1500,
-        help: "ms, the longest wait for an answer",
+        help: "ms, the longest wait for an answer | 等回音最多多少毫秒",
       },
       retries: {
         kind: "number",
         min: 0,
         max: 10,
         default: 1,
-        help: "how often a silent port is asked again",
+        help: "how often a silent port is asked again | 没有回音的端口再问几次",
       },
     },
   });

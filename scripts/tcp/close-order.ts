@@ -30,9 +30,9 @@
  * Python     listener.close()                ->  server.close()
  *            data = connection.recv(1024)    ->  await reads.next()
  *            if not data: ...                ->  if (done) ...
- *            connection.close()              ->  socket.destroy()
- *            connection.shutdown(SHUT_WR)    ->  socket.end()
- *            SO_LINGER of 0 s, then close()  ->  socket.resetAndDestroy()
+ *            connection.close()              ->  serverA.socket.destroy()
+ *            connection.shutdown(SHUT_WR)    ->  b.socket.end()
+ *            SO_LINGER of 0 s, then close()  ->  c.socket.resetAndDestroy()
  *            except ConnectionResetError:    ->  catch (error)
  * Watch out  A closed listening socket refuses new connections; the existing ones
  *            go on. A closed accepted socket ends its own connection only. TCP has

@@ -54,7 +54,7 @@
  *                                    => 131072 bytes
  *
  * Python     socket(AF_INET, SOCK_STREAM)    ->  createServer(), connect()
- *            socket(AF_INET6, SOCK_DGRAM)    ->  createSocket("udp6")
+ *            socket(AF_INET6, SOCK_DGRAM)    ->  createSocket({ type: "udp6" })
  *            socket(AF_UNIX, SOCK_STREAM)    ->  connect({ path }), see 3.10
  *            socket(AF_INET, SOCK_RAW)       ->  none in node:net or node:dgram
  * Watch out  recv gives data, recvfrom gives data and sender. The backlog is the

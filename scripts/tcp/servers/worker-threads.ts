@@ -28,7 +28,7 @@
  *   ^D
  *
  * Python     Thread(target=echo, args=(connection,)).start()
- *            ->  new Worker(...), and a new MessageChannel() for each connection
+ *            ->  new Worker(...), and a MessageChannel for each connection
  *            queue.put(data); answer = answers.get()
  *            ->  here.postMessage(buffer, [buffer]), once(here, "message", ...)
  * Watch out  Python's threads share every socket. Here a socket stays with the
