@@ -53,6 +53,8 @@ export class Local implements Side {
     }
   }
 
+  finishFolder = (path: string, mode: number) => this.setRights(path, { mode: mode & ~process.umask() });
+
   async list(path: string): Promise<Entry[]> {
     const names = (await readdir(path).catch(failAs(path))).sort();
     const entries = names.map(async (name) => {

@@ -96,6 +96,8 @@ export class Remote implements Side {
     }
   }
 
+  finishFolder = (path: string, mode: number) => this.setRights(path, { mode });
+
   async rmdir(path: string): Promise<void> {
     await this.#ask(path, (done) => this.#sftp.rmdir(this.#at(path), done));
   }

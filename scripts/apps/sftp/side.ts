@@ -49,6 +49,8 @@ export type Side = {
   mkdir(path: string, mode?: number): Promise<void>;
   /** Makes a folder, unless there is one. @returns whether it was made */
   needFolder(path: string, mode?: number): Promise<boolean>;
+  /** Gives a folder that was made its mode, now that it is filled; as OpenSSH's sftp does, with umask here only. */
+  finishFolder(path: string, mode: number): Promise<void>;
   rmdir(path: string): Promise<void>;
   unlink(path: string): Promise<void>;
   /** Renames, over a file that has the name, where this side can. */

@@ -57,8 +57,7 @@ export class Transfer {
       });
     } finally {
       this.#names -= count;
-      const rights = { mode: mode && mode & 0o1777 };
-      if (isNew) await this.#to.setRights(target, rights).catch(() => {});
+      if (isNew && mode !== undefined) await this.#to.finishFolder(target, mode & 0o1777).catch(() => {});
     }
   }
 
