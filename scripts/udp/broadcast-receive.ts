@@ -2,7 +2,7 @@
 /**
  * 2.4 Receive a broadcast: one datagram reaches every machine of the network,
  * and on each machine every program bound to its port.
- * 中文 接收广播：一个数据报送到网络里的每台机器，以及机器上绑定了这个端口的每个程序。
+ * 中文 接收广播：一个数据报送到网络里的每台机器，以及其上绑定此端口的每个程序。
  *
  * terminal 1
  *   $ bun scripts/udp/broadcast-receive.ts
@@ -34,6 +34,10 @@
  *            --host 0.0.0.0.
  * Try        Start it with --host 0.0.0.0 on two machines, and send to the
  *            broadcast address that lesson 1.1 shows for your network.
+ * 注意       绑定 127.0.0.1 的接收方收不到广播：数据报只交给绑定了它的目的地址、或
+ *            绑定了 0.0.0.0（所有地址）的套接字。Windows 不能绑定广播地址：在那
+ *            里，以及在真实的网络上，请用 --host 0.0.0.0。
+ * 试试       在两台机器上用 --host 0.0.0.0 启动，再往 1.1 显示的本网广播地址发送。
  */
 import { createSocket } from "node:dgram";
 import { readArguments } from "../../lib/arguments.ts";
@@ -50,9 +54,9 @@ async function main(stop: AbortSignal) {
       host: {
         kind: "text",
         default: "127.255.255.255",
-        help: "a broadcast address, or 0.0.0.0 for every one",
+        help: "a broadcast address, or 0.0.0.0 for every one | 广播地址；0.0.0.0 是所有地址",
       },
-      once: { kind: "switch", help: "end after one datagram" },
+      once: { kind: "switch", help: "end after one datagram | 收到一个数据报就结束" },
     },
   });
   if (options.family === 6) {

@@ -25,6 +25,10 @@
  *            is "all" of this machine only, and only on Linux.
  * Try        --host 255.255.255.255 sends to all of the network that this
  *            machine is in.
+ * 注意       2.1 发给一个，这里发给所有，2.5 发给加入了组的。广播会打扰每台机器，
+ *            所以系统要求先设 SO_BROADCAST，路由器也不转发。127.255.255.255 的“所
+ *            有”只是本机，而且只在 Linux 上有效。
+ * 试试       --host 255.255.255.255 发给本机所在网络里的所有机器。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -42,8 +46,15 @@ async function main(stop: AbortSignal) {
     port: 7789,
     words: "[MESSAGE...]",
     flags: {
-      host: { kind: "text", default: "127.255.255.255", help: "the broadcast address of a network" },
-      noBroadcast: { kind: "switch", help: "leave SO_BROADCAST out, and see what the system says" },
+      host: {
+        kind: "text",
+        default: "127.255.255.255",
+        help: "the broadcast address of a network | 一个网络的广播地址",
+      },
+      noBroadcast: {
+        kind: "switch",
+        help: "leave SO_BROADCAST out, and see what the system says | 不设 SO_BROADCAST，看系统怎么说",
+      },
     },
   });
   if (family === 6) {

@@ -41,6 +41,13 @@
  * Try        --mode full: let a line come in while you type. --mode menu: let
  *            two come in while you read the menu. Then send an `exit` by 2.1:
  *            messages from others are shown, but cannot end the chat.
+ * 注意       单工像电台：一端只发（用 --to），另一端只收（不用）。半双工像对讲机：
+ *            先开口的有话语权，说 `over` 就交给对方。全双工像打电话。套接字本身始
+ *            终是全双工，其余都是两个程序之间的约定。`exit` 结束两端。Ctrl-D 只结
+ *            束这一端，不通知对方：UDP 没有“挂断”。`over` 要是丢了，两边就会互相
+ *            等下去：重新启动其中一个即可。
+ * 试试       --mode full：正在键入时让一行消息进来。--mode menu：看菜单时让两条消
+ *            息进来。再用 2.1 发一个 `exit`：别人的消息会显示，但结束不了聊天。
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { readArguments } from "../../lib/arguments.ts";
@@ -57,13 +64,13 @@ async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, mode, ...flags } = await readArguments(import.meta, {
     port: 7788,
     flags: {
-      to: { kind: "text", help: "HOST:PORT of the other" },
-      localPort: { kind: "port", help: "the same as --port" },
+      to: { kind: "text", help: "HOST:PORT of the other | 对方的 HOST:PORT" },
+      localPort: { kind: "port", help: "the same as --port | 与 --port 相同" },
       mode: {
         kind: "choice",
         choices: ["full", "half", "simplex", "menu"],
         default: "full",
-        help: "who may speak, and when",
+        help: "who may speak, and when | 谁在什么时候可以说话",
       },
     },
   });

@@ -38,10 +38,11 @@ import { once } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
-import { hint, print, run, visible } from "../../lib/program.ts";
+import { hint, print, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 import { isSameAddress } from "./same-address.ts";
+import { isPassing } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, timeout, tries } = await readArguments(import.meta, {
@@ -67,7 +68,11 @@ async function main(stop: AbortSignal) {
     for (let attempt = 1;; attempt++) {
       const reply = receive(socket, port, AbortSignal.any([stop, AbortSignal.timeout(timeout)]));
       // The datagram may be lost on its way, and so may the reply: only the timeout tells.
-      await sent((done) => socket.send(data, port, host, done));
+      // One that cannot be sent (the network is down, say) is lost as well.
+      await sent((done) => socket.send(data, port, host, done)).catch((error) => {
+        if (!isPassing(error)) throw error;
+        return report(error);
+      });
       const answer = await reply;
       if (stop.aborted) return;
       if (answer) {

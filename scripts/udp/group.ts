@@ -6,10 +6,18 @@ import { ENCODINGS } from "../../lib/text.ts";
 
 /** The flags of both ends. Other lessons have a host where these have the group. */
 export const GROUP_FLAGS = {
-  group: { kind: "text", default: "239.255.0.1", help: "the address of the group" },
-  port: { kind: "port", default: 7790, help: "the same at both ends" },
-  interface: { kind: "text", help: "name or address of the network card; without it, loopback" },
-  encoding: { kind: "choice", choices: ENCODINGS, default: "utf-8", help: "the same at both ends" },
+  group: { kind: "text", default: "239.255.0.1", help: "the address of the group | 组的地址" },
+  port: { kind: "port", default: 7790, help: "the same at both ends | 两端相同" },
+  interface: {
+    kind: "text",
+    help: "name or address of the network card; without it, loopback | 网卡的名称或地址；不写则用环回",
+  },
+  encoding: {
+    kind: "choice",
+    choices: ENCODINGS,
+    default: "utf-8",
+    help: "the same at both ends | 两端相同",
+  },
 } as const;
 
 /**

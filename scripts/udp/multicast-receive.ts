@@ -39,6 +39,11 @@
  *            program: on Linux a socket also gets what any other program of the
  *            machine has joined. That is why the code has `isMember`.
  * Try        ip maddr show lo, before and after leave. Two receivers at once.
+ * 注意       加入时，机器会告诉网络（IGMP，RFC 3376；IPv6 用 MLD，RFC 3810），交换
+ *            机和路由器才把组的数据报送到这里。加入的是机器的一块网卡，不是程序：
+ *            在 Linux 上，本机其他程序加入的组，这个套接字也收得到。所以代码里有
+ *            `isMember`。
+ * 试试       在 leave 前后看 ip maddr show lo。同时运行两个接收方。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -53,7 +58,10 @@ import { bindable, cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
-    flags: { ...GROUP_FLAGS, once: { kind: "switch", help: "end after one datagram" } },
+    flags: {
+      ...GROUP_FLAGS,
+      once: { kind: "switch", help: "end after one datagram | 收到一个数据报就结束" },
+    },
   });
   const { group, port, encoding } = options;
   const family = groupFamily(group);

@@ -36,6 +36,13 @@
  *            group over loopback: name another card.
  * Try        On two machines: --interface eth0 at both ends. Then add
  *            --group ff12::8000:1.
+ * 注意       发送方不必是成员。TTL 默认是 1，第一个路由器就会丢掉它：出不了这个网
+ *            络。239.255.x.x 和 192.168.x.x 一样，谁都可以在自己的网络里用（RFC
+ *            2365）。IPv6 的组地址自己就说明能到多远：ff12 是本网，ff15 是本站点
+ *            （RFC 4291，2.7 节）。Linux 的环回网卡上没有到 IPv6 组的路由：请指定
+ *            别的网卡。
+ * 试试       在两台机器上，两端都用 --interface eth0。再加上 --group
+ *            ff12::8000:1。
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -57,9 +64,9 @@ async function main(stop: AbortSignal) {
         min: 1,
         max: 255,
         default: 1,
-        help: "how many networks it may reach: each router takes one off",
+        help: "how many networks it may reach: each router takes one off | 能到几个网络：每过一个路由器减一",
       },
-      noLoopback: { kind: "switch", help: "members on this machine get no copy" },
+      noLoopback: { kind: "switch", help: "members on this machine get no copy | 本机的成员收不到" },
     },
   });
   const { group, port } = options;

@@ -43,6 +43,12 @@
  * Try        Ctrl-C one end in the middle of a large file, or kill -9 it, and
  *            see what the other end says. Then --window 1, and compare the
  *            goodput: each packet waits for the answer to the one before.
+ * 注意       文件名由发送方定：它出不了 --out 这个文件夹，也不会覆盖已有的文件。校
+ *            验和只能发现意外的差错：伪造数据报的人，校验和也会一起伪造。SYN 也证
+ *            明不了它从哪里来：所以发送方用上我们回答里的编号之前，SYN 在这里不占
+ *            位置（RFC 4987）。
+ * 试试       传大文件时按 Ctrl-C 停掉一端，或者用 kill -9，看另一端怎么说。再用
+ *            --window 1，比较有效吞吐量：每个包都要等前一个的回答。
  */
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo } from "node:dgram";
@@ -79,14 +85,20 @@ async function main(stop: AbortSignal) {
   const { host, family, port, out, window, timeout } = await readArguments(import.meta, {
     port: 7791,
     flags: {
-      out: { kind: "text", required: true, help: "the folder where the files go" },
-      window: { kind: "number", min: 1, max: LARGEST_WINDOW, default: 64, help: "room for so many packets" },
+      out: { kind: "text", required: true, help: "the folder where the files go | 存放文件的文件夹" },
+      window: {
+        kind: "number",
+        min: 1,
+        max: LARGEST_WINDOW,
+        default: 64,
+        help: "room for so many packets | 放得下多少个包",
+      },
       timeout: {
         kind: "number",
         min: 100,
         max: 3_600_000,
         default: 10_000,
-        help: "ms of silence, to give up",
+        help: "ms of silence, to give up | 多少毫秒没有动静就放弃",
       },
     },
   });

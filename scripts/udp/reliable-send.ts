@@ -2,7 +2,7 @@
 /**
  * 2.6 Send a file reliably: UDP loses, repeats, reorders and damages datagrams;
  * TCP's mechanisms, rebuilt here, put that right.
- * 中文 可靠地发送文件：UDP 会丢包、重复、乱序、出错，这里用 TCP 的那些机制逐一纠正。
+ * 中文 可靠地发送文件：UDP 会丢包、重复、乱序、出错，这里用 TCP 的机制逐一纠正。
  *
  * terminal 1
  *   $ bun scripts/udp/reliable-receive.ts --out scripts
@@ -57,6 +57,20 @@
  *            own networks only. reliable-packet.ts draws a packet.
  * Try        Send ten megabytes with each rate of the link alone, and see which
  *            row answers to which.
+ * 注意       各种机制，以及 TCP 的相应机制在哪里说明：
+ *            校验和          坏了的包当作丢了                 RFC 9293, 3.1
+ *            连接            SYN 得到回答之前不发数据         RFC 9293, 3.5
+ *            两端各选一号    证明双方都收得到回答             RFC 9260, 8.5
+ *            顺序、去重      每个包都有编号                   RFC 9293, 3.4
+ *            确认            这之前的都到了，后面这几个也到了 RFC 2018, 3
+ *            重传            限时之内没有回答                 RFC 6298
+ *            快速重传        后发的已经到了三个               RFC 5681, 3.2
+ *            流量控制        不超过对方还放得下的             RFC 9293, 3.8.6
+ *            结束            FIN，文件存好了才回答            RFC 9293, 3.6
+ *            复位、放弃      RST，以及太久没有动静            RFC 9293, 3.5.2
+ *            拥塞控制        没有！网络太满就会丢包，TCP 会因此少发（RFC 5681,
+ *            3.1），这里不会：只在自己的网络里用。包的格式见 reliable-packet.ts。
+ * 试试       发一个 10 MB 的文件，每次只用线路的一种毛病，看哪一行与它对应。
  */
 import { createHash } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
@@ -97,7 +111,7 @@ async function main(stop: AbortSignal) {
         min: 100,
         max: 3_600_000,
         default: 10_000,
-        help: "ms of silence, to give up",
+        help: "ms of silence, to give up | 多少毫秒没有动静就放弃",
       },
     },
   });

@@ -1,4 +1,4 @@
-/** Lessons 2.1, 2.3 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
+/** Lessons 2.1, 2.2, 2.3 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -78,6 +78,46 @@ if (EVERYTHING) {
           expect((await receiver.next())?.replace(/ from .*/, "")).toBe("saved big, 3000000 bytes,");
         });
       }
+
+      test(`2.2 asks again when the network is back, on ${runtime}`, async () => {
+        const [here, there] = network.hosts;
+        await using server = on(there, runtime, "echo-server", ["--host", "10.9.0.2", "--port", "0"]);
+        const to = ["--host", "10.9.0.2", "--port", `${await server.port()}`];
+        await using client = on(here, runtime, "echo-client", [...to, "--timeout", "300", "--tries", "50"]);
+        await set(here, "down");
+        client.type("still there?\n");
+        expect(await client.next("stderr")).toMatch(TROUBLE);
+        expect(await client.next()).toBe("no reply within 300 ms");
+        await set(here, "up");
+        let line = await client.next();
+        while (line === "no reply within 300 ms") line = await client.next();
+        expect(line).toBe("still there?");
+        client.endOfInput();
+        expect(await client.ended()).toBe(0);
+      });
+
+      test(`a link tells once that the network is down, on ${runtime}`, async () => {
+        const [here, there] = network.hosts;
+        await using server = on(there, runtime, "receive", ["--host", "10.9.0.2", "--port", "0"]);
+        const to = ["--to", `10.9.0.2:${await server.port()}`];
+        await using link = on(here, runtime, "lossy-link", [...to, "--port", "0"]);
+        const words = ["--port", `${await link.port()}`];
+        await using before = on(here, "bun", "send", [...words, "before"]);
+        expect(await before.ended()).toBe(0);
+        expect(await server.next()).toEndWith(" > before");
+        await set(here, "down");
+        await using during = on(here, "bun", "send", [...words, "a", "b", "c"]);
+        expect(await during.ended()).toBe(0);
+        expect(await link.next("stderr")).toMatch(TROUBLE);
+        await set(here, "up");
+        await using after = on(here, "bun", "send", [...words, "after"]);
+        expect(await after.ended()).toBe(0);
+        expect(await server.next()).toEndWith(" > after");
+        link.signal("SIGTERM");
+        const { code, stdout } = await link.result();
+        expect([code, link.seen.stderr.length]).toEqual([0, 1]);
+        expect(stdout).toContain("       3 got lost\n");
+      });
 
       test(`2.1 and 2.3 tell that a message was not sent, and send the next, on ${runtime}`, async () => {
         const [here, there] = network.hosts;
