@@ -31,6 +31,12 @@
  *            there: many firewalls drop ICMP.
  * Try        Ping two hosts at once. Ping ::1. Ping an address of your own
  *            network that nobody has.
+ * 注意       只能用 Bun，只能在 Linux 上：三个运行时都没有原始套接字，所以 libc.ts
+ *            直接调用 C 库。原始套接字需要 CAP_NET_RAW 权限：用 root 运行，或者在
+ *            自己的网络里当 root（unshare -Urn）。本机收到的 ICMP 报文它全都看得到，
+ *            包括别的程序的，在环回网卡上还包括自己发的请求：靠标识符分辨哪些回复是
+ *            给自己的。没有回复不等于没有主机：很多防火墙会丢弃 ICMP。
+ * 试试       同时 ping 两台主机。ping ::1。ping 自己网络里没人用的地址。
  */
 import { randomInt } from "node:crypto";
 import process from "node:process";
@@ -79,10 +85,34 @@ async function main(stop: AbortSignal) {
   const { words: [host], count, interval, size, timeout } = await readArguments(import.meta, {
     words: "HOST",
     flags: {
-      count: { kind: "number", min: 0, max: 1e9, default: 0, help: "how many requests; 0: until Ctrl-C" },
-      interval: { kind: "number", min: 10, max: 3_600_000, default: 1000, help: "ms from one to the next" },
-      size: { kind: "number", min: 0, max: 65_507, default: 56, help: "bytes of data in each" },
-      timeout: { kind: "number", min: 1, max: 3_600_000, default: 4000, help: "ms to wait for an answer" },
+      count: {
+        kind: "number",
+        min: 0,
+        max: 1e9,
+        default: 0,
+        help: "how many requests; 0: until Ctrl-C | 请求个数；0：直到 Ctrl-C",
+      },
+      interval: {
+        kind: "number",
+        min: 10,
+        max: 3_600_000,
+        default: 1000,
+        help: "ms from one to the next | 两个请求的间隔，毫秒",
+      },
+      size: {
+        kind: "number",
+        min: 0,
+        max: 65_507,
+        default: 56,
+        help: "bytes of data in each | 每个请求的数据字节数",
+      },
+      timeout: {
+        kind: "number",
+        min: 1,
+        max: 3_600_000,
+        default: 4000,
+        help: "ms to wait for an answer | 等回复的毫秒数",
+      },
     },
   });
   await loadLibc();

@@ -6,19 +6,19 @@
  * terminal 1
  *   $ bun scripts/raw/wire.ts --port 7890 --count 5
  *   listening on lo
- *            127.0.0.1:50001                                        127.0.0.1:7890
- *            |........................... connection ............................|
- *      0.000 |\  SYN  seq 0                                                      |
- *            | `---------------------------------------------------------------->|
- *      0.001 |                                           SYN ACK  seq 0  ack 1  /|
- *            |<----------------------------------------------------------------' |
- *      0.001 |\  ACK  seq 1  ack 1                                               |
- *            | `---------------------------------------------------------------->|
- *            |.............................. data ...............................|
- *      0.002 |\  PSH ACK  seq 1  ack 1  6 bytes  "你好"                          |
- *            | `---------------------------------------------------------------->|
- *      0.002 |                                               ACK  seq 1  ack 7  /|
- *            |<----------------------------------------------------------------' |
+ *            127.0.0.1:50001                                       127.0.0.1:7890
+ *            |........................... connection ...........................|
+ *      0.000 |\  SYN  seq 0                                                     |
+ *            | `--------------------------------------------------------------->|
+ *      0.001 |                                          SYN ACK  seq 0  ack 1  /|
+ *            |<---------------------------------------------------------------' |
+ *      0.001 |\  ACK  seq 1  ack 1                                              |
+ *            | `--------------------------------------------------------------->|
+ *            |.............................. data ..............................|
+ *      0.002 |\  PSH ACK  seq 1  ack 1  6 bytes  "你好"                         |
+ *            | `--------------------------------------------------------------->|
+ *      0.002 |                                              ACK  seq 1  ack 7  /|
+ *            |<---------------------------------------------------------------' |
  *   5 packets
  * terminal 2
  *   $ bun scripts/tcp/server.ts
@@ -45,6 +45,12 @@
  *            lost (X) when it is sent again: until then its arrow waits.
  * Try        Watch 2.1, 3.5 and 3.6. Call a port where nobody listens. Open
  *            what --pcap writes with Wireshark.
+ * 注意       只能用 Bun，只能在 Linux 上，也需要 CAP_NET_RAW 权限，见 5.1。网卡收发
+ *            的每个报文，报文套接字都得到一份；在环回网卡上，每个报文既发又收，这里
+ *            只画一次。这些箭头是 TCP 替你做的事：程序只调用了 connect、write 和
+ *            end。报文重发时才知道前一个丢了（X），在那之前，它的箭头先不画。
+ * 试试       看看 2.1、3.5 和 3.6。连接一个没人监听的端口。用 Wireshark 打开
+ *            --pcap 写的文件。
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
@@ -93,13 +99,31 @@ const BUFFER = 32 * 1024 * 1024;
 async function main(stop: AbortSignal) {
   const { port, interface: name, count, seconds, svg, pcap, json } = await readArguments(import.meta, {
     flags: {
-      port: { kind: "port", help: "only what is from or to this port" },
-      interface: { kind: "text", default: "lo", help: "the network card to watch" },
-      count: { kind: "number", min: 0, max: 1e9, default: 0, help: "end after so many packets; 0: do not" },
-      seconds: { kind: "number", min: 0, max: 1e6, default: 0, help: "end after so long; 0: do not" },
-      svg: { kind: "text", help: "also draw a picture into this file" },
-      pcap: { kind: "text", help: "also write the packets into this file, for Wireshark" },
-      json: { kind: "switch", help: "in place of the ladder, one Arrow (wire/arrow.ts) a line" },
+      port: { kind: "port", help: "only what is from or to this port | 只看这个端口" },
+      interface: { kind: "text", default: "lo", help: "the network card to watch | 要看的网卡" },
+      count: {
+        kind: "number",
+        min: 0,
+        max: 1e9,
+        default: 0,
+        help: "end after so many packets; 0: do not | 看到这么多报文就结束；0：不限",
+      },
+      seconds: {
+        kind: "number",
+        min: 0,
+        max: 1e6,
+        default: 0,
+        help: "end after so long; 0: do not | 过这么久就结束；0：不限",
+      },
+      svg: { kind: "text", help: "also draw a picture into this file | 另外画成图片" },
+      pcap: {
+        kind: "text",
+        help: "also write the packets here, for Wireshark | 另存报文，供 Wireshark 打开",
+      },
+      json: {
+        kind: "switch",
+        help: "instead, one Arrow (wire/arrow.ts) a line | 改为每行一个 Arrow（wire/arrow.ts）",
+      },
     },
   });
   await loadLibc();

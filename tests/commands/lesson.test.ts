@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import process from "node:process";
 import { find } from "../engine/lessons.ts";
+import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { EVERYTHING, start } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
 
@@ -52,6 +53,17 @@ test("colours on a terminal alone, unless NO_COLOR or FORCE_COLOR says otherwise
   expect(await isColouredInTerminal({ NO_COLOR: "1" })).toBe(false);
   expect(await isColouredInTerminal({ FORCE_COLOR: "0" })).toBe(false);
 }, LIMIT);
+
+test.skipIf(!CAN_BE_ALONE)(
+  "a lesson that needs the rights of root gets them in a network of its own (needs unshare, ip)",
+  async () => {
+    const { code, stdout, stderr } = await lesson(["5.2"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^ {5}\d\.\d{3} \|\\ {2}PSH ACK {2}seq 1 {2}ack 1 {2}6 bytes {2}"你好" +\|$/m); // not cut
+    expect(stdout).toMatch(/^Watch out {2}Bun only/m);
+  },
+  LIMIT,
+);
 
 test.skipIf(process.platform === "win32")("no line is wider than the terminal", async () => {
   for (const name of (EVERYTHING ? ["3.3", "3.8", "4.5"] : ["3.2", "tcp/servers/worker-threads"])) {

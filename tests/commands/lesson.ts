@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { $ } from "zx";
-import { ALONE } from "../engine/alone.ts";
+import { ALONE, aloneWords } from "../engine/alone.ts";
 import { chalk, columns, WIDTH, wrap } from "../engine/columns.ts";
 import { Mismatch, play } from "../engine/engine.ts";
 import { environment } from "../engine/environment.ts";
@@ -25,8 +25,9 @@ const WORDS = IS_CHINESE
     none: "this was the last one; README.md has more",
   };
 
-const name = process.argv[2];
-if (name) await playAll(choose(name));
+const [name, inside] = process.argv.slice(2);
+if (inside) await playOne(choose(name)[0].head, true);
+else if (name) await playAll(choose(name));
 else list();
 
 function list(): void {
@@ -45,9 +46,19 @@ async function playAll(chosen: Lesson[]): Promise<void> {
     const end = first.indexOf(separator);
     console.log(`\n${chalk.bold(first.slice(0, end))}${first.slice(end)}`);
     for (const line of [...others, chalk.dim(path), ""]) console.log(line);
-    // What it shows is this machine's own: there is nothing to compare it with.
-    if (ALONE.includes(path)) await $({ env: environment(), stdio: "inherit", nothrow: true })`bun ${path}`;
-    else await playOne(head);
+    const inherit = $({
+      env: environment(chalk.level > 0 ? { NO_COLOR: "", FORCE_COLOR: "1" } : {}),
+      stdio: "inherit",
+      nothrow: true,
+    });
+    if (path.startsWith("scripts/raw/")) { // it needs the rights of root in its network
+      const { exitCode } = await inherit`${
+        aloneWords('exec "$@"', ["bun", import.meta.path, path, "inside"])
+      }`;
+      process.exitCode ||= exitCode ?? 1;
+    } else if (ALONE.includes(path)) {
+      await inherit`bun ${path}`; // what it shows is this machine's own: there is nothing to compare it with
+    } else await playOne(head);
     console.log();
     for (const { label, text } of head.notes) {
       if (label === "Watch out" || label === "Try") say(WORDS[label], text);
@@ -56,11 +67,19 @@ async function playAll(chosen: Lesson[]): Promise<void> {
   say(WORDS.next, nextOf(chosen));
 }
 
-async function playOne(head: Head): Promise<void> {
+/** @param asWritten in a network of its own: all ports are free there */
+async function playOne(head: Head, asWritten = false): Promise<void> {
   const last = Math.max(...head.sections.map(({ terminal }) => terminal));
   const titles = Array.from({ length: last }, (_, index) => `terminal ${index + 1}`);
   try {
-    await play(head, { pace: 400, onEvent: columns(titles) });
+    const isDrawing = head.sections.some(({ steps }) =>
+      steps.some((step) => step.kind === "see" && / \|.*\|$/.test(step.text))
+    );
+    await play(head, {
+      pace: 400,
+      asWritten,
+      onEvent: columns(titles, WIDTH, console.log, isDrawing ? Infinity : undefined),
+    });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     console.error(`\n${error.message}`);

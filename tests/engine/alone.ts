@@ -8,10 +8,15 @@ import { ON, type Program, type Runtime, start } from "./program.ts";
 /** Whether this machine lets us make one. A test that needs it says `(needs unshare and ip)`. */
 export const CAN_BE_ALONE = spawnSync("unshare", ["-Urnm", "ip", "link"]).status === 0;
 
-/** Starts a shell script in a network that has a loopback card, up, and nothing else. */
-export function startAlone(shell: string, words: string[] = []): Program {
+/** The words that run a shell script in a network that has a loopback card, up, and nothing else. */
+export function aloneWords(shell: string, words: string[]): string[] {
   const prepare = "set -e; ip link set lo up; mount -t sysfs sysfs /sys";
-  return start(["unshare", "-Urnm", "sh", "-c", `${prepare}\n${shell}`, "sh", ...words], { limit: 30_000 });
+  return ["unshare", "-Urnm", "sh", "-c", `${prepare}\n${shell}`, "sh", ...words];
+}
+
+/** Starts such a script. */
+export function startAlone(shell: string, words: string[] = []): Program {
+  return start(aloneWords(shell, words), { limit: 30_000 });
 }
 
 /** What runs the programs that serve, and what runs the others. */

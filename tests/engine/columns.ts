@@ -27,15 +27,17 @@ const NARROWEST = 34;
 /**
  * Prints the titles, and gives a function that prints one event in its column.
  * @param titles one for each terminal, from terminal 1 on
+ * @param narrowest the least width of a column; Infinity for a head with a drawing, which is not to be cut
  */
 export function columns(
   titles: string[],
   screen = WIDTH,
   print: (line: string) => void = console.log,
+  narrowest = NARROWEST,
 ): (event: Event) => void {
   const width = Math.floor((screen - 1) / titles.length) - 3;
   const shown = ({ kind, text }: Event) => (kind === "command" ? `$ ${text}` : text);
-  if (titles.length > 1 && width < NARROWEST) {
+  if (titles.length > 1 && width < narrowest) {
     let last = 0;
     return (event) => {
       if (event.terminal !== last) print(chalk.underline(titles[event.terminal - 1]));

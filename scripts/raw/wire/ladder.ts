@@ -1,15 +1,20 @@
 /**
  * Draws a ladder in a terminal: two lifelines, and an arrow for each packet, which begins at its sender and ends a line
- * below at its receiver. Lines of plain ASCII, 78 columns wide: the places of box-drawing characters are one column wide
+ * below at its receiver. Lines of plain ASCII, 77 columns wide: the places of box-drawing characters are one column wide
  * in some terminals, and two in Chinese ones. A Chinese character counts as two.
  *
+ * `wire.ts --json` prints an Arrow a line, so another program can draw the same ladder, with what the programs printed
+ * between the arrows: each Arrow has its time, and comes a little later, when its fate is known (conversations.ts).
+ *
  *     const ladder = new Ladder();
- *     for (const line of ladder.draw(arrow)) console.log(line);
+ *     for (const line of ladder.draw(JSON.parse(text))) console.log(line);
  *     for (const line of ladder.say("right", "listening on 127.0.0.1:7890")) console.log(line);
+ *
+ * Picture (picture.ts) has the same two functions.
  */
 import { AGAIN, type Arrow, labelOf } from "./arrow.ts";
 
-const WIDTH = 78;
+const WIDTH = 77;
 /** For the time, in seconds from the first arrow on. */
 const MARGIN = 9;
 /** Between the two lifelines. */
