@@ -107,7 +107,7 @@ async function main(stop: AbortSignal) {
   client.on("close", () => fail(closed(server)));
   client.on("error", (error: Error & { level?: string }) => {
     if (error.level === "agent") return; // there are other keys, and passwords
-    fail(explain(error) ?? new Failure(server, error.message, "EPROTO"));
+    fail(explain(error, server) ?? new Failure(server, error.message, "EPROTO"));
   });
   const ends = [stop, gone.signal];
   await unlessEnded<void>(ends, (done) => {

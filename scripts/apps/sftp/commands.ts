@@ -82,18 +82,18 @@ async function names({ typed, text, start, pattern }: Word, side: Side, isHere: 
     const [{ name, kind }] = found;
     return [written(name) + ends[kind]].filter((word) => word.startsWith(typed));
   }
-  const common = written(commonStart(found.map(({ name }) => name)));
-  if (found.length > 0 && common.length > typed.length && common.startsWith(typed)) return [common];
+  const common = written(commonStart(found[0]?.name ?? "", found.at(-1)?.name ?? "")); // they are in order
+  if (common.length > typed.length && common.startsWith(typed)) return [common];
   // Nothing to write: the names are only shown. readline would write what the quoted ones have in common, perhaps
   // half of a backslash and its character.
   return written(begun) === typed ? found.map(({ name }) => typed + name.slice(begun.length)) : [];
 }
 
-/** What all names begin with, in whole characters. */
-function commonStart([first = "", ...others]: string[]): string {
+/** What two names begin with, in whole characters. */
+function commonStart(name: string, other: string): string {
   let start = "";
-  for (const character of first) {
-    if (!others.every((name) => name.startsWith(start + character))) break;
+  for (const character of name) {
+    if (!other.startsWith(start + character)) break;
     start += character;
   }
   return start;

@@ -165,6 +165,7 @@ export class Shell {
     const transfer = new Transfer(from, to, {
       isDeep: flags.includes("r"),
       stop: this.#stop,
+      end: this.#end,
       each: (entries, work) => this.#each(entries, work),
     });
     return await this.#each(paths, async (path) => {

@@ -15,7 +15,10 @@ const MOST_REQUESTS = 64;
 type Options = {
   /** Whether folders are taken too. */
   isDeep: boolean;
+  /** Ctrl-C. */
   stop: AbortSignal;
+  /** Ctrl-C, or the end of the connection. */
+  end: AbortSignal;
   /** Does the work for each, and tells what goes wrong with one. @returns false where something did */
   each: (entries: Entry[], work: (entry: Entry) => Promise<unknown>) => Promise<boolean>;
 };
@@ -64,7 +67,7 @@ export class Transfer {
   async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<void> {
     await using source = await this.#from.open(path, "r");
     const { stop } = this.#options;
-    const goal = await Goal.at(this.#to, target, mode & 0o777, stop);
+    const goal = await Goal.at(this.#to, target, mode & 0o777, this.#options);
     try {
       using progress = new Progress(path, size);
       const step = (bytes: number) => {
@@ -108,7 +111,7 @@ class Goal {
   }
 
   /** Opens it. @param mode of a new file */
-  static async at(side: Side, target: string, mode: number, stop: AbortSignal): Promise<Goal> {
+  static async at(side: Side, target: string, mode: number, { stop, end }: Options): Promise<Goal> {
     const there = await side.lstat(target).catch(ifNothing);
     const path = there?.kind === "link" ? await side.realpath(target) : target;
     const old = there?.kind === "link" ? await side.stat(path).catch(ifNothing) : there;
@@ -117,7 +120,7 @@ class Goal {
     try {
       await goal.#open(mode);
     } catch (error) {
-      if (stop.aborted) await goal.tidy(true); // it may be open there, and we have not heard of it
+      if (end.aborted) await goal.tidy(stop.aborted); // it may be open, and we have not heard of it
       throw goal.named(error);
     }
     return goal;

@@ -415,7 +415,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       for (const one of [busy, waiting]) {
         const { code, stderr } = await one.result();
         const hint = one === busy ? "hint: a part of it may be left, as incoming-\\w+\\.part\n" : "";
-        const error = "error: .*: (connection (reset|closed) by peer) \\(\\w+\\)\n";
+        const error = `error: \\[127.0.0.1\\]:${line.port}: (connection (reset|closed) by peer) \\(\\w+\\)\n`;
         expect(stderr).toMatch(RegExp(`^${hint}${error}$`));
         expect(code).toBe(1);
       }
