@@ -32,6 +32,7 @@ export npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=
 if [ "$(bun --version 2>/dev/null)" = "$VERSION" ]; then
   BUN=bun
 else
+  command -v npm >/dev/null || fail "npm is not there" "it comes with Node"
   echo "Bun $VERSION comes first; it brings the rest. Together about 450 MB."
   npm install --prefix node_modules/.setup --no-save --no-audit --no-fund --loglevel=error --ignore-scripts=false \
     "bun@$VERSION" ||

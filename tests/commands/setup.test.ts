@@ -1,6 +1,6 @@
 /** `make setup` mends what an interruption has left, and does nothing where all is there. The installer is a fake one. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { CAN_BE_ALONE } from "../engine/alone.ts";
@@ -72,6 +72,21 @@ test.skipIf(process.platform === "win32")("broken off in the middle, it is made 
     await writeFile(folder.at("fake"), "");
     expect(await setUp(folder)).toMatchObject({ code: 0, installed: 2, stderr: "" });
   }
+});
+
+test.skipIf(process.platform === "win32")("without npm it says so", async () => {
+  await using folder = await project();
+  await rm(folder.at("bin", "bun"));
+  for (const tool of ["sed", "rm", "sh"]) await symlink(`${Bun.which(tool)}`, folder.at("bin", tool));
+  await using program = start([`${Bun.which("sh")}`, SCRIPT], {
+    cwd: folder.path,
+    env: { PATH: folder.at("bin") },
+  });
+  expect(await program.result()).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: "error: make setup: npm is not there\nhint: it comes with Node\n",
+  });
 });
 
 test.skipIf(!CAN_BE_ALONE || !Bun.which("npm", { PATH }))(
