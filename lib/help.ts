@@ -55,15 +55,8 @@ export function headText(source: string): string | undefined {
 /** A head without what is said in the other language: the title, Watch out and Try, or 中文, 注意 and 试试. */
 export function inLanguage(head: string, chinese: boolean): string {
   const block = (label: string) => RegExp(`^${label}(?:  ?.*)(?:\\n +.*)*\\n?`, "gm");
-  if (!chinese) {
-    return ["中文", "注意", "试试"].reduce((text, label) => text.replace(block(label), ""), head).trimEnd();
-  }
+  if (!chinese) return head.replace(block("(?:中文|注意|试试)"), "").trimEnd();
   const [, number = "", idea = ""] = /^(\d+\.\d+)[^]*?^中文 +(.*)$/m.exec(head) ?? [];
-  const rest = head.slice(head.indexOf("\n\n"));
-  const has = (label: string) => RegExp(`^${label} `, "m").test(rest);
-  const without = [["Watch out", "注意"], ["Try", "试试"]].reduce(
-    (text, [english, translated]) => (has(translated) ? text.replace(block(english), "") : text),
-    rest,
-  );
-  return `${number} ${idea}${without}`.trimEnd();
+  const rest = head.slice(head.indexOf("\n\n")).replace(block("Watch out"), "").replace(block("Try"), "");
+  return `${number} ${idea}${rest}`.trimEnd();
 }

@@ -29,6 +29,9 @@
  *            the size in advance and the SHA-256 at the end.
  * Try        Fetch a large file, and press Ctrl-C in the middle: no half file
  *            is left behind.
+ * 注意       关闭连接是结束的唯一标志。如果中途断开，半个文件看起来和整个一样。
+ *            4.2 会先说明大小，最后给出 SHA-256。
+ * 试试       下载一个大文件，中途按 Ctrl-C：不会留下半个文件。
  */
 import { once } from "node:events";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";

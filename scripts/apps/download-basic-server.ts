@@ -29,6 +29,9 @@
  *            this protocol has no word for "no": a missing file is silence. In
  *            lesson 4.2 the server answers with an error.
  * Try        Ask with nc: printf LICENSE | nc 127.0.0.1 11500
+ * 注意       网络来的名字可以是任何文字，比如 ../../etc/passwd。这个协议又没有
+ *            说“没有”的办法：文件不存在就是沉默。4.2 的服务器会用错误来回答。
+ * 试试       用 nc 请求：printf LICENSE | nc 127.0.0.1 11500
  */
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
@@ -48,7 +51,9 @@ const PATIENCE = 60_000;
 async function main(stop: AbortSignal) {
   const { host, port, encoding, root } = await readArguments(import.meta, {
     port: 11500,
-    flags: { root: { kind: "text", required: true, help: "the folder whose files are served" } },
+    flags: {
+      root: { kind: "text", required: true, help: "the folder whose files are served | 对外提供的文件夹" },
+    },
   });
   const folder = await ServedFolder.at(root);
   const callers = new Callers(); // a flood of callers must not use up memory and open files

@@ -40,6 +40,11 @@
  *            there before it goes on behind it.
  *            A list has at most 1,000,000 files.
  * Try        --recursive scripts. --limit-rate 100K, Ctrl-C, and again without it.
+ * 注意       未完成的部分属于文件的某一个状态。它的名字里有大小和时间的散列；接
+ *            着传之前，服务器会核对已有部分的 SHA-256。一份清单最多 1,000,000
+ *            个文件。
+ * 试试       --recursive scripts。--limit-rate 100K，按 Ctrl-C，再不加它运行一
+ *            次。
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
@@ -93,13 +98,23 @@ async function main(stop: AbortSignal) {
     port: 11501,
     words: "[NAME...]",
     flags: {
-      out: { kind: "text", default: ".", help: "the folder to save in" },
-      list: { kind: "switch", help: "show what there is; also without any NAME" },
-      recursive: { kind: "switch", help: "folders with all that is in them" },
-      force: { kind: "switch", help: "overwrite" },
-      checksum: { kind: "switch", help: "with --recursive: skip by SHA-256, not by size and time" },
-      limitRate: { kind: "text", help: "at most so many bytes a second: 500K, 2M" },
-      quiet: { kind: "switch", help: "errors only" },
+      out: { kind: "text", default: ".", help: "the folder to save in | 保存到哪个文件夹" },
+      list: {
+        kind: "switch",
+        help: "show what there is; also without any NAME | 列出有什么；不写 NAME 也一样",
+      },
+      recursive: { kind: "switch", help: "folders with all that is in them | 文件夹连同里面的一切" },
+      force: { kind: "switch", help: "overwrite | 覆盖" },
+      checksum: {
+        kind: "switch",
+        help:
+          "with --recursive: skip by SHA-256, not by size and time | 配合 --recursive：按 SHA-256 跳过，不看大小和时间",
+      },
+      limitRate: {
+        kind: "text",
+        help: "at most so many bytes a second: 500K, 2M | 每秒最多多少字节：500K、2M",
+      },
+      quiet: { kind: "switch", help: "errors only | 只显示错误" },
     },
   });
   const rate = bytesPerSecond(options.limitRate);

@@ -29,6 +29,9 @@
  *            silent for a minute is disconnected.
  * Try        --list. Press Ctrl-C in the client in the middle of a large file, and
  *            run it again.
+ * 注意       流里没有消息：download/protocol.ts 把它切成帧，并画出了字节。来访
+ *            者同时得到服务；沉默一分钟的会被断开。
+ * 试试       --list。下载大文件时中途在客户端按 Ctrl-C，再运行一次。
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
@@ -49,13 +52,13 @@ async function main(stop: AbortSignal) {
   const { host, port, root, idle } = await readArguments(import.meta, {
     port: 11501,
     flags: {
-      root: { kind: "text", required: true, help: "the folder whose files are served" },
+      root: { kind: "text", required: true, help: "the folder whose files are served | 对外提供的文件夹" },
       idle: {
         kind: "number",
         default: 60,
         min: 1,
         max: 86_400,
-        help: "disconnect after so many silent seconds",
+        help: "disconnect after so many silent seconds | 沉默多少秒就断开",
       },
     },
   });

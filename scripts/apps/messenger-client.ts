@@ -64,6 +64,10 @@
  *            the relay carries on.
  * Try        /help. kill -9 the server while two clients talk: the direct way
  *            does not notice.
+ * 注意       对方客户端收到了，消息才算送到，服务器收到不算：在那之前这个客户端
+ *            留着它，每次重连后再发一次。什么都不加密。如果 NAT 对每个目的地换
+ *            一个端口，直连就不会成功，仍由服务器转发。
+ * 试试       /help。两个客户端说话时用 kill -9 杀掉服务器：直连毫无察觉。
  */
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";

@@ -82,6 +82,12 @@
  *            is in its memory, and ends with it.
  * Try        kill -9 the server, start it again, and look at the clients: what
  *            was not acknowledged yet they send once more.
+ * 注意       只有服务器的端口是固定的：客户端的端口由系统或路上的 NAT 决定，服
+ *            务器从客户端的数据报里得知。名字没有密码作证，什么都不加密：服务器
+ *            读得到所有消息，至少这一个从不打印。替离开的客户端留的消息只在内存
+ *            里，服务器一停就没有了。
+ * 试试       用 kill -9 杀掉服务器，再启动，看客户端：没有得到确认的，它们会再
+ *            发一次。
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";

@@ -36,6 +36,11 @@
  *            of it, and no client can make such a link.
  * Try        sftp -P 2022 anna@127.0.0.1, which is OpenSSH's. Then without
  *            --read-only, and without --password.
+ * 注意       客户端靠主机密钥认出服务器。密钥只生成一次，放在对外提供的文件夹旁
+ *            边；把它的指纹和客户端显示的对一对。对客户端来说，对外提供的文件夹
+ *            就是 /。没有哪个名字或链接通到外面，也没有客户端造得出这样的链接。
+ * 试试       sftp -P 2022 anna@127.0.0.1，这是 OpenSSH 的。再去掉 --read-only，
+ *            去掉 --password 试试。
  */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -69,13 +74,29 @@ async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
     port: 2022,
     flags: {
-      root: { kind: "text", required: true, help: "the folder whose files are served" },
-      user: { kind: "text", default: userName(), help: "the user who may log in" },
-      password: { kind: "text", help: "by default a random one, which is printed" },
-      authorizedKeys: { kind: "text", help: "a file of public keys, as ~/.ssh/authorized_keys" },
-      hostKey: { kind: "text", help: "the server's private key (default ROOT.host-key); made if missing" },
-      readOnly: { kind: "switch", help: "refuse everything that writes" },
-      loginTime: { kind: "number", default: 30, min: 1, max: 3600, help: "seconds to log in" },
+      root: { kind: "text", required: true, help: "the folder whose files are served | 对外提供的文件夹" },
+      user: { kind: "text", default: userName(), help: "the user who may log in | 可以登录的用户" },
+      password: {
+        kind: "text",
+        help: "by default a random one, which is printed | 默认随机生成，并打印出来",
+      },
+      authorizedKeys: {
+        kind: "text",
+        help: "a file of public keys, as ~/.ssh/authorized_keys | 公钥文件，如 ~/.ssh/authorized_keys",
+      },
+      hostKey: {
+        kind: "text",
+        help:
+          "the server's private key (default ROOT.host-key); made if missing | 服务器的私钥（默认 ROOT.host-key），没有就生成",
+      },
+      readOnly: { kind: "switch", help: "refuse everything that writes | 拒绝一切写操作" },
+      loginTime: {
+        kind: "number",
+        default: 30,
+        min: 1,
+        max: 3600,
+        help: "seconds to log in | 登录限时的秒数",
+      },
     },
   });
   const { host, port, user, authorizedKeys, readOnly } = options;

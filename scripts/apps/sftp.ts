@@ -2,7 +2,7 @@
 /**
  * 4.5 Move files over SSH: one shell with two sides, the files here and there,
  * over a connection that nobody else can read.
- * 中文 用 SSH 传文件：一个命令行管两头，一头是本机，一头是服务器，路上的人看不懂也改不了。
+ * 中文 用 SSH 传文件：一个命令行管两头，本机和服务器，路上的人看不懂也改不了。
  *
  * terminal 1
  *   $ bun scripts/apps/sftp-server.ts --root scripts --user anna --password secret
@@ -49,6 +49,12 @@
  *            that fails ends the program, unless it has a - in front.
  * Try        help. Tab. --identity KEY in place of a password. get ./* . and
  *            put -r ./* . between two folders.
+ * 注意       和陌生人的秘密连接不算秘密：第一次要把指纹和服务器显示的对一对。指
+ *            纹会记住；同一个名字换了密钥，程序就结束。用管道输入时，先回答问题
+ *            （未知服务器的密钥、密码），再是命令。第一条失败的命令会结束程序，
+ *            除非前面有 -。
+ * 试试       help。Tab。用 --identity KEY 代替密码。在两个文件夹之间 get ./* .
+ *            和 put -r ./* .
  */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -79,9 +85,12 @@ async function main(stop: AbortSignal) {
   const { words: [target], port, identity, ...options } = await readArguments(import.meta, {
     words: "[USER@]HOST",
     flags: {
-      port: { kind: "port", default: 2022, help: "of the server" },
-      identity: { kind: "text", help: "a file with the private key to log in with" },
-      knownHosts: { kind: "text", help: "keys of servers (default ~/.ssh/known_hosts)" },
+      port: { kind: "port", default: 2022, help: "of the server | 服务器的端口" },
+      identity: { kind: "text", help: "a file with the private key to log in with | 登录用的私钥文件" },
+      knownHosts: {
+        kind: "text",
+        help: "keys of servers (default ~/.ssh/known_hosts) | 服务器密钥（默认 ~/.ssh/known_hosts）",
+      },
     },
   });
   const [, user = userName(), host] = /^(?:(.+)@)?([^@]+)$/.exec(target) ?? [];

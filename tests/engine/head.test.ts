@@ -30,6 +30,8 @@ const HEAD = `#!/usr/bin/env bun
  * Try        Something:
  *            a second thing,
  *            and a third.
+ * 注意       一行。
+ * 试试       做一做。
  */
 import "./nothing.ts";
 `;
@@ -75,6 +77,8 @@ test("a whole head", () => {
       { label: "Python", text: "s.bind()    ->  socket.bind()\ns.close()   ->  socket.close()" },
       { label: "Watch out", text: "One line." },
       { label: "Try", text: "Something:\na second thing,\nand a third." },
+      { label: "注意", text: "一行。" },
+      { label: "试试", text: "做一做。" },
     ],
     text: head.text,
   });
@@ -86,7 +90,7 @@ test("the text is the comment without its stars", () => {
     "2.10 Write letters: every letter has an address,\nand nobody answers.\n中文 写信",
   );
   expect(text).toContain("\n\nterminal 1\n  $ bun scripts/udp/receive.ts --once\n");
-  expect(text).toEndWith("\n           and a third.");
+  expect(text).toEndWith("\n           and a third.\n注意       一行。\n试试       做一做。");
 });
 
 test("the shebang may be missing", () => {
@@ -134,6 +138,7 @@ describe("a mistake is named, with its line", () => {
     ["no Python", change(/ \* Python[^]*?(?= \* Watch)/, ""), 'head: no "Python" note'],
     ["no Watch out", change(/ \* Watch out.*\n/, ""), 'head: no "Watch out" note'],
     ["no Try", change(/ \* Try[^]*?(?= \*\/)/, ""), 'head: no "Try" note'],
+    ["no Chinese note", change(/ \* 注意.*\n/, ""), 'head: no "注意" note'],
   ];
   test.each(mistakes)("%s", (_, source, message) => {
     expect(() => parseHead(source)).toThrow(message);

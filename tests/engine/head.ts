@@ -40,9 +40,7 @@ export type BareHead = Pick<Head, "number" | "title" | "sections" | "text"> & {
 };
 
 const TERMINAL = /^terminal (\d+)$/;
-const LABELS = ["Python", "Watch out", "Try"];
-/** The same in Chinese, where the notes are translated. */
-const CHINESE_LABELS = ["注意", "试试"];
+const LABELS = ["Python", "Watch out", "Try", "注意", "试试"];
 
 /**
  * Parses the head of a lesson.
@@ -82,7 +80,7 @@ export function parseHead(source: string): Head {
       terminals.push(line);
     } else if (part === "terminal" && line.startsWith("  ")) {
       terminals.push(line);
-    } else if (note && [...LABELS, ...CHINESE_LABELS].includes(note[1])) {
+    } else if (note && LABELS.includes(note[1])) {
       head.notes.push({ label: note[1], text: note[2] });
       part = "note";
     } else if (part === "note" && line.startsWith("  ")) {

@@ -54,13 +54,6 @@ Python     a  ->  b
            还有一件。
 试试       做一做。`);
   });
-
-  test("what is not translated stays English", () => {
-    const half = HEAD.replace(/注意[^]*还有一件。\n/, "");
-    expect(inLanguage(half, true)).toContain(
-      "Watch out  One thing,\n           and another.\n试试       做一做。",
-    );
-  });
 });
 
 test("flags in Chinese, where they have it", () => {
