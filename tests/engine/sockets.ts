@@ -242,8 +242,20 @@ export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
   });
 }
 
-/** A port that is free now, for a program whose port must be known before it is started. */
-export async function freePort(kind: "tcp" | "udp" = "tcp"): Promise<number> {
-  await using free = await (kind === "tcp" ? listen() : letterbox());
-  return free.port;
+/**
+ * A port that is free now, for a program whose port must be known before it is started. It lies below those that a
+ * system gives to programs that ask for any (Linux: from 32768 on), so that no other test gets it meanwhile.
+ * @param kind for what it is free; without it, for TCP and UDP
+ */
+export async function freePort(kind?: "tcp" | "udp"): Promise<number> {
+  while (true) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    try {
+      if (kind !== "udp") await (await listen(port))[Symbol.asyncDispose]();
+      if (kind !== "tcp") await (await letterbox(port))[Symbol.asyncDispose]();
+      return port;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EADDRINUSE") throw error;
+    }
+  }
 }

@@ -21,13 +21,14 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 8080);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
-// One forged datagram makes two echo servers answer each other for ever, until one leaves an answer out.
-const MOST = 1000; // answers in one second
-let answers = 0;
+// One forged datagram makes two echo servers answer each other for ever, unless one leaves an answer out.
+const MOST = 1000; // answers at once, and 100 more each second
+let left = MOST;
 
 const socket = createSocket("udp4"); //                     s = socket(AF_INET, SOCK_DGRAM)
 socket.on("message", (data, { address, port }) => { //      data, (address, port) = s.recvfrom(65535)
-  if (++answers > MOST) return;
+  if (left === 0) return;
+  left--;
   console.log(`${address}:${port} > ${visible(data.toString())}`);
   socket.send(data, port, address, (error) => { //          s.sendto(data, (address, port))
     if (error) socket.send(data, port, address); // on Bun, the error is an earlier one
@@ -39,5 +40,5 @@ socket.on("error", ({ message }) => { // the port is taken, for example
 });
 socket.bind(PORT, HOST, () => { //                          s.bind((HOST, PORT))
   console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
-  setInterval(() => (answers = 0), 1000);
+  setInterval(() => (left = Math.min(left + 100, MOST)), 1000);
 });
