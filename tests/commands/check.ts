@@ -56,7 +56,7 @@ function commands(readme: string): string {
 }
 
 /** What does not hold yet: it is told, but not counted. */
-const OPEN = ["lib/ holds", "the calls that", "the first lessons", "no function"];
+const OPEN = ["lib/ holds", "the first lessons"];
 
 let failed = 0;
 for (const [name, check] of Object.entries(CHECKS)) {

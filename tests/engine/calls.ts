@@ -96,6 +96,11 @@ export function occurs(call: string, code: string): boolean {
       code,
     );
   }
-  const begin = call.startsWith(".") ? "" : "(?<![\\w$.#])";
+  // `socket.send(` is also what `this.#socket.send(` says.
+  const begin = call.startsWith(".")
+    ? ""
+    : /^\w+\./.test(call)
+    ? "(?:(?<![\\w$.#])|(?<=\\bthis\\.#?))"
+    : "(?<![\\w$.#])";
   return RegExp(begin + RegExp.escape(call).replaceAll("\\(", "\\(\\s*")).test(code);
 }
