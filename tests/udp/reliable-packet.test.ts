@@ -99,8 +99,8 @@ test("a datagram that is cut off, too long or of an unknown type is none", () =>
   const long = encodePacket({ type: "DATA", connection: 1, number: 1, payload: Buffer.alloc(PAYLOAD + 1) });
   expect(decodePacket(long)).toBeUndefined();
   for (
-    const hex of ["2656869300000001000000010000000000000000", "e3f1b81d00000001000000010007000000000000"]
-  ) { // types 0, 7
+    const hex of ["2656869300000001000000010000000000000000", "15b9c8f400000001000000010008000000000000"]
+  ) { // types 0, 8
     expect(decodePacket(Buffer.from(hex, "hex"))).toBeUndefined();
   }
 });

@@ -167,7 +167,8 @@ if (EVERYTHING) {
         await using sender = on(here, runtime, "reliable-send", [join(folder, "queued"), ...to]);
         const { code, stdout, stderr } = await sender.result();
         expect([code, stderr]).toEqual([0, ""]);
-        expect(Number(/(\d+) sent again after a timeout/.exec(stdout)?.[1])).toBeGreaterThan(0);
+        const again = [...stdout.matchAll(/(\d+) sent again/g)].map(([, count]) => Number(count));
+        expect(Math.max(...again)).toBeGreaterThan(0); // after a timeout, or early
         expect((await readFile(join(out, "queued"))).equals(bytes)).toBe(true);
       }
     });
