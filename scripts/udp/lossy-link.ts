@@ -201,7 +201,7 @@ class Link {
       this.#traffic,
       (datagram) => sent((done) => this.#socket.send(datagram, port, address, done)),
     );
-    outside.on("message", (datagram, from) => {
+    outside.on("message", (datagram, from) => { // an answer to what this sender has sent
       if (from.port !== toPort) return; // anybody can send to us
       if (this.#answersFrom === host && !isSameAddress(from.address, host)) { // another one of its addresses
         this.#answersFrom = from.address;
@@ -210,7 +210,7 @@ class Link {
       back.pass(datagram);
     });
     outside.on("error", () => {}); // nobody at --to (ICMP): the datagram is lost, which a link does not tell
-    outside.bind();
+    outside.bind(); // any free port: --to sees it as this sender's
     await once(outside, "listening", { signal: this.#stop });
     const entry = { outside, forth };
     this.#senders.set(name, entry);

@@ -104,9 +104,10 @@ async function main(stop: AbortSignal) {
   });
   await access(await folderOf(out), constants.W_OK).catch(failAs(out));
 
+  // No `signal: stop` here: when it is stopped, it still has to tell the senders.
   await using socket = createSocket(`udp${family}`);
   const inbox = datagrams(socket);
-  socket.bind(port, host);
+  socket.bind(port, host); // takes the port, so that senders can find us
   await bound(socket, port, stop);
   await ready(socket.address());
 
@@ -124,7 +125,7 @@ async function main(stop: AbortSignal) {
     if (packet) await answer(packet, sender);
   }
 
-  /** An answer that the system refuses to send is as good as lost on the way. */
+  /** One datagram goes back to where the last one came from. One that the system refuses is as good as lost. */
   function answer(packet: Packet, { address, port }: RemoteInfo): Promise<void> {
     return sent((done) => socket.send(encodePacket(packet), port, address, done)).catch(() => {});
   }

@@ -120,6 +120,7 @@ async function main(stop: AbortSignal) {
   const name = basename(path);
   if (size > LARGEST_FILE) throw new Failure(path, "too large for packet numbers of 32 bits", "EFBIG");
 
+  // Unbound: the first send gives it a port, to which the answers come. No `signal: stop`: it sends an RST first.
   await using socket = createSocket(`udp${family}`);
   const transfer = new Transfer(socket, host, port, timeout, stop);
   const there = await transfer.send(packetsOf(file, path, name, size));
