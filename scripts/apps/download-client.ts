@@ -366,7 +366,7 @@ class Transfer {
         received += frame.bytes.length;
         progress.step(frame.bytes.length);
         const early = received / rate * 1000 - (performance.now() - begin);
-        if (early > 1) await sleep(early, undefined, { signal: this.#stop });
+        if (early > 1) await this.#frames.keepWaiting(sleep(early, undefined, { signal: this.#stop }));
       }
       await writing;
     } finally {

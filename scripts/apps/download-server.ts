@@ -114,6 +114,7 @@ class Session {
         if (failure.code === "EPROTO") throw error;
         await report(failure);
       }
+      this.#frames.allowWait(0); // a slow client has said so among the pieces, where nobody read it
     }
   }
 

@@ -207,6 +207,35 @@ test("the parts of two files whose long names begin alike do not meet", async ()
   expect(await partSize(out.path)).toBeGreaterThan(0);
 });
 
+if (EVERYTHING) {
+  for (const runtime of EVERYWHERE) {
+    test(
+      `on ${runtime}, a slow download is not taken for a silent one, and the next file follows`,
+      async () => {
+        await using root = await folder();
+        await using out = await folder();
+        await writeFile(join(root.path, "large"), randomBytes(20_000_000));
+        await writeFile(join(root.path, "middle"), randomBytes(400_000));
+        await writeFile(join(root.path, "small"), "x");
+        await using server = serve(root.path, ["--idle", "2"], runtime);
+        const port = await server.port();
+        await using client = fetch(port, out.path, ["large", "--limit-rate", "20K"], runtime);
+        const words = ["middle", "small", "--limit-rate", "60K"]; // 6.5 s, with something to wait for
+        expect(await fetch(port, out.path, words, runtime).result()).toEqual({
+          code: 0,
+          stdout: saved(join(out.path, "middle"), await readFile(join(root.path, "middle"))) +
+            saved(join(out.path, "small"), "x"),
+          stderr: "",
+        });
+        await Bun.sleep(4000);
+        client.signal("SIGINT");
+        expect((await client.result()).stderr).toMatch(/^hint: \d+ bytes of .*large are kept/);
+      },
+      40_000,
+    );
+  }
+}
+
 for (const runtime of EVERYWHERE) {
   test(`on ${runtime}, two clients that save the same file do not meet in one part`, async () => {
     await using root = await folder();

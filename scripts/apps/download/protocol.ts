@@ -20,7 +20,8 @@
  *     {"version":1,"check":PATH,"size":S,          {"same":true}, or {"same":false} when its file is another
  *      "sha256":OF_THE_WHOLE_FILE}
  *                                                  at any time {"error":WHY,"code":CODE}: this request failed
- *     {"wait":true}, from either end before its "from" or "same": I am still reading a file, to compare it
+ *     {"wait":true}, from either end before its "from" or "same": I am still reading a file, to compare it;
+ *                    from a client among the pieces: I am not ready for the next one yet
  *
  * PATH is relative, with `/`. T is the time of the last change, in milliseconds since 1970 (negative before that).
  * Further requests follow on the same connection. A client that has none left closes it.
@@ -171,14 +172,20 @@ export class FrameStream {
     throw new Failure(this.peer, "sent a message that is not a JSON object", "EPROTO");
   }
 
-  /** Waits for something else, and tells the other end meanwhile. @throws what the connection throws */
+  /**
+   * Waits for something else, and tells the other end meanwhile, which may not read it for a while: then it is not
+   * told again.
+   * @throws what the connection throws
+   */
   async keepWaiting(work: Promise<unknown>): Promise<void> {
     let isDone = false;
     const done = work.then(() => (isDone = true));
+    done.catch(() => {}); // it is heard of below, as long as this waits
     while (true) {
       await Promise.race([done, sleep(WAIT)]);
       if (isDone) return;
-      await this.send({ wait: true });
+      if (this.socket.destroyed) throw this.#gone();
+      if (this.socket.writableLength === 0) this.send({ wait: true }).catch(() => {}); // seen above, next time
     }
   }
 
