@@ -193,7 +193,11 @@ function ownIdentifier(icmp: Socket, family: Family): number {
 type Ours = { family: Family; isRaw: boolean; identifier: number };
 
 /** What has come, as lines to print. Messages for others are left out. */
-function* received(icmp: Socket, { family, isRaw, identifier }: Ours, trips: RoundTrips): Generator<string> {
+export function* received(
+  icmp: Socket,
+  { family, isRaw, identifier }: Ours,
+  trips: RoundTrips,
+): Generator<string> {
   // Errors first: a router, or our own system, sends back the beginning of the request that it could not deliver.
   for (let count = 0; count < MOST_AT_ONCE; count++) {
     const error = take(icmp, MSG_ERRQUEUE);

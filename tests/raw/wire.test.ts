@@ -12,6 +12,10 @@ import { firstBytes } from "../../scripts/raw/wire/first-bytes.ts";
 import { Ladder } from "../../scripts/raw/wire/ladder.ts";
 import { FLAGS, type Packet, parsePacket } from "../../scripts/raw/wire/packet.ts";
 
+/** What takes long is tested with EVERYTHING. */
+const thorough = (canRun: boolean) =>
+  EVERYTHING ? test.skipIf(!canRun) : (_name: string, _test: () => Promise<void>) => {};
+
 setDefaultTimeout(120_000);
 
 const HAS_TSHARK = CAN_BE_ALONE && Boolean(Bun.which("tshark") && Bun.which("nft") && Bun.which("python3"));
@@ -189,8 +193,8 @@ describe("agrees with tshark, packet by packet", () => {
     },
   );
 
-  test.skipIf(!HAS_TSHARK || !EVERYTHING)(
-    "of 1,000 packets that both have watched (needs EVERYTHING, tshark)",
+  thorough(HAS_TSHARK)(
+    "of 1,000 packets that both have watched (needs unshare, ip, nft, tshark)",
     async () => {
       await alone(
         `${PREPARE}
@@ -312,7 +316,7 @@ describe("a connection is followed", () => {
     expect(conversations.settled(4600).map(labelOf)).toEqual(["SYN  seq 0", "ACK  seq 1  ack 1"]);
     // However many come: the memory is bounded.
     let most = 0, all = 0;
-    for (let index = 0; index < 20_000; index++) {
+    for (let index = 0; index < 6000; index++) {
       conversations.add(
         parsePacket(segment(100 + index, 1, PSH | ACK, "x", [1 + index % 3000, 9999])) as Packet,
         5000,
@@ -321,6 +325,40 @@ describe("a connection is followed", () => {
       most = Math.max(most, index + 1 - all);
     }
     expect(most).toBeLessThanOrEqual(4500);
+  });
+
+  test("a conversation that was quiet for long is forgotten: the memory is bounded", () => {
+    const conversations = new Conversations();
+    const others = (count: number) =>
+      follow(
+        Array.from({ length: count }, (_, n) => [0, segment(1, 1, ACK, "", [1 + n, 9999])]),
+        conversations,
+      );
+    follow([[0, segment(100, 1, ACK)]], conversations);
+    others(999);
+    expect(follow([[1, segment(150, 1, ACK, "hi")]], conversations)[0]).toStartWith("> ACK  seq 51");
+    others(1000);
+    expect(follow([[1, segment(150, 1, ACK, "hi")]], conversations)[0]).toStartWith("> ACK  seq 1 ");
+  });
+
+  test("later fragments belong to the ports of the first one; of few packets at once", () => {
+    const fragment = (id: number, offset: number) => {
+      const bytes = Buffer.from(
+        "450000240000200040110000 7f000001 7f000001 c351 1e6c 0808 0000 6161616161616161".replaceAll(" ", ""),
+        "hex",
+      );
+      bytes.writeUInt16BE(id, 4);
+      bytes.writeUInt16BE(0x2000 + offset / 8, 6);
+      return bytes;
+    };
+    const conversations = new Conversations(7788);
+    const isWatched = (bytes: Buffer) => conversations.add(parsePacket(bytes) as Packet, 0);
+    expect(isWatched(fragment(1, 16))).toBe(false);
+    expect(isWatched(fragment(1, 0))).toBe(true);
+    expect(isWatched(fragment(1, 16))).toBe(true);
+    expect(isWatched(fragment(2, 16))).toBe(false);
+    for (let id = 2; id < 253; id++) isWatched(fragment(id, 0));
+    expect(isWatched(fragment(1, 16))).toBe(false);
   });
 
   test("only one port, the server on the right", () => {
@@ -357,8 +395,11 @@ describe("bytes of strangers", () => {
         if (packet && whole !== refused) expect(packet.isCut, `${length} bytes`).toBe(length < headers);
       }
     }
+    const options = segment(1, 1, ACK, "\x05\x00\x05\x00\x01\x05\xff\x00"); // a length of 0, and one beyond the end
+    options[32] = 0x70;
+    expect(parsePacket(options)?.tcp?.received).toEqual([]);
     const conversations = new Conversations();
-    for (let round = 0; round < (EVERYTHING ? 20_000 : 2000); round++) {
+    for (let round = 0; round < (EVERYTHING ? 20_000 : 500); round++) {
       const noise = randomBytes(round % 90);
       if (noise.length > 9) [noise[0], noise[9]] = [[0x45, 0x60, 0x4f][round % 3], [1, 6, 17][round % 3]];
       const packet = parsePacket(noise);
@@ -413,6 +454,7 @@ test("77 columns, whatever the text", () => {
           ...ladder.draw(arrow({ text, isToRight, isLost, phase: "data", at: Math.random() * 1e6 })),
           ...ladder.draw(arrow({ text, notes: [AGAIN], conversation: 2, left: long, right: long, at: 1e7 })),
           ...ladder.draw(arrow({ text, notes: [AGAIN], conversation: 2, at: 1e7 + 250 })),
+          ...ladder.draw(arrow({ text, at: 1e10 })),
           ...ladder.say("left", text),
           ...ladder.say("right", text),
         ];
@@ -487,7 +529,26 @@ describe("ends", () => {
     );
   });
 
-  test.skipIf(!CAN_BE_ALONE)("what the kernel has dropped is told (needs unshare, ip)", async () => {
+  thorough(CAN_BE_ALONE)(
+    "Ctrl-C is heard while others send without end (needs unshare, ip, python3)",
+    async () => {
+      await alone(
+        `${OURS} >$1/out & ours=$!
+      ${watching(1)}
+      python3 tests/raw/flood.py 5 & flood=$!
+      until [ -s $1/out ] && [ "$(wc -l <$1/out)" -gt 100 ]; do sleep 0.05; done
+      kill -INT $ours; wait $ours
+      kill $flood # still there?
+      tail -1 $1/out`,
+        (_, { code, stdout, stderr }) => {
+          expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+          expect(stdout).toMatch(/^\d+ packets/);
+        },
+      );
+    },
+  );
+
+  thorough(CAN_BE_ALONE)("what the kernel has dropped is told (needs unshare, ip)", async () => {
     await alone(
       `echo 4096 >/proc/sys/net/core/rmem_max 2>/dev/null || true
       ${OURS} --json >$1/json & ours=$!
@@ -506,8 +567,8 @@ describe("ends", () => {
     );
   });
 
-  test.skipIf(!CAN_BE_ALONE || !EVERYTHING)(
-    "100,000 packets in constant memory (needs EVERYTHING, unshare, ip)",
+  thorough(CAN_BE_ALONE)(
+    "100,000 packets in constant memory (needs unshare, ip)",
     async () => {
       await alone(
         `${OURS} --svg $1/svg --pcap $1/pcap >$1/out & ours=$!
@@ -557,7 +618,7 @@ describe("what cannot be done is told in one line", () => {
   });
 
   test.skipIf(!CAN_BE_ALONE)(
-    "an interface that goes down, and one that goes away (needs unshare, ip, veth)",
+    "an interface that goes down, and one that goes away (needs unshare, ip)",
     async () => {
       await alone(
         `ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
@@ -578,7 +639,7 @@ ip link del v0; wait $ours || echo ended $?`,
     },
   );
 
-  test.skipIf(!CAN_BE_ALONE)(
+  thorough(CAN_BE_ALONE)(
     "a packet that is cut, and one that is none, end nothing (needs unshare, ip, python3)",
     async () => {
       await alone(
