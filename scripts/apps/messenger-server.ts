@@ -103,7 +103,8 @@ import { messageFrame, messages, PING, SILENCE, TO_SERVER, type ToClient } from 
 import { Registry } from "./messenger/registry.ts";
 import { Requests } from "./messenger/requests.ts";
 import { type Client, type Person, Roster } from "./messenger/roster.ts";
-import { neighbourhood, Places } from "./messenger/shares.ts";
+import { Places } from "./messenger/shares.ts";
+import { sourceOf } from "./source-of.ts";
 
 /** How many connections there may be. */
 const MOST_CALLERS = 100;
@@ -124,13 +125,13 @@ async function main(stop: AbortSignal) {
   const registry = new Registry(roster, post);
   const requests = new Requests(roster, post);
   const places = new Places<Socket>(MOST_CALLERS, (socket) => {
-    const address = neighbourhood(socket.remoteAddress);
+    const address = sourceOf(socket.remoteAddress);
     socket.destroy(new Failure(peerName(socket), `too many connections from ${address}`, "EBUSY"));
   });
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     closeOnStop(socket, stop);
-    if (!places.take(socket, neighbourhood(socket.remoteAddress))) return socket.destroy();
+    if (!places.take(socket, sourceOf(socket.remoteAddress))) return socket.destroy();
     serve(socket).catch(report).finally(() => places.leave(socket));
   });
   await using udp = await openBoth(server, host, port, family, stop);

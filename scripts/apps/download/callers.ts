@@ -1,8 +1,8 @@
 /** The callers of a file server: how many there may be at once, and which of them gives way when all places are taken. */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { formatIp, parseIp } from "../../../lib/ip.ts";
 import { openFiles } from "../../../lib/system.ts";
+import { sourceOf } from "../source-of.ts";
 
 /** How many callers there may be, however many files the process may open. */
 const MOST = 1000;
@@ -16,17 +16,7 @@ const FILES_OF_ONE = 4;
 /** A caller who has achieved nothing for so long gives way to a new one of the same address, in milliseconds. */
 const STALLED = 10_000;
 
-/**
- * The network that a caller counts for: an IPv4 address, or the first 64 bits of an IPv6 address, of which one machine
- * may use every address.
- */
-export function networkOf({ remoteAddress }: Socket): string {
-  if (remoteAddress === undefined) return "unknown"; // it was reset at once
-  const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*/, "");
-  return plain.includes(":") ? formatIp({ version: 6, number: parseIp(plain).number >> 64n << 64n }) : plain;
-}
-
-type Caller = { socket: Socket; network: string; moved: number };
+type Caller = { socket: Socket; source: string; moved: number };
 
 export class Callers {
   /** How many callers there may be, and how many more may wait to be accepted. */
@@ -38,17 +28,17 @@ export class Callers {
   }
 
   /**
-   * Lets a caller in. When all places are taken, somebody gives way: of the network with the most callers, the one
-   * who has achieved nothing for the longest time. Of the caller's own network, only one who has stalled does.
+   * Lets a caller in. When all places are taken, somebody gives way: of the source with the most callers, the one
+   * who has achieved nothing for the longest time. Of the caller's own source, only one who has stalled does.
    * @returns whether there is a place; if not, the connection is reset
    */
   admit(socket: Socket): boolean {
-    const network = networkOf(socket);
-    if (this.#callers.size >= this.most && !this.#makeRoom(network)) {
+    const source = sourceOf(socket.remoteAddress);
+    if (this.#callers.size >= this.most && !this.#makeRoom(source)) {
       socket.resetAndDestroy();
       return false;
     }
-    this.#callers.set(socket, { socket, network, moved: performance.now() });
+    this.#callers.set(socket, { socket, source, moved: performance.now() });
     socket.once("close", () => this.#callers.delete(socket));
     return true;
   }
@@ -59,10 +49,10 @@ export class Callers {
     if (caller) caller.moved = performance.now();
   }
 
-  #makeRoom(network: string): boolean {
-    const shares = Map.groupBy(this.#callers.values(), (caller) => caller.network);
+  #makeRoom(source: string): boolean {
+    const shares = Map.groupBy(this.#callers.values(), (caller) => caller.source);
     const largest = shares.values().reduce((most, share) => share.length > most.length ? share : most);
-    const own = shares.get(network) ?? [];
+    const own = shares.get(source) ?? [];
     const isFair = largest.length >= own.length + 2;
     const share = isFair ? largest : own;
     if (share.length === 0) return false;
@@ -70,7 +60,7 @@ export class Callers {
     if (!isFair && performance.now() - last.moved < STALLED) return false;
     this.#callers.delete(last.socket);
     last.socket.destroy(
-      new Failure(last.network, "gives way to a new caller: all places are taken", "EAGAIN"),
+      new Failure(last.source, "gives way to a new caller: all places are taken", "EAGAIN"),
     );
     return true;
   }

@@ -1,15 +1,15 @@
 /**
  * Comparing costs work: to know whether a caller has the first bytes of a file, the server reads and hashes them, and
- * the question is sixty bytes long. So each network gets one comparison at a time, and then it rests: the longer, the
+ * the question is sixty bytes long. So each source gets one comparison at a time, and then it rests: the longer, the
  * more its question looks like an attack.
  */
 import type { Hash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../../lib/failure.ts";
-import { networkOf } from "./callers.ts";
+import { sourceOf } from "../source-of.ts";
 import type { FrameStream } from "./protocol.ts";
 
-/** How long a network rests after a comparison, in units of the time that this took. */
+/** How long a source rests after a comparison, in units of the time that this took. */
 const REST = { same: 3, unfinished: 9, different: 99 };
 
 /** The longest rest, in milliseconds. */
@@ -18,13 +18,13 @@ const LONGEST_REST = 120_000;
 /** A suspect who has to rest for longer than this is told to come back, instead of being kept waiting. */
 const LONGEST_WAIT = 5_000;
 
-/** Of how many networks is remembered when they may go on. */
-const MOST_NETWORKS = 10_000;
+/** Of how many sources is remembered when they may go on. */
+const MOST_SOURCES = 10_000;
 
-type Network = { turn: Promise<void>; restsUntil: number; isSuspect: boolean };
+type Source = { turn: Promise<void>; restsUntil: number; isSuspect: boolean };
 
 export class Comparisons {
-  readonly #networks = new Map<string, Network>();
+  readonly #sources = new Map<string, Source>();
 
   /**
    * Compares, when it is the turn of this caller, who is told meanwhile to wait.
@@ -40,14 +40,14 @@ export class Comparisons {
     isSame: (digest: string) => boolean,
     mayDiffer = false,
   ): Promise<{ hash: Hash; same: boolean }> {
-    const network = this.#networkOf(frames);
-    const before = network.turn;
+    const source = this.#sourceOf(frames);
+    const before = source.turn;
     const { promise, resolve } = Promise.withResolvers<void>();
-    network.turn = before.then(() => promise);
+    source.turn = before.then(() => promise);
     try {
       await frames.keepWaiting(before);
-      const rest = network.restsUntil - performance.now();
-      if (network.isSuspect && rest > LONGEST_WAIT) {
+      const rest = source.restsUntil - performance.now();
+      if (source.isSuspect && rest > LONGEST_WAIT) {
         const why = `too much was compared for your address: try again in ${Math.ceil(rest / 1000)} seconds`;
         throw new Failure(frames.peer, why, "EAGAIN");
       }
@@ -61,20 +61,20 @@ export class Comparisons {
         return { hash: found, same };
       } finally {
         const now = performance.now();
-        network.restsUntil = now + Math.min(LONGEST_REST, times * (now - begin));
-        network.isSuspect = times > REST.same;
+        source.restsUntil = now + Math.min(LONGEST_REST, times * (now - begin));
+        source.isSuspect = times > REST.same;
       }
     } finally {
       resolve();
     }
   }
 
-  #networkOf({ socket }: FrameStream): Network {
-    const name = networkOf(socket);
-    const network = this.#networks.get(name) ?? { turn: Promise.resolve(), restsUntil: 0, isSuspect: false };
-    this.#networks.delete(name);
-    this.#networks.set(name, network); // now the youngest
-    if (this.#networks.size > MOST_NETWORKS) this.#networks.delete(`${this.#networks.keys().next().value}`);
-    return network;
+  #sourceOf({ socket }: FrameStream): Source {
+    const name = sourceOf(socket.remoteAddress);
+    const source = this.#sources.get(name) ?? { turn: Promise.resolve(), restsUntil: 0, isSuspect: false };
+    this.#sources.delete(name);
+    this.#sources.set(name, source); // now the youngest
+    if (this.#sources.size > MOST_SOURCES) this.#sources.delete(`${this.#sources.keys().next().value}`);
+    return source;
   }
 }

@@ -9,7 +9,8 @@ import { Bucket } from "./limits.ts";
 import { checkName } from "./names.ts";
 import { BURST, RATE, type ToClient, type ToServer } from "./protocol.ts";
 import type { Client, Message, Person, Roster } from "./roster.ts";
-import { neighbourhood, Rates } from "./shares.ts";
+import { sourceOf } from "../source-of.ts";
+import { Rates } from "./shares.ts";
 
 /** The direct ways that a client may ask for, and those that others may ask it for: at once, and then each second. */
 const ASKS = { burst: 3, rate: 0.2 };
@@ -54,7 +55,7 @@ export class Requests {
       isAsked: new Bucket(IS_ASKED.burst, IS_ASKED.rate),
       moves: new Bucket(MOVES.burst, MOVES.rate),
     };
-    const person = roster.enter(name, client, neighbourhood(socket.remoteAddress));
+    const person = roster.enter(name, client, sourceOf(socket.remoteAddress));
     const told = print(`${name} logged in from ${caller}`);
     this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.here(name) });
     for (const kept of person.waiting) this.#post(client, { ...kept, late: true });

@@ -1,22 +1,10 @@
 /** Shares of lesson 4.4: where there is not enough for all, the address or sender with the most gives up something. */
 import { Bucket, dropOldest } from "./limits.ts";
-import { addressNumber, addressOf } from "./registration.ts";
 
 /** The largest group of things from the same source, in their order. */
 export function largestShare<T>(things: Iterable<T>, from: (thing: T) => string): T[] {
   const shares = Map.groupBy(things, from).values();
   return shares.reduce((largest, share) => share.length > largest.length ? share : largest, []);
-}
-
-/**
- * The network that one household or company has: an IPv4 address, or the first 64 bits of an IPv6 address.
- * @param address of a peer; undefined where the connection was reset at once
- */
-export function neighbourhood(address: string | undefined): string {
-  if (address === undefined) return "unknown";
-  const number = addressNumber(address);
-  const isIpv4 = number >> 32n === 0xffffn;
-  return addressOf(isIpv4 ? number : number >> 64n << 64n);
 }
 
 /** A rate for each address, and memory for so many of them only. */

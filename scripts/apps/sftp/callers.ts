@@ -4,10 +4,10 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { formatIp, parseIp } from "../../../lib/ip.ts";
 import { report } from "../../../lib/program.ts";
 import { linger, peerName } from "../../../lib/tcp.ts";
 import { openFiles } from "../../../lib/system.ts";
+import { sourceOf } from "../source-of.ts";
 import type { Descriptors } from "./served-files.ts";
 
 /** How many callers may be here at once: half of them from one source, a fifth of one source and not logged in. */
@@ -22,12 +22,6 @@ const MOST_HANDLES = 100;
 /** How many requests are worked on at once, and how many descriptors each of them takes for a moment. */
 export const MOST_AT_WORK = 16;
 const FOR_WORK = 4;
-
-/** The address that a caller counts for: of IPv6 the /64 network, of which one machine may use every address. */
-export function sourceOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*/, "");
-  return plain.includes(":") ? formatIp({ version: 6, number: parseIp(plain).number >> 64n << 64n }) : plain;
-}
 
 /** A thing of which there is only so much: in all, and for each source. */
 class Shares {
@@ -93,7 +87,7 @@ export class Callers {
    * @returns undefined where there is no place: the connection is closed then
    */
   admit(socket: Socket): Caller | undefined {
-    const source = sourceOf(`${socket.remoteAddress}`);
+    const source = sourceOf(socket.remoteAddress);
     if (this.#callers.isFullFor(source) || this.#strangers.isFullFor(source)) return void socket.destroy();
     if (this.#callers.isFull) this.#makeRoom();
     if (!this.#callers.take(source, 1)) return void socket.destroy();

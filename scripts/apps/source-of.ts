@@ -1,0 +1,13 @@
+/** For whom a caller counts, where a server gives each one no more than a share. */
+import { formatIp, parseIp } from "../../lib/ip.ts";
+
+/**
+ * The source of a caller: an IPv4 address, or the first 64 bits of an IPv6 address, of which one machine may use every
+ * address (RFC 8981).
+ * @param address of the peer; undefined where the connection was reset at once
+ */
+export function sourceOf(address: string | undefined): string {
+  if (address === undefined) return "unknown";
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*/, "");
+  return plain.includes(":") ? formatIp({ version: 6, number: parseIp(plain).number >> 64n << 64n }) : plain;
+}
