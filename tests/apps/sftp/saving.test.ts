@@ -14,7 +14,9 @@ import {
 } from "node:fs";
 import { chmod, chown, link, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { longLine } from "../../../scripts/apps/sftp/side.ts";
+import { Failure } from "../../../lib/failure.ts";
+import { type File, type Flags, longLine, type Side } from "../../../scripts/apps/sftp/side.ts";
+import { Transfer } from "../../../scripts/apps/sftp/transfer.ts";
 import { sha256, sha256OfFile } from "../../engine/files.ts";
 import { EVERYWHERE, start } from "../../engine/program.ts";
 import { until } from "../../engine/sockets.ts";
@@ -358,26 +360,33 @@ describe("put over a file, where a rename replaces nothing", () => {
   });
 });
 
-test("put over a file in a folder that is not writable writes it in place", async () => {
-  for (const deny of ["part", "rights"]) {
+test("put writes in place what it may not replace, or not with the same owner and mode", async () => {
+  const call = (answer: unknown, ...fields: unknown[]) => (answer as (...all: unknown[]) => void)(...fields);
+  for (const why of ["the folder", "the owner", "the mode"]) {
     await using box = await folder();
     const files = new Map<string, Buffer>();
     const { answers } = memory(files);
     const { code, stdout, stderr } = await putOver(box, files, {
       OPEN: (sftp, id, path: string, ...fields) => {
-        if (deny === "part" && path !== "/old") return sftp.status(id, STATUS_CODE.PERMISSION_DENIED);
-        (answers.OPEN as (...all: unknown[]) => void)(sftp, id, path, ...fields);
+        if (path === "/old") call(answers.OPEN, sftp, id, path, ...fields);
+        else if (why === "the folder") sftp.status(id, STATUS_CODE.PERMISSION_DENIED);
+        else call(answers.OPEN, sftp, id, path, ...fields);
       },
       WRITE: answers.WRITE,
+      OPENDIR: (sftp, id) => sftp.status(id, STATUS_CODE.FAILURE),
       LSTAT: (sftp, id, path: string) => {
-        if (path === "/old" || deny === "part") {
-          return (answers.STAT as (...all: unknown[]) => void)(sftp, id, path);
-        }
-        sftp.attrs(id, { ...FILE, uid: 1000 }); // another owner than the old one
+        if (path !== "/old") sftp.attrs(id, { ...FILE, uid: why === "the owner" ? 1000 : 0 });
+        else sftp.attrs(id, why === "the mode" ? ({ size: 3 } as typeof FILE) : FILE);
       },
       SETSTAT: (sftp, id) => sftp.status(id, STATUS_CODE.PERMISSION_DENIED),
+      RENAME: (sftp, id) => sftp.status(id, STATUS_CODE.FAILURE, "it replaces a file"),
     });
-    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "new -> old  4 bytes\n", stderr: "" });
+    expect({ why, code, stdout, stderr }).toEqual({
+      why,
+      code: 0,
+      stdout: "new -> old  4 bytes\n",
+      stderr: "",
+    });
     expect([...files].map(([name, bytes]) => `${name} ${bytes}`)).toEqual(["/old new\n"]);
   }
 });
@@ -410,6 +419,32 @@ test("put writes in ascending order, with many requests under way", async () => 
     expect(stored.equals(bytes)).toBe(true);
     expect(most).toBeGreaterThan(10);
   }
+});
+
+test("Ctrl-C in the moment when a file is opened ends its transfer, though everything would still be answered", async () => {
+  const stop = new AbortController();
+  const done: string[] = [];
+  const file: File = {
+    piece: 10,
+    read: (buffer, offset, length) => Promise.resolve(buffer.fill(0, offset, offset + length) && length),
+    write: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const side = {
+    open: (_: string, flags: Flags) => {
+      done.push(`open ${flags}`);
+      if (flags === "wx") stop.abort();
+      return Promise.resolve(file);
+    },
+    lstat: () => Promise.reject(new Failure("x", "", "ENOENT")),
+    rename: () => Promise.resolve(done.push("rename")),
+    unlink: () => Promise.resolve(done.push("unlink")),
+  } as unknown as Side;
+  const each = () => Promise.resolve(true);
+  const transfer = new Transfer(side, side, { isDeep: false, stop: stop.signal, end: stop.signal, each });
+  const passed = transfer.pass("x", "y", { kind: "file", mode: 0o644, size: 1_000_000, time: 0 });
+  expect(await passed.catch(({ name }) => name)).toBe("AbortError");
+  expect(done).toEqual(["open r", "open wx", "unlink"]);
 });
 
 test("Ctrl-C during put to a server that no longer answers tells what may be left", async () => {
@@ -466,6 +501,7 @@ test("a server that tells no modes: what is a folder is found out", async () => 
     "-get sub",
     "get file",
     "get -r sub",
+    "get -r / all",
     "-get none",
     "ls -l file",
   ];
@@ -476,7 +512,8 @@ test("a server that tells no modes: what is a folder is found out", async () => 
       "error: none: no such file or folder (ENOENT)\n",
   });
   expect(stdout).toStartWith(
-    "/\nfile\nsub\nfile\nfile -> file  10 bytes\nsub/file -> sub/file  10 bytes\n-?????????     ?     ? ",
+    "/\nfile\nsub\nfile\nfile -> file  10 bytes\nsub/file -> sub/file  10 bytes\n" +
+      "/file -> all/file  10 bytes\n/sub/file -> all/sub/file  10 bytes\n-?????????     ?     ? ",
   );
   expect(readFileSync(box.here("sub", "file"), "utf8")).toBe(text);
 });
