@@ -235,7 +235,7 @@ assert sftp.listdir() == []
 client.close()
 `,
         );
-        await using program = start([PYTHON, "-W", "ignore", at.path("talk.py")]);
+        await using program = start([PYTHON, "-W", "ignore", at.path("talk.py")], { limit: 60_000 });
         expect(await program.result()).toEqual({ code: 0, stdout: "", stderr: "" });
       });
     }
