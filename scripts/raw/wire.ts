@@ -93,38 +93,42 @@ const TICK = 5;
 const CARD_TICK = 200;
 /** How many packets to read before drawing them and hearing Ctrl-C. */
 const MOST_AT_ONCE = 500;
+/** How long to read, after the end, what came before it, in ms. */
+const MOST_AFTER = 500;
 /** How many bytes the kernel may keep for us until we read them. */
 const BUFFER = 32 * 1024 * 1024;
 
+const FLAGS = {
+  port: { kind: "port", help: "only what is from or to this port | 只看这个端口" },
+  interface: { kind: "text", default: "lo", help: "the network card to watch | 要看的网卡" },
+  count: {
+    kind: "number",
+    min: 0,
+    max: 1e9,
+    default: 0,
+    help: "end after so many packets; 0: do not | 看到这么多报文就结束；0：不限",
+  },
+  seconds: {
+    kind: "number",
+    min: 0,
+    max: 1e6,
+    default: 0,
+    help: "end after so long; 0: do not | 过这么久就结束；0：不限",
+  },
+  svg: { kind: "text", help: "also draw a picture into this file | 另外画成图片" },
+  pcap: {
+    kind: "text",
+    help: "also write the packets here, for Wireshark | 另存报文，供 Wireshark 打开",
+  },
+  json: {
+    kind: "switch",
+    help: "instead, one Arrow (wire/arrow.ts) a line | 改为每行一个 Arrow（wire/arrow.ts）",
+  },
+} as const;
+
 async function main(stop: AbortSignal) {
   const { port, interface: name, count, seconds, svg, pcap, json } = await readArguments(import.meta, {
-    flags: {
-      port: { kind: "port", help: "only what is from or to this port | 只看这个端口" },
-      interface: { kind: "text", default: "lo", help: "the network card to watch | 要看的网卡" },
-      count: {
-        kind: "number",
-        min: 0,
-        max: 1e9,
-        default: 0,
-        help: "end after so many packets; 0: do not | 看到这么多报文就结束；0：不限",
-      },
-      seconds: {
-        kind: "number",
-        min: 0,
-        max: 1e6,
-        default: 0,
-        help: "end after so long; 0: do not | 过这么久就结束；0：不限",
-      },
-      svg: { kind: "text", help: "also draw a picture into this file | 另外画成图片" },
-      pcap: {
-        kind: "text",
-        help: "also write the packets here, for Wireshark | 另存报文，供 Wireshark 打开",
-      },
-      json: {
-        kind: "switch",
-        help: "instead, one Arrow (wire/arrow.ts) a line | 改为每行一个 Arrow（wire/arrow.ts）",
-      },
-    },
+    flags: FLAGS,
   });
   await loadLibc();
   const card = if_nametoindex(name);
@@ -144,20 +148,21 @@ async function main(stop: AbortSignal) {
   await ready(name);
 
   const end = seconds > 0 ? now() + seconds * 1000 : Infinity;
-  let seen = 0, dropped = 0, looked = now(), isOver = false;
+  let seen = 0, dropped = 0, looked = now(), last = Infinity, isOver = false;
   try {
     while (!isOver) {
-      isOver = stop.aborted || now() >= end; // what came until then is still read
+      if (stop.aborted || now() >= end) last = Math.min(last, now()); // what came until then is still read
       let read = 0;
       for (; read < MOST_AT_ONCE && (count === 0 || seen < count); read++) {
         const message = next(packets, name);
-        if (!message) break;
+        isOver = message ? arrival(message) > last : last < Infinity;
+        if (!message || isOver) break;
         const packet = isShown(message) ? parsePacket(message.data) : undefined;
         if (!packet || !conversations.add(packet, arrival(message))) continue;
         capture?.add(message);
         seen++;
       }
-      isOver ||= count > 0 && seen === count;
+      isOver ||= (count > 0 && seen === count) || now() - last > MOST_AFTER;
       await show(conversations.settled(now()));
       dropped += packets.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8).readUInt32LE(4); // since the last call
       if (now() - looked > CARD_TICK) {
