@@ -18,13 +18,14 @@
  *   error: ../secret: nothing came: no such file, or an empty one (ENODATA)
  *   [exit 1]
  *
- * Python     s.bind((host, port)); s.listen()      ->  server.listen({ host, port
- *            connection, peer = s.accept()         ->  createServer({
- *            name = connection.recv(1024)          ->  for await (const bytes of
- *            open(name, "rb")                      ->  folder.open(name)
- *            f.read(1024)                          ->  file.createReadStream()
- *            connection.sendall(data)              ->  socket.write(piece, done)
- *            connection.close()                    ->  socket.end()
+ * Python     s.bind((host, port)); s.listen()  ->  server.listen({ host, port })
+ *            connection, peer = s.accept()     ->  createServer((socket) => ...)
+ *            name = connection.recv(1024)      ->  for await (const bytes of
+ *                                                    socket.iterator(...))
+ *            open(name, "rb")                  ->  folder.open(name)
+ *            f.read(1024)                      ->  file.createReadStream()
+ *            connection.sendall(data)          ->  socket.write(piece, done)
+ *            connection.close()                ->  socket.end()
  * Watch out  A name from the network may be any text: ../../etc/passwd, say. And
  *            this protocol has no word for "no": a missing file is silence. In
  *            lesson 4.2 the server answers with an error.
