@@ -11,7 +11,7 @@
  *   127.0.0.1:50002 > 在吗？
  *   ^C
  * terminal 2
- *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:8080 --loss 50 --seed 5
+ *   $ bun scripts/udp/lossy-link.ts --to 127.0.0.1:8080 --loss 50 --seed 55
  *   listening on 127.0.0.1:7792
  *   127.0.0.1:50001 goes out as 127.0.0.1:50002
  *   ^C
@@ -32,7 +32,7 @@
  *            outside.sendto(data, (host, port))
  *                ->  outside.send(datagram, port, host)
  *            random.Random(seed).random()
- *                ->  seededRandom(seed): Math.random() takes no seed
+ *                ->  createHash("sha256"): Math.random() takes no seed
  * Watch out  The client cannot know what got lost: here it was the reply, and
  *            the server got the question twice. To notice that, datagrams need
  *            numbers: reliable-send.ts gives them some.
@@ -44,6 +44,7 @@
  * 试试       换一个 --seed，或者 --corrupt 100：一个比特错了，文字就变了，却没有人
  *            发现。再试 --loss 0 --delay 500：回复一个也没丢，客户端还是放弃了。
  */
+import { createHash } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { networkInterfaces } from "node:os";
@@ -191,13 +192,13 @@ class Link {
     const { seed } = this.#rates;
     const forth = new Direction(
       this.#rates,
-      seed,
+      `${seed} forth`,
       this.#traffic,
       (datagram) => sent((done) => outside.send(datagram, toPort, host, done)),
     );
     const back = new Direction(
       this.#rates,
-      ~seed,
+      `${seed} back`,
       this.#traffic,
       (datagram) => sent((done) => this.#socket.send(datagram, port, address, done)),
     );
@@ -243,7 +244,9 @@ class Link {
 /** One direction. With the same seed and rates, the n-th datagram has the same fate each time. */
 class Direction {
   readonly #rates: Rates;
-  readonly #random: () => number;
+  readonly #seed: string;
+  /** Of the next datagram. */
+  #number = 0;
   readonly #traffic: Traffic;
   readonly #send: (datagram: Buffer) => Promise<void>;
   /** What waits to be overtaken. */
@@ -252,20 +255,22 @@ class Direction {
   /** The end of the last send: those that did not wait for each other could leave in any order. */
   #last = Promise.resolve();
 
-  constructor(rates: Rates, seed: number, traffic: Traffic, send: (datagram: Buffer) => Promise<void>) {
+  constructor(rates: Rates, seed: string, traffic: Traffic, send: (datagram: Buffer) => Promise<void>) {
     this.#rates = rates;
-    this.#random = seededRandom(seed);
+    this.#seed = seed;
     this.#traffic = traffic;
     this.#send = send;
   }
 
   pass(datagram: Buffer): void {
-    const happens = (rate: number) => this.#random() * 100 < rate;
-    const isLost = happens(this.#rates.loss); // all five are drawn for each one, or a rate would
-    const isTwice = happens(this.#rates.duplicate); // shift the numbers of the others
-    const isHeldBack = happens(this.#rates.reorder);
-    const isDamaged = happens(this.#rates.corrupt);
-    const bit = Math.floor(this.#random() * 8 * datagram.length);
+    // A hash of the seed and the datagram's number decides its fate: it looks random, and is the same each time.
+    const hash = createHash("sha256").update(`${this.#seed} ${this.#number++}`).digest();
+    const chance = (index: number) => hash.readUInt32BE(4 * index) / 2 ** 32;
+    const isLost = chance(0) * 100 < this.#rates.loss;
+    const isTwice = chance(1) * 100 < this.#rates.duplicate;
+    const isHeldBack = chance(2) * 100 < this.#rates.reorder;
+    const isDamaged = chance(3) * 100 < this.#rates.corrupt;
+    const bit = Math.floor(chance(4) * 8 * datagram.length);
     const traffic = this.#traffic;
     traffic.came++;
     if (isLost) {
@@ -314,17 +319,6 @@ class Direction {
     });
     this.#last.then(() => this.#traffic.underWay--);
   }
-}
-
-/** Random numbers from 0 up to 1, which a seed repeats: mulberry32, by Tommy Ettinger, public domain. */
-function seededRandom(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 if (import.meta.main) run("server", main);
