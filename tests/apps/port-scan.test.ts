@@ -1,6 +1,9 @@
 /** Lesson 4.3: the same answers as nmap, and what could make them false. */
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import process from "node:process";
+import { Refusals } from "../../scripts/apps/port-scan/refusals.ts";
 import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";
 import {
   EVERYTHING,
@@ -262,6 +265,20 @@ test("a proxy is not asked", async () => {
   await using scan = script("apps/port-scan", ["127.0.0.1", "1", "--timeout", "500"], { env });
   expect(await scan.result()).toEqual({ code: 0, stdout: `${summary(1, 0, 1)}\n`, stderr: "" });
 });
+
+test.skipIf(process.platform !== "linux")(
+  "a refusal that is none is found out, although another program was refused (needs Linux)",
+  async () => {
+    await using listener = createServer((socket) => socket.on("error", () => {}).resetAndDestroy());
+    await once(listener.listen(0, "127.0.0.1"), "listening");
+    const { port } = listener.address() as AddressInfo;
+    const refusals = new Refusals("127.0.0.1", 1000, false);
+    await once(connect(port, "127.0.0.1").resume(), "close").catch(() => {}); // Bun may call it a refusal
+    await once(connect(1, "127.0.0.1"), "close").catch(() => {}); // that of the other program
+    refusals.add(port);
+    expect(await refusals.settle()).toEqual([{ port, code: "ECONNRESET" }]);
+  },
+);
 
 test("an unknown host", async () => {
   await using scan = script("apps/port-scan", ["no.such.invalid"]);

@@ -2,7 +2,7 @@
  * Whether a refusal is one. Bun 1.4 calls every failure to connect ECONNREFUSED: what a router or a firewall says
  * (github.com/oven-sh/bun/pull/37093), and a connection that was accepted and reset at once. Two other sources tell the
  * truth. `fetch` connects once more, which costs. The counters of Linux are cheap: where they know of as many refusals
- * as we do, and of no "destination unreachable", each refusal was a RST in answer to our SYN.
+ * as we do, of no "destination unreachable" and of no reset connection, each refusal was a RST in answer to our SYN.
  */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -16,8 +16,8 @@ const MOST_WAITING = 500;
 /** How many ports `fetch` asks at once. */
 const AT_ONCE = 50;
 
-/** What Linux has counted: connections that were refused, and messages that something cannot be reached. */
-type Counters = { refused: number; unreachable: number };
+/** What Linux has counted: connections that were refused; those that were reset, and "destination unreachable". */
+type Counters = { refused: number; others: string };
 
 export class Refusals {
   readonly #host: string;
@@ -58,12 +58,9 @@ export class Refusals {
   async settle(): Promise<{ port: number; code: string }[]> {
     const ports = this.#waiting;
     this.#waiting = [];
-    const { refused, unreachable } = this.#before ?? {};
+    const before = this.#before;
     const now = this.#before = readCounters(this.#host);
-    if (
-      now && refused !== undefined && now.refused - refused === ports.length &&
-      now.unreachable === unreachable
-    ) {
+    if (before && now && now.refused - before.refused === ports.length && now.others === before.others) {
       return ports.map((port) => ({ port, code: "ECONNREFUSED" }));
     }
     const answers: { port: number; code: string }[] = [];
@@ -117,7 +114,7 @@ function readCounters(host: string): Counters | undefined {
     const unreachable = isIPv6(host)
       ? Number(/^Icmp6InDestUnreachs\s+(\d+)/m.exec(readFileSync("/proc/net/snmp6", "latin1"))?.[1])
       : count("Icmp", "InDestUnreachs");
-    return { refused: count("Tcp", "AttemptFails"), unreachable };
+    return { refused: count("Tcp", "AttemptFails"), others: `${count("Tcp", "EstabResets")} ${unreachable}` };
   } catch {
     return undefined;
   }

@@ -60,6 +60,7 @@ export class Scan {
   readonly #pace: Pace;
   readonly #calls = new Set<Call>(); // the oldest first
   #queue: number[] = [];
+  #next = 0; // in the queue: shift() would move all that come after it
   #silent: number[] = []; // those that are believed
   #batch: Batch | undefined; // the one that is being filled
   #open = 0; // sockets that are not closed yet
@@ -117,11 +118,12 @@ export class Scan {
   async #sweep(ports: number[], refusals: Refusals): Promise<number[]> {
     this.#options.begin(ports.length);
     this.#queue = ports;
+    this.#next = 0;
     this.#silent = [];
     while (!this.#stop.aborted) {
       if (this.#calls.size === 0 && refusals.areWaiting) await this.#settle(refusals);
       if (!refusals.areMany) this.#askNext(refusals);
-      if (this.#calls.size === 0 && this.#queue.length === 0 && !refusals.areWaiting) break;
+      if (this.#calls.size === 0 && this.#next === this.#queue.length && !refusals.areWaiting) break;
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     return this.#silent;
@@ -129,11 +131,13 @@ export class Scan {
 
   /** Makes as many connections as may be made now. */
   #askNext(refusals: Refusals): void {
-    while (this.#queue.length > 0 && this.#open < this.#options.width && this.#pace.mayGo(this.#clock)) {
+    while (
+      this.#next < this.#queue.length && this.#open < this.#options.width && this.#pace.mayGo(this.#clock)
+    ) {
       const batch = this.#batch ??= { size: 0, waiting: 0, isFull: false, silent: [], control: "none" };
-      this.#ask(this.#queue.shift() as number, batch, refusals);
+      this.#ask(this.#queue[this.#next++], batch, refusals);
       batch.size += 1;
-      if (batch.size < this.#pace.batch && this.#queue.length > 0) continue;
+      if (batch.size < this.#pace.batch && this.#next < this.#queue.length) continue;
       batch.isFull = true;
       this.#batch = undefined;
       const control = this.#control;
