@@ -1,5 +1,5 @@
 /** IP addresses as the numbers they are, 32 bits (RFC 791) or 128 (RFC 4291), and as people write them. */
-import { canonical } from "./endpoint.ts";
+import { canonical } from "./socket.ts";
 import { Failure } from "./failure.ts";
 
 export type Ip = { version: 4 | 6; number: bigint };

@@ -78,6 +78,3 @@ export function heedKeys(input: Interface): void {
   input.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
   input.on("SIGCONT", () => input.resume()); // back from Ctrl-Z, readline waits to be told
 }
-
-// Old name, until its last user has moved.
-export { isExit } from "./text.ts";

@@ -2,7 +2,6 @@
 import { EventEmitter, on } from "node:events";
 import type { Server, Socket } from "node:net";
 import { endpoint } from "./socket.ts";
-import { sent } from "./socket.ts";
 
 /** How long a peer may take to close after we have, in milliseconds. */
 const LINGER = 5000;
@@ -79,15 +78,4 @@ export function peerName(socket: Socket): string {
   const name = endpoint(socket.remoteAddress, socket.remotePort);
   names.set(socket, name);
   return name;
-}
-
-// Old names, until their last users have moved.
-export { limitIdle } from "./idle.ts";
-export { accept as queueOf, closeOnStop as survive };
-export const sendAll = (socket: Socket, bytes: Uint8Array): Promise<void> =>
-  sent((done) => socket.write(bytes, done)).catch((error) => Promise.reject(socket.errored ?? error));
-export function hangUp(socket: Socket): void {
-  if (socket.destroyed) return;
-  socket.end();
-  linger(socket);
 }

@@ -118,18 +118,3 @@ function incomplete(bytes: Buffer, encoding: Encoding): number {
   if (decoder.decode() === "") return 0; // it had kept nothing back
   return bytes.length - bytes.findLastIndex((byte) => byte >= 0xc0);
 }
-
-// Old name, until its last users have moved.
-export async function* texts(
-  socket: import("node:net").Socket,
-  encoding: Encoding,
-  from: string,
-): AsyncGenerator<string> {
-  const decoder = new Decoder(encoding);
-  for await (const data of socket.iterator({ destroyOnReturn: false })) {
-    const text = decoder.read(data, from);
-    if (text !== "") yield text;
-  }
-  const rest = decoder.end(from);
-  if (rest !== "") yield rest;
-}

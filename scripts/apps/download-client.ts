@@ -55,12 +55,11 @@ import { basename } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { openFile, taken } from "../../lib/files.ts";
 import { limitIdle } from "../../lib/idle.ts";
-import { hint, print, report, visible } from "../../lib/output.ts";
-import { run } from "../../lib/run.ts";
+import { hint, print, report, run, visible } from "../../lib/program.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 import { type Part, Parts } from "./download/part.ts";
 import {

@@ -1,7 +1,7 @@
 /** How far a copy is, on a terminal: how much, how fast, how long it will take. */
 import process from "node:process";
 import { SingleBar } from "cli-progress";
-import { visible } from "../../lib/output.ts";
+import { visible } from "../../lib/program.ts";
 
 /** Shows a bar on stderr, where that is a terminal; it vanishes at the end. */
 export class Progress implements Disposable {

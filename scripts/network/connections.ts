@@ -50,7 +50,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint, isEveryAddress } from "../../lib/endpoint.ts";
+import { endpoint, isEveryAddress } from "../../lib/socket.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";

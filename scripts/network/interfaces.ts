@@ -32,7 +32,7 @@
  */
 import { hostname, networkInterfaces } from "node:os";
 import { readArguments } from "../../lib/arguments.ts";
-import { isLoopback } from "../../lib/endpoint.ts";
+import { isLoopback } from "../../lib/socket.ts";
 import { formatIp, parseIp } from "../../lib/ip.ts";
 import { print, run, visible } from "../../lib/program.ts";
 import { json } from "../../lib/system.ts";

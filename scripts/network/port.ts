@@ -42,7 +42,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { print, report, run, visible } from "../../lib/program.ts";
 import { json, readServices, type Service } from "../../lib/system.ts";

@@ -33,11 +33,10 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
 import { print, run, visible } from "../../lib/program.ts";
-import { sent } from "../../lib/socket.ts";
 import { Decoder } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {

@@ -39,11 +39,10 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";
-import { sent } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
 
 async function main(stop: AbortSignal) {

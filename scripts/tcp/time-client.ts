@@ -23,7 +23,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { print, run, visible } from "../../lib/program.ts";
 import { Decoder } from "../../lib/text.ts";

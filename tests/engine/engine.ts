@@ -8,7 +8,7 @@
 import { cpSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
-import { visible } from "../../lib/output.ts";
+import { visible } from "../../lib/program.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {

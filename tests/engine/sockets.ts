@@ -3,7 +3,7 @@ import { createSocket, type RemoteInfo, type Socket as Datagrams } from "node:dg
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
-import { endpoint } from "../../lib/endpoint.ts";
+import { endpoint } from "../../lib/socket.ts";
 import { Late } from "./program.ts";
 
 /** How long a test waits for anything, in milliseconds. */

@@ -1,6 +1,6 @@
 /** Names turned into addresses. */
 import { expect, test } from "bun:test";
-import { resolve } from "../../lib/host.ts";
+import { resolve } from "../../lib/arguments.ts";
 
 const addresses: [host: string, address: string, family: 4 | 6][] = [
   ["127.0.0.1", "127.0.0.1", 4],

@@ -1,6 +1,6 @@
 /** The conversation of a client of lesson 4.4: what it knows of the others, what it shows, and what it sends. */
 import process from "node:process";
-import { endpoint, isEveryAddress, isLoopback } from "../../../lib/endpoint.ts";
+import { endpoint, isEveryAddress, isLoopback } from "../../../lib/socket.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { hint, print, report, visible } from "../../../lib/program.ts";
 import { Decoder, encode, type Encoding } from "../../../lib/text.ts";

@@ -1,6 +1,6 @@
 /** The registrar of a client of lesson 4.4: it keeps the client registered with the server by UDP. */
 import { EventEmitter, once } from "node:events";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Bucket } from "./limits.ts";
 import { decodeSeen, encodeRegistration, NO_COOKIE, type UdpEndpoint } from "./registration.ts";
 

@@ -18,7 +18,7 @@
  * that name is warned. An IPv4 address is written as ::ffff:a.b.c.d (RFC 4291).
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { formatIp, parseIp } from "../../../lib/ip.ts";
 import { LONGEST_NAME, VERSION } from "./protocol.ts";
 

@@ -1,6 +1,6 @@
 /** The registry of the server of lesson 4.4: it learns by UDP where each client is. */
 import { timingSafeEqual } from "node:crypto";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { print, report } from "../../../lib/program.ts";
 import { Bucket } from "./limits.ts";

@@ -1,7 +1,7 @@
 /** The requests of the clients of lesson 4.4: what the server does with each message. */
 import { createHash, randomBytes, randomInt } from "node:crypto";
 import type { Socket } from "node:net";
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { print } from "../../../lib/program.ts";
 import { isPrivate } from "../private-address.ts";

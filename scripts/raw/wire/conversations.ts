@@ -6,7 +6,7 @@
  * connection waits here until they are acknowledged or sent again, for 3.5 s at most, and so do all arrows behind it.
  * Memory is bounded: at most 1,000 conversations are remembered, and 4,000 arrows wait.
  */
-import { endpoint } from "../../../lib/endpoint.ts";
+import { endpoint } from "../../../lib/socket.ts";
 import { whyNot } from "../icmp.ts";
 import { AGAIN, type Arrow, type Phase } from "./arrow.ts";
 import { firstBytes } from "./first-bytes.ts";

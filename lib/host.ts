@@ -1,2 +1,0 @@
-// Old name, until its last user has moved.
-export { resolve } from "./arguments.ts";

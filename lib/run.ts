@@ -1,2 +1,0 @@
-// Old name, until its last users have moved.
-export * from "./program.ts";
