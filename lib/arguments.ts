@@ -44,17 +44,13 @@ export async function readArguments<const L extends Lesson>(meta: ImportMeta, le
   const { port, words: usage = "" } = lesson;
   const flags: Flags = {
     ...(port === undefined ? {} : {
-      host: {
-        kind: "text",
-        default: "127.0.0.1",
-        help: "name or address; 0.0.0.0 means all | 主机名或地址；0.0.0.0 是全部",
-      },
+      host: { kind: "text", default: "127.0.0.1", help: "name or address; 0.0.0.0: all | 主机名或地址" },
       port: { kind: "port", default: port, help: "a server: 0 for any free one | 服务器：0 任选空闲端口" },
       encoding: {
         kind: "choice",
         choices: ENCODINGS,
         default: "utf-8",
-        help: "the same at both ends | 两端要相同",
+        help: "same at both ends | 两端相同",
       },
     }),
     ...lesson.flags,

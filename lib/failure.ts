@@ -29,7 +29,6 @@ export class Failure extends Error {
 const WHY: Record<string, string> = {
   EADDRNOTAVAIL: "not an address of this machine",
   EAI_AGAIN: "no name server answers",
-  ECANCELED: "connection closed",
   EISDIR: "is a folder",
   ENETUNREACH: "network unreachable",
   ENOENT: "no such file or folder",
@@ -37,9 +36,6 @@ const WHY: Record<string, string> = {
   ENOTFOUND: "unknown host",
   EPIPE: "connection closed by peer",
   ERR_SOCKET_BAD_PORT: "port 0 is no program's port",
-  ERR_SOCKET_CLOSED: "connection closed",
-  ERR_STREAM_DESTROYED: "connection closed",
-  ERR_STREAM_PREMATURE_CLOSE: "connection closed",
   ETIMEDOUT: "timed out",
   UNKNOWN: "the system refused, and the runtime does not say why",
 };
@@ -53,13 +49,7 @@ const HINTS: Record<string, string> = {
 };
 
 /** Names of system calls as verbs; the other calls are verbs themselves. */
-const VERBS = {
-  connect: "connect to",
-  listen: "listen on",
-  read: "receive from",
-  send: "send to",
-  write: "send to",
-};
+const VERBS = { connect: "connect to", listen: "listen on", read: "receive from", send: "send to" };
 
 type SystemError = NodeJS.ErrnoException & { address?: string; port?: number };
 
@@ -76,11 +66,12 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   if (typeof code !== "string") return undefined;
   const binds = syscall === "listen" || syscall === "bind";
   if (code === "EINVAL" && binds) code = "EADDRNOTAVAIL"; // Deno, for an address that this machine does not have
-  const why = WHY[code] ?? new Map(getSystemErrorMap().values()).get(code);
+  const isClosed = /^(ECANCELED|ERR_SOCKET_CLOSED|ERR_STREAM_(DESTROYED|PREMATURE_CLOSE))$/.test(code);
+  const why = isClosed ? "connection closed" : WHY[code] ?? new Map(getSystemErrorMap().values()).get(code);
   if (why === undefined && !syscall) return undefined;
   if (address !== undefined && isIP(address) === 0) path = address.replace("\0", "@"); // AF_UNIX
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
-  const call = VERBS[syscall as keyof typeof VERBS] ?? syscall;
+  const call = VERBS[syscall.replace("write", "send") as keyof typeof VERBS] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
   let hint = HINTS[code];
   if (code === "EMSGSIZE" && object.startsWith("[")) {

@@ -44,18 +44,6 @@ export function frame(message: Uint8Array, framing: Framing): Buffer {
 }
 
 /**
- * The messages of a whole stream, until its end.
- * @param chunks what each read brings
- * @param from whose stream it is, for the errors
- * @throws Failure EMSGSIZE for a message above the limit, EPROTO for an end inside a message
- */
-export async function* unframe(chunks: AsyncIterable<Buffer>, framing: Framing, from: string) {
-  const unframer = new Unframer(framing, from);
-  for await (const chunk of chunks) yield* unframer.messages(chunk);
-  if (unframer.pending) throw new Failure(from, "closed the connection inside a message", "EPROTO");
-}
-
-/**
  * Finds the messages in a stream again, however the reads cut it. Every byte is looked at once, and
  * memory is taken for bytes that have come, never for bytes that are promised.
  */

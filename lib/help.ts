@@ -7,11 +7,7 @@ export function isChinese({ LC_ALL, LC_MESSAGES, LANG } = process.env): boolean 
   return /^zh\b|^zh_/i.test(LC_ALL || LC_MESSAGES || LANG || "");
 }
 
-/**
- * @param command `bun scripts/udp/send.ts`
- * @param source the text of the script
- * @param usage what comes beside the flags
- */
+/** @param usage what comes beside the flags */
 export function helpPage(command: string, source: string, flags: Flags, usage: string): string {
   const chinese = isChinese();
   const rows = Object.entries(flags).map(([name, flag]) => {
@@ -22,14 +18,9 @@ export function helpPage(command: string, source: string, flags: Flags, usage: s
     const byDefault = fallback && (chinese ? `（默认 ${fallback}）` : ` (default ${fallback})`);
     return fold(`  ${use.padEnd(22)} `, `${chinese ? translated : english}${byDefault}`);
   });
-  return [
-    `${chinese ? "用法" : "usage"}: ${command} [FLAGS] ${usage}`.trimEnd(),
-    "",
-    inLanguage(headText(source) ?? "", chinese),
-    "",
-    chinese ? "参数" : "Flags",
-    ...rows,
-  ].join("\n");
+  const first = `${chinese ? "用法" : "usage"}: ${command} [FLAGS] ${usage}`.trimEnd();
+  const head = inLanguage(headText(source) ?? "", chinese);
+  return [first, "", head, "", chinese ? "参数" : "Flags", ...rows].join("\n");
 }
 
 /** How wide a text is: a Chinese character takes two columns. */

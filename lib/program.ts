@@ -4,9 +4,6 @@ import process from "node:process";
 import { endpoint, isEveryAddress } from "./socket.ts";
 import { explain, isStop, original } from "./failure.ts";
 
-/** How long a stopped lesson may take to put things in order, in milliseconds. */
-const GRACE = 1000;
-
 /**
  * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its Failure (1 or 2)
  * when it throws one, 1 for any other error. A lesson that goes on after an error sets `process.exitCode` itself.
@@ -19,7 +16,7 @@ export async function run(kind: "server" | "client", main: (stop: AbortSignal) =
   const stop = (code: number) => {
     process.exitCode = kind === "server" ? 0 : code;
     controller.abort();
-    setTimeout(() => process.exit(), GRACE); // also where nobody reads stdout
+    setTimeout(() => process.exit(), 1000); // what takes longer than a second is left; also where nobody reads stdout
   };
   process.on("SIGINT", () => stop(130)).on("SIGTERM", () => stop(143));
   process.on("SIGHUP", () => stop(129)); // the terminal was closed
@@ -71,9 +68,7 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
 }
 
 /** Prints advice on stderr. */
-export function hint(text: string): Promise<void> {
-  return write(process.stderr, `hint: ${visible(text)}\n`);
-}
+export const hint = (text: string): Promise<void> => write(process.stderr, `hint: ${visible(text)}\n`);
 
 /**
  * Controls, line separators, turns of the writing direction (Unicode TR 9), and characters that nobody sees (TR 44,

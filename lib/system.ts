@@ -1,7 +1,6 @@
-/** The system around a program: the names of ports, how many files it may open, and JSON for other programs. */
+/** The system around a program: the names of ports, and how many files it may open. */
 import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
-import { UNSEEN } from "./program.ts";
 
 /** Where a system has no list of services: the ones that every course names. */
 const FAMOUS =
@@ -26,7 +25,7 @@ export function readServices(): Service[] {
   });
 }
 
-/** How many open files are left to the runtime; and the limit where nothing tells it, that of macOS, the lowest. */
+/** How many open files are left to the runtime; and the limit where nothing tells it, which is that of macOS. */
 const SPARE = 32, LOWEST = 256;
 
 /**
@@ -47,12 +46,4 @@ function fileLimit(): string | number | undefined {
     const report = process.report?.getReport() as { userLimits?: { open_files?: { soft: string | number } } };
     return report?.userLimits?.open_files?.soft;
   }
-}
-
-/** Writes a value as JSON (RFC 8259) in which the same characters are escaped: a program gets them, no terminal does. */
-export function json(value: unknown): string {
-  const hex = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return JSON.stringify(value, null, 2).replace(UNSEEN, (character) => {
-    return character === "\n" ? "\n" : character.replace(/[^]/g, hex); // a line end stands between the values only
-  });
 }

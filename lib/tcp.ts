@@ -1,46 +1,10 @@
 /** What TCP sockets need beside the calls that a lesson shows. */
-import { EventEmitter, on } from "node:events";
-import type { Server, Socket } from "node:net";
+import type { Socket } from "node:net";
+import { Failure } from "./failure.ts";
 import { endpoint } from "./socket.ts";
 
 /** How long a peer may take to close after we have, in milliseconds. */
 const LINGER = 5000;
-
-/** How many connections a server may have that serves one after another. */
-const MOST_CALLERS = 1000;
-
-/**
- * Accepts connections one after another, as Python's `accept` in a loop: each socket with the endpoint of its peer.
- * Call it before the server listens. Waiting connections cost memory, also those that were reset meanwhile: when
- * there are 1,000, the next one is closed.
- * @param waits is told the peer of a connection that comes while an earlier one is being served
- */
-export function accept(
-  server: Server,
-  stop: AbortSignal,
-  waits: (peer: string) => void = () => {},
-): AsyncIterable<[socket: Socket, peer: string]> {
-  const queue = new EventEmitter();
-  const accepted = on(queue, "accepted", { signal: stop });
-  let isBusy = false;
-  let waiting = 0;
-  server.on("connection", (socket) => {
-    closeOnStop(socket, stop);
-    const before = waiting + Number(isBusy);
-    if (before === MOST_CALLERS) return void socket.destroy();
-    if (before > 0) waits(peerName(socket));
-    waiting += 1;
-    queue.emit("accepted", socket, peerName(socket));
-  });
-  return (async function* () {
-    for await (const [socket, peer] of accepted) {
-      waiting -= 1;
-      isBusy = true;
-      yield [socket, peer];
-      isBusy = false;
-    }
-  })();
-}
 
 /**
  * Closes a TCP socket when the program is stopped. It also listens for the socket's "error" event, which would end
@@ -67,6 +31,25 @@ export function linger(socket: Socket): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), LINGER);
   socket.once("close", () => clearTimeout(timer));
+}
+
+/**
+ * Destroys a connection on which no byte moves for so long, in either direction. (`socket.setTimeout` does not
+ * notice, on Bun 1.4, a peer that only stops reading.)
+ * @param limit in milliseconds; it may take a quarter more
+ * @param isOurTurn whether the peer is right to be silent now
+ */
+export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false): void {
+  let bytes = 0;
+  let idle = 0;
+  const timer = setInterval(() => {
+    const now = socket.bytesRead + socket.bytesWritten;
+    idle = now === bytes && !isOurTurn() ? idle + 1 : 0;
+    bytes = now;
+    if (idle < 4) return;
+    socket.destroy(new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));
+  }, limit / 4);
+  socket.once("close", () => clearInterval(timer));
 }
 
 const names = new WeakMap<Socket, string>();

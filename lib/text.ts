@@ -13,8 +13,7 @@ export type Encoding = (typeof ENCODINGS)[number];
 const require = createRequire(import.meta.url);
 const gbk = () => require("./gbk.ts") as typeof import("./gbk.ts");
 
-/** How long a text may wait for the rest of its last character, in characters. */
-const LONGEST = 65_536;
+const LONGEST = 65_536; // how long a text may wait for its last character, in characters
 
 /**
  * Turns text into bytes, as Python's `text.encode(encoding)` does.
@@ -45,7 +44,7 @@ export class Decoder {
   readonly #isChosen: boolean;
   #begun = "";
   #rest: Buffer = Buffer.alloc(0);
-  #reported = false;
+  #isReported = false;
 
   /** @param isChosen whether --encoding chooses it, so that a hint may say so */
   constructor(encoding: Encoding, isChosen = true) {
@@ -67,8 +66,8 @@ export class Decoder {
     const whole = all.subarray(0, all.length - (stream ? incomplete(all, this.#encoding) : 0));
     this.#rest = all.subarray(whole.length);
     const { text, isValid } = toText(whole, this.#encoding);
-    if (!isValid && !this.#reported) {
-      this.#reported = true;
+    if (!isValid && !this.#isReported) {
+      this.#isReported = true;
       report(notValid(from, this.#encoding, ", shown as \uFFFD", this.#isChosen));
     }
     return text;
@@ -100,7 +99,7 @@ export function decode(bytes: Buffer, encoding: Encoding, from: string, isChosen
 }
 
 function notValid(from: string, encoding: Encoding, shown: string, isChosen: boolean): Failure {
-  const other = encoding === "gbk" ? "utf-8" : "gbk";
+  const [other] = ENCODINGS.filter((one) => one !== encoding);
   const hint = isChosen ? `if the other end speaks ${other}, use --encoding ${other} here` : undefined;
   return new Failure(from, `bytes that are not valid ${encoding}${shown}`, "EILSEQ", { hint });
 }

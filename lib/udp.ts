@@ -1,23 +1,9 @@
 /** Receiving datagrams: what a UDP socket needs beside `socket.on("message", ...)`. */
 import type { RemoteInfo, Socket } from "node:dgram";
-import { once } from "node:events";
 import { isLost } from "./socket.ts";
 
 /** How many datagrams may wait to be handled; and how many are taken in one go, about a tenth of a second's work. */
 const INBOX = 256, IN_ONE_GO = 2048;
-
-/**
- * Waits until a UDP socket is bound: for its "listening" event.
- * @param port the wanted one, for the error: Bun 1.4 does not say which port it could not bind
- * @throws the error of the socket: EADDRINUSE, EACCES, EADDRNOTAVAIL, ...
- */
-export async function bound(socket: Socket, port: number, stop: AbortSignal): Promise<void> {
-  try {
-    await once(socket, "listening", { signal: stop });
-  } catch (error) {
-    throw Object.assign(error as Error, { port });
-  }
-}
 
 /**
  * Waits until a UDP socket is closed: by the lesson itself or, through its `signal`, by Ctrl-C.

@@ -37,10 +37,9 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
-import { limitIdle } from "../../lib/idle.ts";
+import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
-import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { Decoder } from "../../lib/text.ts";
 import { Callers } from "./download/callers.ts";
 import { ServedFolder } from "./served-folder.ts";

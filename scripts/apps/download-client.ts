@@ -58,9 +58,8 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { openFile, taken } from "../../lib/files.ts";
-import { limitIdle } from "../../lib/idle.ts";
+import { closeOnStop, limitIdle } from "../../lib/tcp.ts";
 import { hint, print, report, run, visible } from "../../lib/program.ts";
-import { closeOnStop } from "../../lib/tcp.ts";
 import { type Part, Parts } from "./download/part.ts";
 import {
   byteCount,

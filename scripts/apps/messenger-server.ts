@@ -98,7 +98,7 @@ import { print, ready, report, run } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import type { Encoding } from "../../lib/text.ts";
-import { bound, datagrams } from "../../lib/udp.ts";
+import { datagrams } from "../../lib/udp.ts";
 import { messageFrame, messages, PING, SILENCE, TO_SERVER, type ToClient } from "./messenger/protocol.ts";
 import { Registry } from "./messenger/registry.ts";
 import { Requests } from "./messenger/requests.ts";
@@ -214,12 +214,12 @@ async function openBoth(
     try {
       const { port } = server.address() as { port: number };
       socket.bind(port, host);
-      await bound(socket, port, stop);
+      await once(socket, "listening", { signal: stop });
       stop.addEventListener("abort", () => server.close());
       return socket;
     } catch (error) {
       socket.close();
-      if (port !== 0 || tries === 10) throw error;
+      if (port !== 0 || tries === 10) throw Object.assign(error as Error, { port }); // Bun does not say which port
       server.close();
       await once(server, "close");
     }

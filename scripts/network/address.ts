@@ -56,8 +56,8 @@ import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { formatIp, groupsOf, type Ip, parseIp, wrong } from "../../lib/ip.ts";
 import { print, report, run, visible } from "../../lib/program.ts";
-import { json } from "../../lib/system.ts";
 import { BITS, hasBroadcast, networkOf } from "./networks.ts";
+import { json } from "./json.ts";
 
 /**
  * What the blocks are for: IANA's special-purpose registries of IPv4 and IPv6 (as of 2026-07), and the

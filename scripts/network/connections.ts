@@ -54,8 +54,8 @@ import { endpoint, isEveryAddress } from "../../lib/socket.ts";
 import { Failure } from "../../lib/failure.ts";
 import { formatIp } from "../../lib/ip.ts";
 import { hint, print, run, visible } from "../../lib/program.ts";
-import { json } from "../../lib/system.ts";
 import { procAddress, procNet } from "./procfs.ts";
+import { json } from "./json.ts";
 
 /** The states by their numbers in /proc/net (Linux: include/net/tcp_states.h), named as netstat does. */
 const STATES = [

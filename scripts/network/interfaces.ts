@@ -35,10 +35,10 @@ import { readArguments } from "../../lib/arguments.ts";
 import { isLoopback } from "../../lib/socket.ts";
 import { formatIp, parseIp } from "../../lib/ip.ts";
 import { print, run, visible } from "../../lib/program.ts";
-import { json } from "../../lib/system.ts";
 import { ipCards } from "./ip-addr.ts";
 import { hasBroadcast, networkOf } from "./networks.ts";
 import { cardNames, macAddress } from "./procfs.ts";
+import { json } from "./json.ts";
 
 async function main() {
   const { json: asJson } = await readArguments(import.meta, {

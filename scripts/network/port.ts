@@ -45,7 +45,8 @@ import { readArguments } from "../../lib/arguments.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { print, report, run, visible } from "../../lib/program.ts";
-import { json, readServices, type Service } from "../../lib/system.ts";
+import { readServices, type Service } from "../../lib/system.ts";
+import { json } from "./json.ts";
 
 /** RFC 6335, section 6. */
 const RANGES = [

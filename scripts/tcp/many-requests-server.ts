@@ -36,8 +36,9 @@ import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
-import { accept, linger } from "../../lib/tcp.ts";
+import { linger } from "../../lib/tcp.ts";
 import { Decoder, encode } from "../../lib/text.ts";
+import { accept } from "./accept.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port, encoding, reply } = await readArguments(import.meta, {

@@ -39,10 +39,9 @@ import { basename } from "node:path";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { openFile } from "../../lib/files.ts";
-import { limitIdle } from "../../lib/idle.ts";
+import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
 import { print, ready, report, run } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
-import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 
 /** Bytes of the picture in one piece: a multiple of 3, so that base64 has no padding before the end. */
 const PIECE = 3 * 8192;

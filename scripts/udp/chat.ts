@@ -56,9 +56,10 @@ import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, isLoopback, sent } from "../../lib/socket.ts";
 import { Decoder, type Encoding, isExit } from "../../lib/text.ts";
-import { bound, datagrams } from "../../lib/udp.ts";
+import { datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 import { isSameAddress } from "./same-address.ts";
+import { bound } from "./bound.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, mode, ...flags } = await readArguments(import.meta, {

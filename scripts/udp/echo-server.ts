@@ -38,8 +38,9 @@ import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { Decoder, encode } from "../../lib/text.ts";
-import { bound, closed } from "../../lib/udp.ts";
+import { closed } from "../../lib/udp.ts";
 import { AnswerLimit } from "./answer-limit.ts";
+import { bound } from "./bound.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, reply } = await readArguments(import.meta, {

@@ -52,11 +52,12 @@ import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { hint, print, ready, report, run } from "../../lib/program.ts";
 import { endpoint, isEveryAddress, isLoopback, sent } from "../../lib/socket.ts";
-import { bound, datagrams } from "../../lib/udp.ts";
+import { datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 import { isSameAddress } from "./same-address.ts";
 import { isPassing } from "./send-errors.ts";
 import { sourceName } from "./source-name.ts";
+import { bound } from "./bound.ts";
 
 /** How many senders are served; for one more, the oldest is forgotten. */
 const MOST_SENDERS = 64;

@@ -53,8 +53,9 @@ import { keyboard } from "../../lib/keyboard.ts";
 import { hint, print, ready, run, visible } from "../../lib/program.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
-import { bound, closed } from "../../lib/udp.ts";
+import { closed } from "../../lib/udp.ts";
 import { bindable, cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
+import { bound } from "./bound.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {

@@ -38,7 +38,8 @@ import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, run, visible } from "../../lib/program.ts";
 import { endpoint } from "../../lib/socket.ts";
 import { Decoder, isExit } from "../../lib/text.ts";
-import { bound, closed } from "../../lib/udp.ts";
+import { closed } from "../../lib/udp.ts";
+import { bound } from "./bound.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {

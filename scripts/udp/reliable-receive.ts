@@ -58,7 +58,7 @@ import { explain, failAs, Failure } from "../../lib/failure.ts";
 import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
-import { bound, datagrams } from "../../lib/udp.ts";
+import { datagrams } from "../../lib/udp.ts";
 import {
   decodeFile,
   decodePacket,
@@ -71,6 +71,7 @@ import {
   LARGEST_WINDOW,
   type Packet,
 } from "./reliable-packet.ts";
+import { bound } from "./bound.ts";
 
 /** How many files may come at the same time. */
 const MOST_TRANSFERS = 8;

@@ -30,8 +30,8 @@ import { messages } from "../../lib/keyboard.ts";
 import { print, report, run } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
-import { bound } from "../../lib/udp.ts";
 import { sourceName } from "./source-name.ts";
+import { bound } from "./bound.ts";
 
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, words } = await readArguments(import.meta, {

@@ -46,9 +46,10 @@ import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
-import { accept, linger } from "../../lib/tcp.ts";
+import { linger } from "../../lib/tcp.ts";
 import { Decoder, encode, ENCODINGS } from "../../lib/text.ts";
 import { socketPath } from "./socket-path.ts";
+import { accept } from "../tcp/accept.ts";
 
 async function main(stop: AbortSignal) {
   const { path: name, encoding, reply } = await readArguments(import.meta, {

@@ -52,6 +52,7 @@ describe("what is taken along", () => {
   test("3.1: its two scripts, what they import, and no package that is loaded at once", () => {
     const { files, packages, packagesAtOnce } = luggage(find("3.1"));
     expect(files.filter((file) => !file.startsWith("lib/"))).toEqual([
+      "scripts/tcp/accept.ts",
       "scripts/tcp/client.ts",
       "scripts/tcp/server.ts",
     ]);

@@ -176,9 +176,9 @@ test("--help shows usage, head and flags, and does no work", async () => {
   expect(stdout).toStartWith("usage: bun scripts/udp/send.ts [FLAGS] [MESSAGE...]\n\n2.1 Send datagrams: ");
   expect(stdout).toEndWith(`
 Flags
-  --host TEXT            name or address; 0.0.0.0 means all (default 127.0.0.1)
+  --host TEXT            name or address; 0.0.0.0: all (default 127.0.0.1)
   --port PORT            a server: 0 for any free one (default 7788)
-  --encoding utf-8|gbk   the same at both ends (default utf-8)
+  --encoding utf-8|gbk   same at both ends (default utf-8)
   --local-port PORT      send from this port
   --help                 show this page
 `);

@@ -1,8 +1,8 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
 import { visible } from "../../lib/program.ts";
-import { json } from "../../lib/system.ts";
 import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
+import { json } from "../../scripts/network/json.ts";
 
 for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
   test(`what many say at once is bounded where nobody reads, on ${runtime}`, async () => {

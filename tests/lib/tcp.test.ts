@@ -2,10 +2,10 @@
 import { describe, expect, jest, test } from "bun:test";
 import { EventEmitter, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { limitIdle } from "../../lib/idle.ts";
+import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
 import { sent } from "../../lib/socket.ts";
-import { accept, closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import { until } from "../engine/sockets.ts";
+import { accept } from "../../scripts/tcp/accept.ts";
 
 const never = new AbortController().signal;
 

@@ -31,8 +31,9 @@ import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure } from "../../../lib/failure.ts";
-import { LIMIT, unframe } from "../../../lib/framing.ts";
+import { LIMIT } from "../../../lib/framing.ts";
 import { sent } from "../../../lib/socket.ts";
+import { unframe } from "../unframe.ts";
 
 export const VERSION = 1;
 

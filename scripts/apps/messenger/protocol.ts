@@ -43,8 +43,9 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { frame, unframe } from "../../../lib/framing.ts";
+import { frame } from "../../../lib/framing.ts";
 import { decode, encode, type Encoding } from "../../../lib/text.ts";
+import { unframe } from "../unframe.ts";
 
 export const VERSION = 1;
 

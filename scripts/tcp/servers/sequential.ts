@@ -51,7 +51,8 @@ import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report, run } from "../../../lib/program.ts";
 import { sent } from "../../../lib/socket.ts";
-import { accept, linger } from "../../../lib/tcp.ts";
+import { linger } from "../../../lib/tcp.ts";
+import { accept } from "../accept.ts";
 
 async function main(stop: AbortSignal) {
   const { host, port } = await readArguments(import.meta, { port: 7891 });

@@ -2,8 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
-import { limitIdle } from "../../../lib/idle.ts";
-import { closeOnStop } from "../../../lib/tcp.ts";
+import { closeOnStop, limitIdle } from "../../../lib/tcp.ts";
 import { EVERYWHERE } from "../../engine/program.ts";
 import {
   atTerminal,
