@@ -13,7 +13,7 @@ import type { Descriptors } from "./served-files.ts";
 /** How many callers may be here at once: half of them from one source, a fifth of one source and not logged in. */
 const MOST_CALLERS = 100;
 
-/** After how long without a byte a caller who has logged in gives way to a new one, in milliseconds. */
+/** After how long without a request a caller who has logged in gives way to a new one, in milliseconds. */
 const IDLE = 60_000;
 
 /** How many files and folders one caller may have open. */
@@ -131,7 +131,7 @@ export class Caller implements Descriptors {
   /** Its endpoint. */
   readonly name: string;
   isLoggedIn = false;
-  /** When the last bytes came from it. */
+  /** When its last request came, or it itself. */
   lastMoved = Date.now();
   readonly most = MOST_HANDLES;
   readonly #descriptors: Shares;
@@ -145,8 +145,12 @@ export class Caller implements Descriptors {
     this.name = peerName(socket);
     this.#descriptors = descriptors;
     this.#on = on;
-    socket.on("data", () => (this.lastMoved = Date.now()));
     socket.once("close", () => this.#gone());
+  }
+
+  /** Notes a request. That the connection is kept alive does not count. */
+  moved(): void {
+    this.lastMoved = Date.now();
   }
 
   loggedIn(): void {

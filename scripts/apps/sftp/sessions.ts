@@ -103,6 +103,7 @@ export class Sessions {
     socket.once("close", leave);
     try {
       for await (const request of requests(channel.iterator({ destroyOnReturn: false }), name)) {
+        this.#caller.moved();
         await this.#send(channel, await answer(files, request, name), gone.signal);
         if (gone.signal.aborted) break;
       }

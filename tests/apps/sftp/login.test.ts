@@ -270,7 +270,7 @@ describe("places", () => {
         const socket = dummy(address);
         const caller = callers.admit(socket);
         caller?.loggedIn();
-        return caller && socket;
+        return caller && Object.assign(socket, { caller });
       };
       const first = enter("192.0.2.1");
       const active = enter("192.0.2.1");
@@ -280,7 +280,7 @@ describe("places", () => {
       for (let index = 0; index < 50; index++) expect(enter(`2001:db8::${index.toString(16)}`)).toBeDefined();
       expect(enter("192.0.2.7")).toBeUndefined(); // nobody is idle
       setSystemTime(new Date("2026-01-01T00:01:01Z"));
-      active?.emit("data", Buffer.of(0));
+      active?.caller.moved();
       expect(enter("192.0.2.7")).toBeDefined();
       expect({ first: first?.destroyed, active: active?.destroyed }).toEqual({ first: true, active: false });
     } finally {
