@@ -1,9 +1,10 @@
 /** The keyboard of a shell, which asks for one line after another: answers, passwords, commands. */
+import { isUtf8 } from "node:buffer";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
+import { Failure } from "../../../lib/failure.ts";
 import { heedKeys } from "../../../lib/keyboard.ts";
-import { decode } from "../../../lib/text.ts";
 
 /** What the Tab key offers for a line: words that may stand in place of its end, and that end. */
 export type Completer = (line: string) => Promise<[words: string[], end: string]>;
@@ -117,7 +118,9 @@ export class Prompter {
     try {
       if (this.#piped) {
         const line = (await this.#piped.next()).value;
-        return line && decode(Buffer.from(line, "latin1"), "utf-8", "the typed line");
+        const bytes = Buffer.from(line ?? "", "latin1");
+        if (!isUtf8(bytes)) throw new Failure("the typed line", "bytes that are not valid utf-8", "EILSEQ");
+        return line && `${bytes}`;
       }
       if (this.#ahead.length > 0) return this.#ahead.shift();
       return await new Promise((resolve) => (this.#answer = resolve));
