@@ -32,13 +32,13 @@
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure } from "../../lib/failure.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print, run } from "../../lib/program.ts";
+import { print, report, run } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
-import { goOnAfter } from "./send-errors.ts";
 import { sourceName } from "./source-name.ts";
 
 async function main(stop: AbortSignal) {
@@ -74,11 +74,14 @@ async function main(stop: AbortSignal) {
 
   for await (const { text, bytes } of messages(words, encoding, stop)) {
     // One datagram goes out; the network card marks it for all, and each machine takes a copy.
-    await sent((done) => socket.send(bytes, port, host, done))
-      .then(() =>
-        print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`)
-      )
-      .catch(goOnAfter); // this datagram is lost; the next one may not be
+    try {
+      await sent((done) => socket.send(bytes, port, host, done));
+      await print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);
+    } catch (error) {
+      stop.throwIfAborted();
+      process.exitCode = 1;
+      await report(error); // this datagram is lost, but perhaps not the next one
+    }
     if (isExit(text)) break;
   }
 }

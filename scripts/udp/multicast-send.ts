@@ -46,13 +46,13 @@
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { messages } from "../../lib/keyboard.ts";
-import { print, run } from "../../lib/program.ts";
+import { print, report, run } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { isExit } from "../../lib/text.ts";
 import { cardFor, GROUP_FLAGS, groupFamily } from "./group.ts";
-import { goOnAfter } from "./send-errors.ts";
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -89,9 +89,14 @@ async function main(stop: AbortSignal) {
   const way = `from ${endpoint(local.address, local.port)} to ${endpoint(group, port)}`;
   for await (const { text, bytes } of messages(options.words, options.encoding, stop)) {
     // One datagram goes out; switches and routers copy it where their ways to the members part.
-    await sent((done) => socket.send(bytes, port, group, done))
-      .then(() => print(`sent ${bytes.length} bytes ${way}`))
-      .catch(goOnAfter); // this datagram is lost; the next one may not be
+    try {
+      await sent((done) => socket.send(bytes, port, group, done));
+      await print(`sent ${bytes.length} bytes ${way}`);
+    } catch (error) {
+      stop.throwIfAborted();
+      process.exitCode = 1;
+      await report(error); // this datagram is lost, but perhaps not the next one
+    }
     if (isExit(text)) break;
   }
 }

@@ -1,4 +1,4 @@
-/** Lessons 2.1, 2.2, 2.3 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
+/** Lessons 2.1, 2.2, 2.3, 2.4, 2.5 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -117,6 +117,30 @@ if (EVERYTHING) {
         const { code, stdout } = await link.result();
         expect([code, link.seen.stderr.length]).toEqual([0, 1]);
         expect(stdout).toContain("       3 got lost\n");
+      });
+
+      test(`2.4 and 2.5 tell it as well, and send the next, on ${runtime}`, async () => {
+        const [here, there] = network.hosts;
+        const cases = [
+          ["broadcast", ["--host", "0.0.0.0"], ["--host", "10.9.0.255"]],
+          ["multicast", ["--interface", "eth0"], ["--interface", "eth0"]],
+        ] as const;
+        for (const [name, receiving, sending] of cases) {
+          await using receiver = on(there, runtime, `${name}-receive`, [...receiving, "--port", "0"]);
+          const port = `${await receiver.port()}`;
+          await using sender = on(here, runtime, `${name}-send`, [...sending, "--port", port]);
+          sender.type("before\n");
+          expect(await receiver.next()).toEndWith(" > before");
+          await set(here, "down");
+          sender.type("lost\n");
+          const trouble = /^error: send to \S+: .* \((ENETUNREACH|ENETDOWN|ENODEV|UNKNOWN)\)$/;
+          expect(await sender.next("stderr")).toMatch(trouble);
+          await set(here, "up");
+          sender.type("after\n");
+          expect(await receiver.next()).toEndWith(" > after");
+          sender.endOfInput();
+          expect(await sender.ended()).toBe(1);
+        }
       });
 
       test(`2.1 and 2.3 tell that a message was not sent, and send the next, on ${runtime}`, async () => {
