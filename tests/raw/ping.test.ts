@@ -85,7 +85,7 @@ test.skipIf(!HAS_PING)(
       expect(theirs.answers.length).toBe(count * 0.7);
       expect({ ...ours, times: [] }).toEqual({ ...theirs, times: [] });
       for (const [index, time] of ours.times[0].entries()) {
-        expect(Math.abs(time - theirs.times[0][index])).toBeLessThan(index === 2 ? 20 : 2); // max is noise
+        expect(Math.abs(time - theirs.times[0][index])).toBeLessThan([2, 20, 1000][index]); // the least is the network; a busy machine delays some
       }
       expect(stdout.match(/^no answer to icmp_seq=\d+ within 500 ms$/gm)).toHaveLength(count * 0.3);
     }
