@@ -93,18 +93,18 @@ export function visible(text: string): string {
 /** The line that is being typed at the terminal: keyboard.ts takes it off the screen and puts it back. */
 export const typedLine = { hide() {}, show() {} };
 
-/** What may wait on one stream, in characters. Each text counts 1,000 more, for what it costs to keep it. */
-const MOST_WAITING = 2_500_000;
+/** What may wait on one stream, in characters: some 2,000 texts, for each counts 32,000 more, or fewer long ones. */
+const MOST_WAITING = 70_000_000;
 const waiting = new Map<NodeJS.WriteStream, number>();
 
 async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
   const count = (change: number) => waiting.set(stream, (waiting.get(stream) ?? 0) + change);
   if ((waiting.get(stream) ?? 0) > MOST_WAITING) return;
-  count(text.length + 1000);
+  count(text.length + 32_000);
   typedLine.hide();
   // A failed write (the reader of a pipe has gone) shows at the stream's error listener: see `run`.
   const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
   typedLine.show();
   await written;
-  count(-text.length - 1000);
+  count(-text.length - 32_000);
 }

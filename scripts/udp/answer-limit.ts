@@ -17,8 +17,7 @@ export class AnswerLimit {
   readonly #peers = new Map<string, { left: number; at: number; isTold: boolean }>();
 
   /** Whether a peer may get one more answer. When it is refused, that is told once. */
-  allows(peer: string): boolean {
-    const now = performance.now();
+  allows(peer: string, now = performance.now()): boolean {
     const known = this.#peers.get(peer) ?? { left: BURST, at: now, isTold: false };
     const left = Math.min(BURST, known.left + (now - known.at) / 1000 * PER_SECOND);
     const isTold = known.isTold && left < BURST;
