@@ -163,7 +163,7 @@ export class Root {
     });
   }
 
-  /** One after another, whoever asks. */
+  /** Works one after another, for all clients. */
   #alone<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#last.then(work);
     this.#last = mine.catch(() => {});

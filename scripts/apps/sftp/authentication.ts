@@ -1,4 +1,4 @@
-/** Who may log in to an SSH server: by the password, or by a key of a list. */
+/** The logins of an SSH server: by its password, or by a key of a list. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";

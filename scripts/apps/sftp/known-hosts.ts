@@ -52,7 +52,7 @@ export function typeName(type: string): string {
   return type.replace(/^ssh-/, "").replace(/-.*/, "").toUpperCase();
 }
 
-/** Reads the file. One that does not exist yet knows nobody. @throws the errors of read(2) */
+/** Reads the file. One that does not exist yet is empty. @throws the errors of read(2) */
 export async function readKnownHosts(file: string): Promise<string> {
   return await readFile(file, "utf8").catch((error) => {
     if (error.code === "ENOENT") return "";

@@ -9,7 +9,7 @@ import { explainFile, ServedFiles } from "./served-files.ts";
 /** How many sessions one caller may have. */
 const MOST_SESSIONS = 10;
 
-/** How many bytes may wait in memory, in either direction, for a caller who respects no window. */
+/** How many bytes may wait in memory, in either direction, for a client that respects no window. */
 const MOST_WAITING = 8 * 2 ** 20;
 
 /** How many pieces of data may wait: each costs some hundred bytes, even if it holds only one. */
@@ -157,7 +157,7 @@ async function answer(files: ServedFiles, request: Request, name: string): Promi
 let working = 0;
 const waiting: (() => void)[] = [];
 
-/** Works on so many requests at once, whoever sends them: each needs some descriptors for a moment. */
+/** Limits how many requests are worked on at once, over all callers: each needs some descriptors for a moment. */
 async function atWork<T>(work: () => Promise<T>): Promise<T> {
   if (working === MOST_AT_WORK) await new Promise<void>((resolve) => waiting.push(resolve));
   else working += 1;

@@ -1,4 +1,4 @@
-/** Who runs this program. */
+/** The user who runs this program. */
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 
