@@ -2,14 +2,16 @@
 import { describe, expect, setDefaultTimeout, setSystemTime, test } from "bun:test";
 import { EventEmitter, once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import ssh2 from "ssh2";
 import { WrongPasswords } from "../../../scripts/apps/sftp/authentication.ts";
-import { Callers } from "../../../scripts/apps/sftp/callers.ts";
+import { Root } from "../../../scripts/apps/root.ts";
+import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
+import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
 import { sourceOf } from "../../../scripts/apps/source-of.ts";
 import { EVERYWHERE, script, start } from "../../engine/program.ts";
 import { call, inTime, until } from "../../engine/sockets.ts";
-import { knock, meet } from "./packets.ts";
+import { inside, knock, meet } from "./packets.ts";
 import { IS_LINUX, KEY, makeKey, OPENSSH, PRIVATELY, serve, stage } from "./server.ts";
 
 setDefaultTimeout(120_000); // what waits in a test says itself for what it waited too long
@@ -309,6 +311,35 @@ describe("places", () => {
       expect(places).toBe(Math.min(100, limit / 8));
       expect(files).toBeGreaterThan(50);
       expect(places + files).toBeLessThan(limit - 50 - 60); // a request at work needs some too
+    }
+  });
+
+  test("a request counts, but not what only keeps the connection alive", async () => {
+    await using at = await stage();
+    let caller: Caller | undefined;
+    const server = createServer((socket) => {
+      caller = new Callers(30, LIMITS).admit(socket);
+      const ssh = new ssh2.Server({ hostKeys: [KEY.private] }, (client) => {
+        client.on("error", () => {}).on("authentication", (context) => context.accept());
+        const sessions = new Sessions(client, caller as Caller, { root: new Root(at.root), readOnly: true });
+        client.on("session", (accept, reject) => sessions.open(accept, reject));
+      });
+      ssh.injectSocket(socket);
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    try {
+      using client = await meet((server.address() as AddressInfo).port);
+      const idle = caller as unknown as Caller;
+      idle.lastMoved = 0;
+      const socket = inside(client.client)._sock;
+      inside(client.client)._protocol.ping();
+      await inTime(once(socket, "data"), "the answer");
+      expect(idle.lastMoved).toBe(0);
+      expect(await client.read("nothing")).toBe(2);
+      expect(idle.lastMoved).toBeGreaterThan(0);
+      socket.destroy();
+    } finally {
+      server.close();
     }
   });
 
