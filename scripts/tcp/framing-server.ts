@@ -44,12 +44,15 @@
  *            five, in the middle of characters. 3.3 avoids this only because its
  *            client waits for each reply before it sends again. A peer may also
  *            send a line without an end, or announce 4 GB: what exceeds the limit
- *            ends its connection at once, before memory is taken for it.
+ *            ends its connection at once, before memory is taken for it. 1,000
+ *            clients that send half a message and then nothing shut out the next
+ *            one: a server that is kept needs a limit for silence, too.
  * Try        Type lines into nc 127.0.0.1 7892 while it serves --framing line.
  * 注意       上面的两条消息，先是粘在一起一次读到，后来又被拆成五次，断在字符中
- *            间。3.3 没有出问题，只是因为它的客户端每次都等到回复才再发。对方还
- *            可能一直不发换行，或者声称有 4 GB：超过上限的，马上断开，不会先为
- *            它占用内存。
+ *            间。3.3 没有出问题，只是因为它的客户端每次都等到回复才再发。对方还可
+ *            能一直不发换行，或者声称有 4 GB：超过上限的，马上断开，不会先为它占用
+ *            内存。1,000 个客户端各发半条消息就不再出声，下一个就进不来：要长期运
+ *            行的服务器，还得限制沉默的时间。
  * 试试       它用 --framing line 服务时，在 nc 127.0.0.1 7892 里键入几行。
  */
 import { once } from "node:events";

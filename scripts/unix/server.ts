@@ -27,13 +27,15 @@
  *            connection.sendall(reply)           ->  socket.write(bytes, done)
  * Watch out  A client has no address. The permissions of the file decide who may
  *            connect: the owner only. An abstract name, --path @lesson, has no
- *            file: everybody on this machine may connect. On Windows the path is a
- *            named pipe: --path \\.\pipe\lesson
+ *            file: everybody on this machine may connect. The server serves one
+ *            client after another, as in 3.3: a silent one makes all the others
+ *            wait. On Windows the path is a named pipe: --path \\.\pipe\lesson
  * Try        Start it twice. Then kill -9 the server: its file stays, and the next
  *            server replaces it. Connect with nc -U lesson.sock
  * 注意       客户端没有地址。谁能连接，由文件的权限决定：只有所有者。抽象名字
- *            --path @lesson 没有文件：这台机器上谁都能连。在 Windows 上，路径是
- *            命名管道：--path \\.\pipe\lesson
+ *            --path @lesson 没有文件：这台机器上谁都能连。它和 3.3 一样一个一个地
+ *            服务：一个沉默的客户端，让别人都等着。在 Windows 上，路径是命名管道：
+ *            --path \\.\pipe\lesson
  * 试试       启动两次看看。再用 kill -9 杀掉服务器：文件还在，下一个服务器会换
  *            掉它。用 nc -U lesson.sock 连接。
  */
