@@ -56,7 +56,7 @@
  * Python     socket(AF_INET, SOCK_STREAM)    ->  createServer(), connect()
  *            socket(AF_INET6, SOCK_DGRAM)    ->  createSocket({ type: "udp6" })
  *            socket(AF_UNIX, SOCK_STREAM)    ->  connect({ path }), see 3.10
- *            socket(AF_INET, SOCK_RAW)       ->  none in node:net or node:dgram
+ *            socket(AF_INET, SOCK_RAW)       ->  none: 5.1 calls the C library
  * Watch out  recv gives data, recvfrom gives data and sender. The backlog is the
  *            queue of the connections that are not accepted yet, not the number of
  *            clients.

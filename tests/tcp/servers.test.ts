@@ -121,6 +121,24 @@ for (const name of EVERYTHING ? [...SERVERS, "bun-listen"] : ["event-loop"]) {
   );
 }
 
+for (const runtime of EVERYWHERE) {
+  test(`event-loop --limit turns the next connection away, until there is room, on ${runtime}`, async () => {
+    await using server = serve("event-loop", runtime, ["--limit", "2"]);
+    const port = await server.port();
+    using first = await call(port);
+    await echo(first, "first");
+    using second = await call(port);
+    await echo(second, "second");
+    using third = await call(port);
+    expect(await third.rest().then(String, ({ code }) => code)).toBeOneOf(["", "ECONNRESET"]);
+    first.hangUp();
+    await first.rest();
+    using fourth = await call(port);
+    await echo(fourth, "fourth");
+    expect(server.seen.stdout.filter((line) => line.endsWith(" connected"))).toHaveLength(3);
+  });
+}
+
 describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
   for (const runtime of EVERYWHERE) {
     test(`all end with the parent on ${runtime}, even when it is killed`, async () => {
