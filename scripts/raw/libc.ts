@@ -57,7 +57,7 @@ let c: ReturnType<typeof declare>;
 export async function loadLibc(): Promise<void> {
   if (typeof Bun === "undefined") throw new Failure("bun:ffi", "only Bun has it", "ENOSYS");
   if (process.platform !== "linux") {
-    throw new Failure("raw sockets", "this lesson knows Linux alone", "ENOSYS");
+    throw new Failure("raw sockets", "this lesson knows only those of Linux", "ENOSYS");
   }
   ffi = await import("bun:ffi"); // not at the top: other runtimes cannot load it
   c = declare(ffi);

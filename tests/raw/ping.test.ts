@@ -1,8 +1,11 @@
 /** Lesson 5.1: ping, beside iputils' own, in networks that these tests make. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
-import { EVERYTHING, type Result, script } from "../engine/program.ts";
+import { EVERYTHING, type Result, script, start } from "../engine/program.ts";
 import { checksum } from "../../scripts/raw/checksum.ts";
 import { received } from "../../scripts/raw/ping.ts";
 import { RoundTrips } from "../../scripts/raw/round-trips.ts";
@@ -259,6 +262,19 @@ thorough(CAN_BE_ALONE)(
     );
   },
 );
+
+test("on another system than Linux: one line", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "ping-"));
+  try {
+    const macOS = join(folder, "macOS.ts");
+    writeFileSync(macOS, 'Object.defineProperty(process, "platform", { value: "darwin" });');
+    await using program = start(["bun", "--preload", macOS, "scripts/raw/ping.ts", "127.0.0.1"]);
+    const stderr = "error: raw sockets: this lesson knows only those of Linux (ENOSYS)\n";
+    expect(await program.result()).toEqual({ code: 1, stdout: "", stderr });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 for (const runtime of ["node", "deno"] as const) {
   test(`on ${runtime}: one line`, async () => {
