@@ -3,6 +3,7 @@
  * as many steps as the pattern and the name have characters, multiplied; a regular expression with several `.*`
  * would take many more, and the names come from a server.
  */
+import { setImmediate } from "node:timers/promises";
 import { Failure } from "../../../lib/failure.ts";
 
 /** How many paths a pattern may mean: no list goes on for ever. */
@@ -18,16 +19,21 @@ export function matches(pattern: string, name: string): boolean {
 
 /** Whether the steps, one after another, take all the characters. */
 function fits(steps: Step[], characters: string[]): boolean {
-  let [step, at] = [0, 0];
-  let back: [step: number, at: number] | undefined; // behind the last *, which may take one character more
+  let step = 0;
+  let at = 0;
+  let star = -1; // the last "any" so far, and how far its characters reach
+  let reach = 0;
   while (at < characters.length || step < steps.length) {
     const next = steps[step];
-    if (next === "any") back = [++step, at];
-    else if (next !== undefined && at < characters.length && next(characters[at])) {
-      [step, at] = [step + 1, at + 1];
-    } else if (back !== undefined && back[1] < characters.length) {
-      back = [back[0], back[1] + 1];
-      [step, at] = back;
+    if (next === "any") {
+      star = step++;
+      reach = at;
+    } else if (next !== undefined && at < characters.length && next(characters[at])) {
+      step++;
+      at++;
+    } else if (star >= 0 && reach < characters.length) { // it takes one character more
+      step = star + 1;
+      at = ++reach;
     } else return false;
   }
   return true;
@@ -80,9 +86,14 @@ export async function expand(
       const before = index === 0 ? "" : `${path}/`;
       if (!isPattern || part === "") next.push(before + part.replace(/\\(.)/gs, "$1"));
       else {
-        const isMeant = (name: string) =>
-          part.startsWith(".") === name.startsWith(".") && fits(steps, Array.from(name));
-        for (const name of (await list(before || ".")).filter(isMeant).sort()) next.push(before + name);
+        const found: string[] = [];
+        for (const [count, name] of (await list(before || ".")).entries()) {
+          if (part.startsWith(".") === name.startsWith(".") && fits(steps, Array.from(name))) {
+            found.push(name);
+          }
+          if (count % 1000 === 999) await setImmediate(); // Ctrl-C is heard meanwhile
+        }
+        for (const name of found.sort()) next.push(before + name);
       }
       if (next.length > MOST_PATHS) throw new Failure(pattern, "means names without end", "EPROTO");
     }

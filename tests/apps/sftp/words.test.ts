@@ -99,4 +99,12 @@ describe("words", () => {
     }
     expect(performance.now() - begin).toBeLessThan(2000);
   });
+
+  test("long lists let Ctrl-C be heard", async () => {
+    const names = Array.from({ length: 3000 }, (_, index) => `${index}`);
+    let isHeard = false;
+    setImmediate(() => (isHeard = true));
+    const found = expand("*", () => Promise.resolve(names)).then(() => isHeard);
+    expect(await found).toBe(true);
+  });
 });
