@@ -13,15 +13,15 @@ const lesson = (words: string[], env: Record<string, string> = {}) =>
   start(["bun", "tests/commands/lesson.ts", ...words], { env, limit: LIMIT }).result();
 
 test("a lesson ends with what to watch out for, what to try, and the lesson that comes next", async () => {
-  const { code, stdout, stderr } = await lesson(["3.1"]);
+  const { code, stdout, stderr } = await lesson(["3.4"]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  const [server, client] = find("3.1").map(({ head }) => head);
+  const [server, client] = find("3.4").map(({ head }) => head);
   for (const { title, idea } of [server, client]) {
-    expect(stdout.replaceAll(/\s+/g, " ")).toContain(`3.1 ${title}: ${idea}`);
+    expect(stdout.replaceAll(/\s+/g, " ")).toContain(`3.4 ${title}: ${idea}`);
   }
   expect(stdout.match(/^Watch out {2}\S/gm)).toHaveLength(2);
   expect(stdout.match(/^Try {8}\S/gm)).toHaveLength(2);
-  expect(stdout).toEndWith(`\nNext       make lesson L=3.2   3.2 ${find("3.2")[0].head.title}\n`);
+  expect(stdout).toEndWith(`\nNext       make lesson L=3.5   3.5 ${find("3.5")[0].head.title}\n`);
 }, LIMIT);
 
 test("in Chinese where the person's programs speak it", async () => {
@@ -29,9 +29,10 @@ test("in Chinese where the person's programs speak it", async () => {
   const titleWith = async (env: Record<string, string>, title: string) =>
     expect((await lesson([], env)).stdout).toContain(` ${title}\n`);
   await titleWith({ LANG: "zh_CN.UTF-8" }, head.chinese.title);
+  await titleWith({ LANG: "zh_CN", LC_ALL: "C" }, head.title);
+  if (!EVERYTHING) return;
   await titleWith({ LANG: "de_DE", LC_MESSAGES: "zh_TW" }, head.chinese.title);
   await titleWith({ LANG: "" }, head.title);
-  await titleWith({ LANG: "zh_CN", LC_ALL: "C" }, head.title);
   const { stdout } = await lesson(["3.5"], { LANG: "zh_CN.UTF-8" });
   expect(stdout).toContain(`3.5 ${find("3.5")[0].head.chinese.title}：`);
   expect(stdout).toMatch(/^下一课 {5}make lesson L=3\.6 {3}3\.6 .*\n$/m);
@@ -40,7 +41,6 @@ test("in Chinese where the person's programs speak it", async () => {
 test("colours on a terminal alone, unless NO_COLOR or FORCE_COLOR says otherwise", async () => {
   const isColoured = async (env: Record<string, string>) =>
     (await lesson(["3.5"], { NO_COLOR: "", ...env })).stdout.includes(COLOUR); // an empty NO_COLOR does not count
-  expect(await isColoured({})).toBe(false);
   expect(await isColoured({ FORCE_COLOR: "1" })).toBe(true);
   if (process.platform === "win32") return; // no pseudo-terminal
   const isColouredInTerminal = async (env: Record<string, string>) => {
@@ -49,8 +49,10 @@ test("colours on a terminal alone, unless NO_COLOR or FORCE_COLOR says otherwise
     expect(await person.ended()).toBe(0);
     return person.written.includes(COLOUR);
   };
-  expect(await isColouredInTerminal({})).toBe(true);
   expect(await isColouredInTerminal({ NO_COLOR: "1" })).toBe(false);
+  if (!EVERYTHING) return;
+  expect(await isColoured({})).toBe(false);
+  expect(await isColouredInTerminal({})).toBe(true);
   expect(await isColouredInTerminal({ FORCE_COLOR: "0" })).toBe(false);
 }, LIMIT);
 
@@ -66,7 +68,7 @@ test.skipIf(!CAN_BE_ALONE)(
 );
 
 test.skipIf(process.platform === "win32")("no line is wider than the terminal", async () => {
-  for (const name of (EVERYTHING ? ["3.3", "3.8", "4.5"] : ["3.2", "tcp/servers/worker-threads"])) {
+  for (const name of (EVERYTHING ? ["3.3", "3.8", "4.5"] : ["tcp/servers/worker-threads"])) {
     const words = ["bun", "tests/commands/lesson.ts", name];
     await using person = terminal(words, { columns: 80, limit: LIMIT });
     expect(await person.ended()).toBe(0);

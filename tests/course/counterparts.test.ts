@@ -1,6 +1,6 @@
 /** Real counterparts: nc, socat, telnet and the Python originals at the other end of our lessons, byte for byte. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Decoder, encode } from "../../lib/text.ts";
 import { type Program, ROOT, script, start } from "../engine/program.ts";
@@ -47,8 +47,7 @@ async function heard(program: Program): Promise<string> {
 async function contents(path: string, length: number): Promise<Buffer> {
   const read = async () => {
     while (true) {
-      const bytes = await readFile(path);
-      if (bytes.length >= length) return bytes;
+      if ((await stat(path)).size >= length) return await readFile(path);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   };

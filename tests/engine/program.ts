@@ -291,23 +291,28 @@ class Lines {
 
 /**
  * The processes of a group, and those with a mark in their environment, from /proc (proc(5)). A test looks a
- * thousand times, `ps` would take a tenth of its time: so no file is read that is not needed.
+ * thousand times, and `ps` would take a tenth of its time: so no file is read that is not needed.
+ * @param wanted the group, which is also its first process: the numbers of all that it started are higher
  */
 function processes(wanted: number, mark: string): { pid: number; command: string }[] {
   const isGroup = exists(-wanted);
-  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
-    try {
-      const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "utf8");
-      const isMarked = read("environ").includes(mark);
-      if (!isMarked && !isGroup) return [];
-      // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
-      const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
-      if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
-      return [{ pid: Number(pid), command: read("cmdline").replaceAll("\0", " ").trimEnd() }];
-    } catch {
-      return []; // it has ended meanwhile, or is another user's
-    }
-  });
+  const newest = Number(readFileSync("/proc/loadavg", "utf8").trim().split(" ").at(-1));
+  const oldest = newest < wanted ? 0 : wanted; // else the numbers have begun again meanwhile
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) >= oldest).flatMap(
+    (pid) => {
+      try {
+        const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "utf8");
+        const isMarked = read("environ").includes(mark);
+        if (!isMarked && !isGroup) return [];
+        // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
+        const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
+        if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
+        return [{ pid: Number(pid), command: read("cmdline").replaceAll("\0", " ").trimEnd() }];
+      } catch {
+        return []; // it has ended meanwhile, or is another user's
+      }
+    },
+  );
 }
 
 /** Whether a process is there, or, by a negative number, a process group. */
