@@ -189,7 +189,7 @@ class Downloads {
         if (error.code === "EEXIST" && await isHere()) return undefined; // another run was faster
         throw error;
       });
-      await this.#parts.remove(target);
+      await this.#parts.remove(target, listed === undefined); // a look for each file of a large folder is too much
       if (!fetched) this.#skipped++;
       else await this.#say(`saved ${fetched.size} bytes as ${visible(target)}\n  SHA-256 ${fetched.sha256}`);
     });

@@ -276,6 +276,7 @@ for (const runtime of EVERYWHERE) {
     const { code, stdout } = await first.result();
     expect({ code, stdout }).toEqual({ code: 0, stdout: saved(join(out.path, "file"), bytes) });
     expect(await readFile(join(out.path, "file"))).toEqual(bytes);
+    expect(await readdir(out.path)).toEqual(["file"]); // without the part of the second, which has ended
   });
 
   test(`on ${runtime}, Ctrl-C: what is kept is told, and the same command goes on from there`, async () => {

@@ -66,8 +66,12 @@ export class Parts {
     }
   }
 
-  /** Removes what earlier runs have left of a file that is here whole. */
-  async remove(target: string): Promise<void> {
+  /**
+   * Removes what other runs have left of a file that is here whole.
+   * @param looksAgain whether to look for parts that have come since this run came to the folder
+   */
+  async remove(target: string, looksAgain: boolean): Promise<void> {
+    if (looksAgain) this.#folders.delete(dirname(target));
     for (const { path } of await this.#leftOf(target, process.getuid?.())) await rm(path, { force: true });
   }
 
