@@ -252,9 +252,9 @@ for (const runtime of EVERYWHERE) {
       await using root = await folder();
       await writeFile(join(root.path, "file"), "content");
       for (const lesson of ["download-server", "download-basic-server"]) {
-        const command = [...RUNTIMES[runtime], join(ROOT, `scripts/apps/${lesson}.ts`)].join(" ");
-        const words = `--port 0 --root ${root.path}`;
-        await using server = start(["sh", "-c", `ulimit -n 160; exec ${command} ${words}`], {
+        const command = [...RUNTIMES[runtime], join(ROOT, `scripts/apps/${lesson}.ts`)];
+        const words = ["--port", "0", "--root", root.path];
+        await using server = start(["sh", "-c", 'ulimit -n 160; exec "$@"', "sh", ...command, ...words], {
           limit: 20_000,
         });
         const port = await server.port();

@@ -91,10 +91,8 @@ describe.skipIf(!HAS_SSHD)(`beside OpenSSH${needsSshd}`, () => {
     await using server = await sshd(box);
     await trust(box, server.port);
     const sides = [box.here(), box.there()];
-    const old: [name: string, mode: number][] = [["a", 0o600], ["b", 0o644], ["c", 0o640], ["d", 0o444], [
-      "e",
-      0o755,
-    ]];
+    const old: [name: string, mode: number][] = [["a", 0o600], ["b", 0o644], ["c", 0o640], ["e", 0o755]];
+    if (IS_ROOT) old.push(["d", 0o444]); // OpenSSH writes into the file, and so cannot as an ordinary user
     /** Files and folders that are to pass, and files that are in their way. */
     async function prepare(name: "ours" | "theirs") {
       for (const side of sides) {
