@@ -54,7 +54,9 @@ export async function readAuthorizedKeys(path: string): Promise<ParsedKey[]> {
   const { uid, mode } = await file.stat();
   const isOurs = process.platform === "win32" || uid === 0 || uid === process.geteuid?.();
   if (!isOurs || (process.platform !== "win32" && (mode & 0o022) !== 0)) {
-    throw new Failure(path, "another user could add a key to it, so it is not used", "EACCES");
+    throw new Failure(path, "another user could add a key to it, so it is not used", "EACCES", {
+      hint: isOurs ? `chmod go-w ${path}` : undefined,
+    });
   }
   return (await file.readFile("utf8")).split("\n").flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
@@ -93,7 +95,7 @@ const MOST_SOURCES = 10_000;
 /** The longest wait for one answer, in milliseconds. */
 const LONGEST_WAIT = 5_000;
 
-/** The pause between two answers, whichever sources they go to, in milliseconds: ten guesses a second for all. */
+/** The pause after a wrong password, for all sources together, in milliseconds: ten guesses a second. */
 const PAUSE = 100;
 
 /**
@@ -109,7 +111,7 @@ export class WrongPasswords {
   /** Resolves when the answer may be given. */
   async turn(source: string, isRight: boolean): Promise<void> {
     const before = this.#turns.get(source) ?? Promise.resolve();
-    const mine = before.then(() => this.#pause(this.wait(source, isRight)));
+    const mine = before.then(() => this.#pause(this.wait(source, isRight), isRight));
     this.#turns.set(source, mine);
     await mine;
     if (this.#turns.get(source) === mine) this.#turns.delete(source);
@@ -127,11 +129,11 @@ export class WrongPasswords {
     return count === 0 ? 0 : Math.min(LONGEST_WAIT, 500 * 2 ** (count - 1));
   }
 
-  async #pause(wait: number): Promise<void> {
+  async #pause(wait: number, isRight: boolean): Promise<void> {
     await sleep(wait);
     const now = Date.now();
     const turn = Math.max(now, this.#next);
-    this.#next = turn + PAUSE;
+    if (!isRight) this.#next = turn + PAUSE;
     if (turn > now) await sleep(turn - now);
   }
 }

@@ -101,6 +101,7 @@ test.skipIf(process.getuid?.() !== 0)("files of another user are not trusted (ne
       const { code, stdout, stderr } = await program.result();
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       expect(stderr).toStartWith(`error: ${error}, so it is not used (EACCES)\n`);
+      expect(stderr.includes(`hint: chmod go-w ${at.path("open")}\n`)).toBe(words[1] === at.path("open"));
     }
   }
 });
