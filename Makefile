@@ -7,11 +7,11 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson test matrix check fmt index bench ci setup clean
+.PHONY: help demo lessons lesson wire test matrix check fmt index bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
-ifneq ($(filter lesson test matrix copy,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter lesson wire test matrix copy,$(firstword $(MAKECMDGOALS))),)
   ifneq ($(WORDS),)
     $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
   endif
@@ -28,6 +28,10 @@ lessons: setup ## list the lessons
 
 lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 	@$(BUN) tests/commands/lesson.ts "$${L:?which one? make lesson L=2.1, or L=udp/send}"
+
+# SVG=file draws a picture, too; PCAP=file writes what Wireshark opens.
+wire: setup ## see what a lesson puts on the wire: make wire L=3.1 SVG=file
+	@$(BUN) tests/commands/wire.ts "$${L:?which one? make wire L=2.1, or L=udp/send}"
 
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
 test: setup ## play every lesson, test what can go wrong (L=2.1 ON=node)

@@ -1,10 +1,9 @@
 /** Lesson 5.1: ping, beside iputils' own, in networks that these tests make. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFileSync } from "node:fs";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { EVERYTHING, type Result, script, start } from "../engine/program.ts";
 import { checksum } from "../../scripts/raw/checksum.ts";
 import { received } from "../../scripts/raw/ping.ts";
@@ -264,16 +263,12 @@ thorough(CAN_BE_ALONE)(
 );
 
 test("on another system than Linux: one line", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "ping-"));
-  try {
-    const macOS = join(folder, "macOS.ts");
-    writeFileSync(macOS, 'Object.defineProperty(process, "platform", { value: "darwin" });');
-    await using program = start(["bun", "--preload", macOS, "scripts/raw/ping.ts", "127.0.0.1"]);
-    const stderr = "error: raw sockets: this lesson knows only those of Linux (ENOSYS)\n";
-    expect(await program.result()).toEqual({ code: 1, stdout: "", stderr });
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  await using folder = temporaryFolder();
+  const macOS = folder.at("macOS.ts");
+  writeFileSync(macOS, 'Object.defineProperty(process, "platform", { value: "darwin" });');
+  await using program = start(["bun", "--preload", macOS, "scripts/raw/ping.ts", "127.0.0.1"]);
+  const stderr = "error: raw sockets: this lesson knows only those of Linux (ENOSYS)\n";
+  expect(await program.result()).toEqual({ code: 1, stdout: "", stderr });
 });
 
 for (const runtime of ["node", "deno"] as const) {

@@ -1,10 +1,9 @@
 /** Lesson 5.2: the wire, beside tshark, in networks that these tests make. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync } from "node:fs";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { EVERYTHING, type Result, script } from "../engine/program.ts";
 import { AGAIN, type Arrow, labelOf } from "../../scripts/raw/wire/arrow.ts";
 import { Conversations } from "../../scripts/raw/wire/conversations.ts";
@@ -26,13 +25,9 @@ async function alone(
   shell: string,
   look: (folder: string, result: Result) => void | Promise<void>,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), "wire-"));
-  try {
-    await using program = startAlone(shell, [folder]);
-    await look(folder, await program.result());
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  await using folder = temporaryFolder();
+  await using program = startAlone(shell, [folder.path]);
+  await look(folder.path, await program.result());
 }
 
 /** Waits until so many packet sockets listen on a card. */
@@ -359,6 +354,30 @@ describe("a connection is followed", () => {
     expect(isWatched(fragment(2, 16))).toBe(false);
     for (let id = 2; id < 253; id++) isWatched(fragment(id, 0));
     expect(isWatched(fragment(1, 16))).toBe(false);
+  });
+
+  test("joining and leaving a group (RFC 3376, section 4.2; RFC 2236, section 2)", () => {
+    const igmp = (message: string) =>
+      Buffer.from(
+        `46c000${message.length === 16 ? "20" : "28"}00004000010200000000000 0e000001694040000`.replace(
+          " ",
+          "",
+        ) + message,
+        "hex",
+      );
+    const [v3, v2] = ["2200000000000001NN000000efff0001", "NN000000efff0001"];
+    const packets = [
+      v3.replace("NN", "04"),
+      v3.replace("NN", "03"),
+      v2.replace("NN", "16"),
+      v2.replace("NN", "17"),
+    ];
+    expect(follow(packets.map((message) => [0, igmp(message)]))).toEqual([
+      "> IGMP  join 239.255.0.1  16 bytes",
+      "> IGMP  leave 239.255.0.1  16 bytes",
+      "> IGMP  join 239.255.0.1  8 bytes",
+      "> IGMP  leave 239.255.0.1  8 bytes",
+    ]);
   });
 
   test("only one port, the server on the right", () => {

@@ -103,7 +103,7 @@ function isNew({ tcp }: Packet, [source]: [string, string], { left, ends }: Conv
 const ECHO_REPLIES = [0, 129];
 const isReply = ({ icmp }: Packet) => icmp !== undefined && !icmp.quoted && ECHO_REPLIES.includes(icmp.type);
 
-const PROTOCOLS: Record<number, string> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6" };
+const PROTOCOLS: Record<number, string> = { 1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 58: "ICMPv6" };
 
 function drawn(packet: Packet, at: number, { number, left, right }: Conversation, isToRight: boolean): Arrow {
   const { version, protocol, length, payload, icmp, tcp, fragment, isCut } = packet;
@@ -117,11 +117,12 @@ function drawn(packet: Packet, at: number, { number, left, right }: Conversation
     flags: tcp && FLAGS.filter((_, bit) => tcp.flags & (1 << bit)),
     window: tcp?.window,
     length: icmp?.quoted ? 0 : length,
-    text: icmp ? "" : firstBytes(payload),
+    text: protocol === 6 || protocol === 17 ? firstBytes(payload) : "",
     fragment: fragment && { offset: fragment.offset, hasMore: fragment.hasMore },
     notes: [
       ...(icmp ? [nameOf(version, icmp)] : []),
       ...(icmp?.quoted && packet.source !== icmp.quoted.target ? [`says ${packet.source}`] : []),
+      ...(protocol === 2 ? membership(payload) : []),
       ...(isCut ? ["cut short"] : []),
     ],
     isLost: false,
@@ -134,6 +135,16 @@ function nameOf(version: 4 | 6, { type, code, info, quoted }: Icmp): string {
   if (ECHO_REPLIES.includes(type)) return `echo reply  ${numbers}`;
   if (quoted) return whyNot(version, type, code, version === 4 ? info & 0xffff : info);
   return NEIGHBOURS[type] ?? `type ${type} code ${code}`;
+}
+
+/** Which groups a machine joins and leaves: IGMP version 3 (RFC 3376, section 4.2), or 2 (RFC 2236). */
+function membership(message: Buffer): string[] {
+  const group = (at: number) => message.subarray(at, at + 4).join(".");
+  if (message.length < 8) return [];
+  if (message[0] === 0x16) return [`join ${group(4)}`];
+  if (message[0] === 0x17) return [`leave ${group(4)}`];
+  if (message[0] !== 0x22 || message.length < 16) return [];
+  return [`${message[8] === 3 ? "leave" : "join"} ${group(12)}`]; // the first of perhaps many: 3 is "no source at all"
 }
 
 /** What machines of one IPv6 network say to each other (RFC 4861, RFC 3810). */
