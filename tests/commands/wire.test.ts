@@ -1,9 +1,11 @@
 /** `make wire`: a lesson, and the ladder of what it puts on the wire. */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { temporaryFolder } from "../engine/files.ts";
-import { start } from "../engine/program.ts";
+import { ROOT, start } from "../engine/program.ts";
 
 const LIMIT = 60_000;
 const wire = (lesson: string, env: Record<string, string> = {}) =>
@@ -46,12 +48,13 @@ test.skipIf(!CAN_BE_ALONE)(
     expect(code).toBe(0);
     expect(stdout).toEndWith("scripts/unix/server.ts: no packet at all\n");
     const SVG = "/no/such/ladder.svg";
-    expect(await wire("2.1", { SVG })).toMatchObject({
+    expect(await wire("2.1", { SVG })).toEqual({
       code: 1,
+      stdout: "",
       stderr: `error: open ${SVG}: no such file or folder (ENOENT)\n`,
     });
     const PCAP = "/no/such/ladder.pcap";
-    expect(await wire("2.1", { PCAP })).toMatchObject({
+    expect(await wire("2.1", { PCAP })).toEqual({
       code: 1,
       stdout: "",
       stderr: `error: open ${PCAP}: no such file or folder (ENOENT)\n`,
@@ -60,3 +63,16 @@ test.skipIf(!CAN_BE_ALONE)(
   },
   LIMIT,
 );
+
+test("where no network can be made, one sentence", () => {
+  const env = { PATH: join(ROOT, "node_modules", ".bin") }; // without unshare
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "tests/commands/wire.ts", "3.1"], {
+    cwd: ROOT,
+    env,
+  });
+  expect({ exitCode, stdout: `${stdout}`, stderr: `${stderr}` }).toEqual({
+    exitCode: 1,
+    stdout: "",
+    stderr: "error: make wire: this machine lets us make no network (unshare -Urn, ip) (ENOSYS)\n",
+  });
+});
