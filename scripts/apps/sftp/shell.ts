@@ -10,6 +10,9 @@ import type { Word } from "./shell-words.ts";
 import { longLine, type Side } from "./side.ts";
 import { Transfer } from "./transfer.ts";
 
+/** How many names of a tree there may wait: no tree goes on for ever. */
+const MOST_NAMES = 200_000;
+
 type Options = {
   here: Side;
   there: Side;
@@ -164,6 +167,7 @@ export class Shell {
     if (paths.length > 1 && !isFolder) throw new Failure(place, "is not a folder", "ENOTDIR");
     const transfer = new Transfer(from, to, {
       isDeep: flags.includes("r"),
+      mostNames: from === this.#there ? MOST_NAMES : Infinity,
       stop: this.#stop,
       end: this.#end,
       each: (entries, work) => this.#each(entries, work),

@@ -5,9 +5,6 @@ import { hint, print, visible } from "../../../lib/program.ts";
 import { Progress } from "../progress.ts";
 import type { Entry, Facts, File, Side } from "./side.ts";
 
-/** How many names of a tree may wait while a folder below is transferred. */
-const MOST_NAMES = 200_000;
-
 /** How many bytes are under way at once, which is all that a copy keeps in memory, and in how many requests at most. */
 const WINDOW = 2 ** 21;
 const MOST_REQUESTS = 64;
@@ -15,6 +12,8 @@ const MOST_REQUESTS = 64;
 type Options = {
   /** Whether folders are taken too. */
   isDeep: boolean;
+  /** How many names of a tree may wait while a folder below is transferred. */
+  mostNames: number;
   /** Ctrl-C. */
   stop: AbortSignal;
   /** Ctrl-C, or the end of the connection. */
@@ -51,7 +50,7 @@ export class Transfer {
     try {
       const entries = await this.#from.list(path);
       this.#names += count = entries.length;
-      if (this.#names > MOST_NAMES) throw new Failure(path, "is a tree without end", "EPROTO");
+      if (this.#names > this.#options.mostNames) throw new Failure(path, "is a tree without end", "EPROTO");
       return await this.#options.each(entries, async (entry) => {
         this.#to.check(entry.name);
         const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);

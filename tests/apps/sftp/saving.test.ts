@@ -439,7 +439,10 @@ test("Ctrl-C in the moment when a file is opened ends its transfer, though every
     unlink: () => Promise.resolve(done.push("unlink")),
   } as unknown as Side;
   const each = () => Promise.resolve(true);
-  const transfer = new Transfer(side, side, { isDeep: false, stop: stop.signal, end: stop.signal, each });
+  const transfer = new Transfer(side, side, {
+    ...{ isDeep: false, mostNames: 1, each },
+    ...{ stop: stop.signal, end: stop.signal },
+  });
   const passed = transfer.pass("x", "y", { kind: "file", mode: 0o644, size: 1_000_000, time: 0 });
   expect(await passed.catch(({ name }) => name)).toBe("AbortError");
   expect(done).toEqual(["open r", "open wx", "unlink"]);
