@@ -41,7 +41,7 @@ import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { print, run, visible } from "../../lib/program.ts";
-import { sent } from "../../lib/socket.ts";
+import { endpoint, sent } from "../../lib/socket.ts";
 import { closeOnStop } from "../../lib/tcp.ts";
 import { encode } from "../../lib/text.ts";
 import { keepRights, replaceable } from "./replace.ts";
@@ -66,10 +66,14 @@ async function main(stop: AbortSignal) {
   let received = 0;
   try {
     // Each read brings what has arrived meanwhile. When the server has closed, the loop ends.
-    for await (const bytes of socket) {
-      file ??= await openPart(part, copy);
-      await file.appendFile(bytes).catch(failAs(copy));
-      received += bytes.length;
+    try {
+      for await (const bytes of socket) {
+        file ??= await openPart(part, copy);
+        await file.appendFile(bytes).catch(failAs(copy));
+        received += bytes.length;
+      }
+    } catch (error) {
+      failAs(endpoint(host, port))(error); // a reset does not name the server itself
     }
     if (!file) throw new Failure(name, "nothing came: no such file, or an empty one", "ENODATA");
     await file.close();

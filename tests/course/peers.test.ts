@@ -351,6 +351,46 @@ describe("a download that breaks off leaves nothing behind", () => {
   }
 });
 
+describe("a reset in the middle names the server", () => {
+  const clients: [name: string, words: string[], typed?: string][] = [
+    ["tcp/client", ["hello"]],
+    ["tcp/dialog-client", [], "hello\n"],
+    ["tcp/time-client", []],
+    ["tcp/framing-client", [], "hello\n"],
+    ["tcp/picture-client", ["--out", "."]],
+    ["apps/download-basic-client", ["name"]],
+    ["apps/download-client", ["name"]],
+  ];
+  for (const runtime of EVERYWHERE) {
+    for (const [name, words, typed] of clients) {
+      test(`${name} on ${runtime}`, async () => {
+        await using folder = await temporaryFolder();
+        await using listener = await listen();
+        const port = ["--port", `${listener.port}`];
+        await using program = script(name, [...port, ...words], { runtime, cwd: folder.path });
+        const line = await listener.accept();
+        if (typed) {
+          program.type(typed);
+          await line.expect(name === "tcp/dialog-client" ? "hello" : Buffer.from([0, 0, 0, 5]));
+        }
+        if (words.length === 1) {
+          await line.expect(name === "apps/download-client" ? Buffer.from([0]) : words[0]);
+        }
+        line.reset();
+        const { code, stderr } = await program.result();
+        expect({ code, stderr }).toEqual({
+          code: 1,
+          stderr: expect.stringMatching( // it may come with the connection
+            RegExp(
+              `^error: (connect to )?127.0.0.1:${listener.port}: connection reset by peer \\(ECONNRESET\\)\n$`,
+            ),
+          ),
+        });
+      });
+    }
+  }
+});
+
 describe("names of files", () => {
   for (const runtime of EVERYWHERE) {
     test.skipIf(process.platform === "win32")(

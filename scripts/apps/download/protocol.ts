@@ -30,7 +30,7 @@ import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Failure } from "../../../lib/failure.ts";
+import { failAs, Failure } from "../../../lib/failure.ts";
 import { LIMIT } from "../../../lib/framing.ts";
 import { sent } from "../../../lib/socket.ts";
 import { unframe } from "../unframe.ts";
@@ -97,7 +97,7 @@ export class FrameStream {
     header.writeUInt8(kind, 4);
     const frame = Buffer.concat([header, payload]); // two writes would be two packets
     return sent((done) => this.socket.write(frame, done)).then(this.#moved, (error) => {
-      throw this.socket.errored ?? error; // why it was closed, rather than that it is
+      failAs(this.peer)(this.socket.errored ?? error); // why it was closed, rather than that it is
     });
   }
 
@@ -107,7 +107,7 @@ export class FrameStream {
    */
   async receive(): Promise<Frame | undefined> {
     this.#since = performance.now();
-    const { value } = await this.#incoming.next();
+    const { value } = await this.#incoming.next().catch(failAs(this.peer));
     if (value) this.#moved();
     return value;
   }
