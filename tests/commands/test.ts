@@ -9,10 +9,12 @@
  * A file belongs to the lessons that its first lines name ("Lesson 3.6: ..."). Those below tests/course/ are about
  * all lessons: there it is the tests whose names name the script.
  */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
+import { environment } from "../engine/environment.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { filesBelow, type Lesson } from "../engine/lessons.ts";
 import { EVERYTHING, ROOT, start } from "../engine/program.ts";
@@ -102,6 +104,7 @@ async function main(name: string | undefined): Promise<void> {
   const began = Date.now();
   const sum = { files: 0, passed: 0, failed: 0, skipped: [] as string[] };
   const width = Math.max(...todo.map(({ file }) => file.length));
+  const path = pathWithPython();
   const runNext = async ({ file, names }: Work, own: string) => {
     const began = Date.now();
     const words = [
@@ -112,7 +115,7 @@ async function main(name: string | undefined): Promise<void> {
       ...(names ? ["-t", names.source] : []),
       `./${file}`,
     ];
-    await using program = start(words, { env: { TMPDIR: own }, limit: LIMIT_OF_FILE });
+    await using program = start(words, { env: { TMPDIR: own, PATH: path }, limit: LIMIT_OF_FILE });
     const { code, stdout, stderr } = await program.result();
     const outcome = read(code, stdout + stderr);
     const behind = [...program.orphans().map(({ command }) => command), ...readdirSync(own)];
@@ -148,6 +151,18 @@ async function main(name: string | undefined): Promise<void> {
   console.log(`\n${sum.files} files in ${((Date.now() - began) / 1000).toFixed(0)} s`);
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped.length} skipped`);
   if (sum.failed > 0) process.exitCode = 1;
+}
+
+/**
+ * The PATH with the folder of Python itself first: what many have there is pyenv's script, which takes a tenth of a
+ * second before it starts Python, and tests start it a hundred times.
+ */
+function pathWithPython(): string {
+  const { PATH = "" } = environment();
+  const python = Bun.which("python3", { PATH });
+  if (!python) return PATH;
+  const { stdout } = spawnSync(python, ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
+  return stdout ? [dirname(stdout.trim()), PATH].join(delimiter) : PATH;
 }
 
 /** The times of the runs before this one, in milliseconds. */
