@@ -271,7 +271,7 @@ test("on another system than Linux: one line", async () => {
   expect(await program.result()).toEqual({ code: 1, stdout: "", stderr });
 });
 
-for (const runtime of ["node", "deno"] as const) {
+for (const runtime of EVERYTHING ? ["node", "deno"] as const : []) { // make matrix sees it, too
   test(`on ${runtime}: one line`, async () => {
     await using program = script("raw/ping", ["127.0.0.1"], { runtime });
     expect(await program.result()).toEqual({

@@ -697,7 +697,7 @@ s.sendto(b"", ("lo", 0x0800))'
     },
   );
 
-  for (const runtime of ["node", "deno"] as const) {
+  for (const runtime of EVERYTHING ? ["node", "deno"] as const : []) { // make matrix sees it, too
     test(`on ${runtime}`, async () => {
       await using program = script("raw/wire", [], { runtime });
       expect(await program.result()).toEqual({
