@@ -104,7 +104,7 @@ export class Scan {
         const areFew = left.length <= width;
         if (round > 0 && this.#control === undefined && !areFew) break;
         // The last ones, if they are few, get all the time there is.
-        this.#patience = round > 0 && round === retries && areFew ? timeout : undefined;
+        this.#patience = round === retries && areFew ? timeout : undefined;
         left = await this.#sweep(left, refusals);
       }
     } finally {
