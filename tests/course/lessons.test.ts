@@ -12,6 +12,8 @@ import { temporaryFolder } from "../engine/files.ts";
 
 /** Much longer than any head takes, in milliseconds. */
 const LIMIT = 60_000;
+/** The same for all heads, one after the other. */
+const LIMIT_OF_ALL = 300_000;
 
 /** The default ports of the course, by lesson. */
 const PORTS: Record<string, number[]> = {
@@ -131,11 +133,13 @@ if (EVERYTHING) {
   test.skipIf(!CAN_BE_ALONE)(
     "as they are written, one after the other (needs unshare and ip)",
     async () => {
-      await using program = start([...OWN_NETWORK, "bun", "tests/engine/as-written.ts"], { limit: LIMIT });
+      await using program = start([...OWN_NETWORK, "bun", "tests/engine/as-written.ts"], {
+        limit: LIMIT_OF_ALL,
+      });
       const { code, stdout, stderr } = await program.result();
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
       expect(stdout).toBe([...all, ...barePrograms()].map(({ path }) => `${path}\n`).join(""));
     },
-    LIMIT,
+    LIMIT_OF_ALL,
   );
 }
