@@ -42,11 +42,13 @@ export function isLoopback(address: string): boolean {
  * arrival. `await sent((done) => socket.write(bytes, done))`, or `socket.send(bytes, port, host, done)`.
  * @throws the error of the socket: ECONNRESET, EPIPE, EMSGSIZE, ...; ECANCELED on Bun, for what still waited
  */
-export function sent(call: (done: (error?: Error | null) => void) => unknown): Promise<void> {
+export function sent(call: (done: (error?: NodeJS.ErrnoException | null) => void) => unknown): Promise<void> {
   return new Promise((resolve, reject) => {
-    const done = (error?: Error | null) => {
+    let unknown = 0; // Deno tells UNKNOWN for every error
+    const done = (error?: NodeJS.ErrnoException | null) => {
       if (!error) resolve();
-      else if (isLost(error)) call(done); // that was an earlier datagram; this one was not sent
+      // That was an earlier datagram; this one was not sent.
+      else if (isLost(error) || (error.code === "UNKNOWN" && ++unknown === 1)) call(done);
       else reject(error);
     };
     call(done);

@@ -22,7 +22,7 @@ export class AnswerLimit {
     const left = Math.min(BURST, known.left + (now - known.at) / 1000 * PER_SECOND);
     const isTold = known.isTold && left < BURST;
     this.#peers.delete(peer); // and set again, so that the first is the one that was silent longest
-    this.#peers.set(peer, { left: Math.max(0, left - 1), at: now, isTold: isTold || left < 1 });
+    this.#peers.set(peer, { left: left < 1 ? left : left - 1, at: now, isTold: isTold || left < 1 });
     if (this.#peers.size > MOST_PEERS) this.#peers.delete(`${this.#peers.keys().next().value}`);
     if (left < 1 && !isTold) report(new Failure(peer, "too many datagrams: some get no answer", "EBUSY"));
     return left >= 1;

@@ -1,4 +1,4 @@
-/** Lessons 4.1 and 4.2: what an attacker tries who knows the code: races, planted parts, places, work. */
+/** Lessons 4.1 and 4.2: what an attacker tries who knows the code: races, planted parts, places, work. (thorough) */
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

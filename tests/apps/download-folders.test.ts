@@ -1,4 +1,4 @@
-/** Lesson 4.2: folders, run after run: what is here already, what has changed, and what cannot be read. */
+/** Lesson 4.2: folders, run after run: what is here already, what has changed, and what cannot be read. (thorough) */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";

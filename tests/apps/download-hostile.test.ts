@@ -1,4 +1,4 @@
-/** Lesson 4.2: what a hostile client, or a hostile server, must not achieve. Their bytes are made with no code of ours. */
+/** Lesson 4.2: what a hostile client, or a hostile server, must not achieve. Their bytes are made with no code of ours. (thorough) */
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** Lesson 4.4: each message arrives once, in order, and is acknowledged, whoever is away, and whatever is killed. */
+/** Lesson 4.4: each message arrives once, in order, and is acknowledged, whoever is away, and whatever is killed. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { EVERYTHING, EVERYWHERE, type Program, script } from "../engine/program.ts";
 import { listen } from "../engine/sockets.ts";

@@ -1,4 +1,4 @@
-/** Lesson 4.4 against hostile peers: what an attacker, or a peer that is dead, may cost. */
+/** Lesson 4.4 against hostile peers: what an attacker, or a peer that is dead, may cost. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
 import { EVERYTHING, EVERYWHERE, script } from "../engine/program.ts";

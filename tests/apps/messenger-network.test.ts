@@ -1,4 +1,4 @@
-/** Lesson 4.4 between machines: a server with several addresses, link-local ones, and a card that goes down. */
+/** Lesson 4.4 between machines: a server with several addresses, link-local ones, and a card that goes down. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";

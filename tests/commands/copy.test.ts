@@ -1,4 +1,4 @@
-/** `make copy`: a lesson that was taken along runs where it is, with what was copied and nothing else. */
+/** `make copy`: a lesson that was taken along runs where it is, with what was copied and nothing else. (thorough) */
 import { describe, expect, test } from "bun:test";
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";

@@ -1,4 +1,4 @@
-/** Ctrl-C in demo, lesson and test: the command ends at once, and nothing of it stays. */
+/** Ctrl-C in demo, lesson and test: the command ends at once, and nothing of it stays. (thorough) */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import process from "node:process";

@@ -1,4 +1,4 @@
-/** `make lesson` and `make lessons`: what a learner sees beside the terminals. */
+/** `make lesson` and `make lessons`: what a learner sees beside the terminals. (thorough) */
 import { expect, test } from "bun:test";
 import process from "node:process";
 import { find } from "../engine/lessons.ts";

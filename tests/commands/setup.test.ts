@@ -1,4 +1,4 @@
-/** `make setup` mends what an interruption has left, and does nothing where all is there. The installer is a fake one. */
+/** `make setup` mends what an interruption has left, and does nothing where all is there. The installer is a fake one. (thorough) */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmod, copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";

@@ -1,7 +1,7 @@
 /**
  * `make test`: runs the test files, several at once, and tells of each as soon as it has ended; failures whole.
  *
- *     make test                   all of them
+ *     make test                   all but the thorough ones
  *     make test L=3.1             what belongs to one lesson, or to one script: L=udp/send
  *     make test L=3.1 ON=node     with the scripts on another runtime
  *     make test EVERYTHING=1      what goes wrong on all three runtimes, and what takes long
@@ -61,6 +61,9 @@ export function lessonsOf(source: string): string[] {
     .flatMap(([, numbers]) => numbers.match(/\d+\.\d+/g) ?? []);
 }
 
+/** Whether a test file says in its first comment that it is thorough: with EVERYTHING=1 or L= only. */
+const isThorough = (source: string) => /^\/\*\*[^]*?\(thorough\)[^]*?\*\//.test(source.slice(0, 1000));
+
 /** What Bun's test runner prints although nothing is wrong. */
 const NO_FAILURE = /^(?:\((?:pass|skip|todo)\) |bun test v|\S+\.test\.ts:$)/;
 const SUMMARY = /\n(?:\d+ tests failed:| *\d+ pass)\n[^]*$/;
@@ -92,7 +95,8 @@ export function skips(names: string[], isHere: (tool: string) => boolean): strin
 async function main(name: string | undefined): Promise<void> {
   const all = filesBelow("tests/**/*.test.ts")
     .map((file) => ({ file, source: readFileSync(join(ROOT, file), "utf8") }));
-  const todo = name ? workFor(choose(name), all) : all.map(({ file }): Work => ({ file }));
+  const usual = all.filter(({ source }) => EVERYTHING || !isThorough(source));
+  const todo = name ? workFor(choose(name), all) : usual.map(({ file }): Work => ({ file }));
   const times = knownTimes();
   const length = ({ file }: Work) => times[file] ?? statSync(join(ROOT, file)).size;
   todo.sort((a, b) => length(b) - length(a));
@@ -147,6 +151,9 @@ async function main(name: string | undefined): Promise<void> {
   }));
   mkdirSync(dirname(TIMES), { recursive: true });
   writeFileSync(TIMES, JSON.stringify(times));
+  if (!name && usual.length < all.length) {
+    console.log(`left out: ${all.length - usual.length} thorough files, for EVERYTHING=1 and for L=`);
+  }
   for (const line of skips(sum.skipped, (tool) => Boolean(Bun.which(tool)))) console.log(line);
   console.log(`\n${sum.files} files in ${((Date.now() - began) / 1000).toFixed(0)} s`);
   console.log(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped.length} skipped`);

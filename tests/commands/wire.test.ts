@@ -1,4 +1,4 @@
-/** `make wire`: a lesson, and the ladder of what it puts on the wire. */
+/** `make wire`: a lesson, and the ladder of what it puts on the wire. (thorough) */
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

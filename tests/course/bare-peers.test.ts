@@ -1,4 +1,4 @@
-/** What a peer, a user and the system can do to the bare programs, and what they outlive. */
+/** What a peer, a user and the system can do to the bare programs, and what they outlive. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { mkdir, mkdtempDisposable, readdir, readFile, symlink, writeFile } from "node:fs/promises";

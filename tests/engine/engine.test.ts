@@ -1,4 +1,4 @@
-/** The engine rejects wrong programs, each for its sin, and leaves nothing of them behind. */
+/** The engine rejects wrong programs, each for its sin, and leaves nothing of them behind. (thorough) */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Lesson 1.1, against `ip -json addr`, and on machines that miss something. */
+/** Lesson 1.1, against `ip -json addr`, and on machines that miss something. (thorough) */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";

@@ -1,4 +1,4 @@
-/** Lesson 5.1: ping, beside iputils' own, in networks that these tests make. */
+/** Lesson 5.1: ping, beside iputils' own, in networks that these tests make. (thorough) */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";

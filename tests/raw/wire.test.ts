@@ -1,4 +1,4 @@
-/** Lesson 5.2: the wire, beside tshark, in networks that these tests make. */
+/** Lesson 5.2: the wire, beside tshark, in networks that these tests make. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Lessons 2.2, 2.3 and 2.6: the right peer is known, however its address is written and from whichever of its addresses it answers. */
+/** Lessons 2.2, 2.3 and 2.6: the right peer is known, however its address is written and from whichever of its addresses it answers. (thorough) */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

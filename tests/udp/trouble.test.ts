@@ -1,4 +1,4 @@
-/** Lessons 2.1, 2.2, 2.3, 2.4, 2.5 and 2.6: a network that is away for a moment costs datagrams, and ends no program. */
+/** Lessons 2.1, 2.2, 2.3, 2.4, 2.5 and 2.6: a network that is away for a moment costs datagrams, and ends no program. (thorough) */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** Lesson 4.5, the server: its host key. */
+/** Lesson 4.5, the server: its host key. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";

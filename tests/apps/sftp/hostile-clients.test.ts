@@ -1,4 +1,4 @@
-/** Lesson 4.5, the server: against clients that respect no rule. */
+/** Lesson 4.5, the server: against clients that respect no rule. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { truncate, writeFile } from "node:fs/promises";

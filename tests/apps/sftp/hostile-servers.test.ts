@@ -1,4 +1,4 @@
-/** Lesson 4.5, the shell: against servers that lie. */
+/** Lesson 4.5, the shell: against servers that lie. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";

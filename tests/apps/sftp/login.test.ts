@@ -1,4 +1,4 @@
-/** Lesson 4.5, the server: who may log in, and how often one may try. */
+/** Lesson 4.5, the server: who may log in, and how often one may try. (thorough) */
 import { describe, expect, setDefaultTimeout, setSystemTime, test } from "bun:test";
 import { EventEmitter, once } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";

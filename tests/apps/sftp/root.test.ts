@@ -1,4 +1,4 @@
-/** Lesson 4.5, the server: no client leaves the folder that it serves. */
+/** Lesson 4.5, the server: no client leaves the folder that it serves. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, readlink, realpath, stat, symlink, writeFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** Lesson 4.5, the shell: what get and put leave behind, beside what OpenSSH's sftp leaves. */
+/** Lesson 4.5, the shell: what get and put leave behind, beside what OpenSSH's sftp leaves. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";

@@ -1,4 +1,4 @@
-/** Lesson 4.5, the shell: against OpenSSH's sshd. */
+/** Lesson 4.5, the shell: against OpenSSH's sshd. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";

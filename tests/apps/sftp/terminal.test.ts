@@ -1,4 +1,4 @@
-/** Lesson 4.5, the shell: a person at a terminal; passwords and Tab. */
+/** Lesson 4.5, the shell: a person at a terminal; passwords and Tab. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
