@@ -66,7 +66,7 @@ export class Line {
     };
     socket.on("end", () => ended("end"));
     socket.on("error", ended);
-    socket.on("close", () => ended(new Error("closed")));
+    socket.on("close", () => ended(socket.errored ?? new Error("closed")));
   }
 
   /**
@@ -116,6 +116,7 @@ export class Line {
 /** Calls a server. Use it as `using line = await call(port)`. */
 export async function call(port: number, host = "127.0.0.1"): Promise<Line> {
   const socket = connect({ port, host, allowHalfOpen: true });
+  socket.on("error", () => {}); // a reset may come before Line listens, which finds it in socket.errored
   await inTime(once(socket, "connect"), `a connection to port ${port}`);
   return new Line(socket);
 }
