@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
 import { EVERYTHING, EVERYWHERE, script } from "../engine/program.ts";
-import { call, letterbox, listen, settled } from "../engine/sockets.ts";
+import { call, freePort, letterbox, listen, settled } from "../engine/sockets.ts";
 import {
   ask,
   caller,
@@ -408,9 +408,10 @@ test.concurrent("a server that names endpoints: a client that did not ask sends 
 });
 
 test.concurrent("a server that changes its cookie without end gets four answers at once", async () => {
-  await using letters = await letterbox();
-  await using listener = await listen(letters.port);
-  await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
+  const port = await freePort();
+  await using letters = await letterbox(port);
+  await using listener = await listen(port);
+  await using program = script("apps/messenger-client", ["--port", `${port}`, "one"]);
   const peer = await caller(listener);
   await peer.send({ type: "welcome", token: SECRET, here: [] });
   let registrations = 0;
