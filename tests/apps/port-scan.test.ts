@@ -375,6 +375,26 @@ for (const runtime of EVERYWHERE) {
         });
       },
     );
+
+    test.skipIf(!has("nft"))(
+      `as long as asking again brings an answer, the silent ports are asked again, on ${runtime} ` +
+        "(needs unshare, nft)",
+      async () => {
+        await using network = await privateNetwork(1);
+        const [host] = network.hosts;
+        await using _ = await listenOn(host, [1001, 1002]);
+        // 1001 answers in the second round. 1002, to which go two SYN in each, since the system repeats that of the last
+        // one after a second, answers only in the third.
+        await firewall(
+          host,
+          `tcp flags syn / syn,ack tcp dport 1001 numgen inc mod 9 < 2 drop
+           tcp flags syn / syn,ack tcp dport 1002 numgen inc mod 9 < 4 drop`,
+        );
+        await using scan = scanFrom(host, runtime, ["127.0.0.1", "1001-1010"]);
+        const { code, stdout } = await scan.result();
+        expect({ code, open: stdout.match(/\d+(?= +open )/g) }).toEqual({ code: 0, open: ["1001", "1002"] });
+      },
+    );
   }
 
   if (EVERYTHING) {

@@ -12,6 +12,9 @@ const TICK = 10;
 /** How many control ports are kept, which take turns: a service that is slow to accept has a short queue. */
 const CONTROLS = 10;
 
+/** How often a port is asked again at most, where asking again helps; as in nmap. */
+const MOST_ROUNDS = 10;
+
 /** After so many unanswered controls in a row, at the slowest pace, no more are made to ports of this kind. */
 const LOST_CONTROLS = 3;
 
@@ -24,7 +27,7 @@ export type ScanOptions = {
   width: number;
   /** The longest wait for an answer, in milliseconds. */
   timeout: number;
-  /** How often a silent port is asked again. */
+  /** How often a silent port is asked again, although that has brought no answer. */
   retries: number;
   /** Connects to a port, and calls back with "" or with the code of the error. */
   ask(port: number, answered: (code: string) => void): Socket;
@@ -80,7 +83,7 @@ export class Scan {
   }
 
   /**
-   * Asks all ports, and the silent ones again. Where nobody at all has answered, a long list is not asked again: each
+   * Asks all ports, and the silent ones again, and once more as long as some of them answer then. Where nobody at all has answered, a long list is not asked again: each
    * connection has waited as long as it may.
    */
   async run(ports: number[]): Promise<void> {
@@ -100,12 +103,16 @@ export class Scan {
     try {
       let left = COMMON.filter((port) => ports.includes(port));
       left = left.concat(ports.filter((port) => !COMMON.includes(port)));
-      for (let round = 0; round <= retries && left.length > 0; round++) {
+      let inVain = 0; // rounds that have changed nothing
+      for (let round = 0; round <= MOST_ROUNDS && inVain <= retries && left.length > 0; round++) {
         const areFew = left.length <= width;
         if (round > 0 && this.#control === undefined && !areFew) break;
         // The last ones, if they are few, get all the time there is.
-        this.#patience = round === retries && areFew ? timeout : undefined;
+        this.#patience = inVain === retries && areFew ? timeout : undefined;
+        const before = left.length;
         left = await this.#sweep(left, refusals);
+        // A silent port that has answered after all shows that answers get lost: the others are asked again, too.
+        inVain = round > 0 && left.length < before ? 1 : inVain + 1;
       }
     } finally {
       clearInterval(ticker);
