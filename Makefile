@@ -7,11 +7,11 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson wire test matrix check fmt index bench ci setup clean
+.PHONY: help demo lessons lesson wire lab test matrix check fmt index bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
-ifneq ($(filter lesson wire test matrix copy,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter lesson wire lab test matrix copy,$(firstword $(MAKECMDGOALS))),)
   ifneq ($(WORDS),)
     $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
   endif
@@ -32,6 +32,10 @@ lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 # SVG=file draws a picture, too; PCAP=file writes what Wireshark opens.
 wire: setup ## see what a lesson puts on the wire: make wire L=3.1 SVG=file
 	@$(BUN) tests/commands/wire.ts "$${L:?which one? make wire L=2.1, or L=udp/send}"
+
+# RUN="alice ping -c 1 bob" runs one line, L=2.1 plays a lesson between hosts, T=1 gives each host a pane of tmux.
+lab: setup ## open a shell in a small internet on this machine
+	@$(BUN) tests/commands/lab.ts
 
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
 test: setup ## play every lesson, test what can go wrong (L=2.1 ON=node)

@@ -273,7 +273,10 @@ class Terminal {
     const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
     const isScript = words[0] === "bun";
     const portIsWord = words[0] === "python3" || /^(scripts\/\w+\/)?bare\//.test(words[1]); // not a flag
-    if (isScript) words.splice(0, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? ON]);
+    const runs = words.indexOf("bun"); // second in the lab, where a host comes first
+    if (runs === 0 || runs === 1) {
+      words.splice(runs, 1, ...RUNTIMES[(serves ? options.server : options.client) ?? ON]);
+    }
     if (options.asWritten) return words;
     for (const [index, word] of words.entries()) {
       const isPort = words[index - 1] === "--local-port" || (portIsWord && /^\d+$/.test(word));

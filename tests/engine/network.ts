@@ -1,77 +1,144 @@
 /**
- * A private network: hosts joined by a bridge, in namespaces of their own (man 7 network_namespaces), so
- * without root, and without a word on the real network. Linux.
+ * Networks of hosts on one machine, in namespaces of their own (man 7 namespaces): without root, and without a word on
+ * the real network. Linux.
  *
  *     await using network = await privateNetwork(3);
  *     await using program = start([...network.hosts[0], "bun", "scripts/udp/receive.ts"]);
  *
- * Host 1 has a card `eth0` with the addresses 10.9.0.1/24 and fd09::1/64, host 2 those with 2, and so on.
+ * One program, `cat`, keeps all of it: it is the first process of the namespaces, and when it ends, the kernel ends
+ * every process that was started inside, and takes networks and mounts away. It ends with its input, so also when the
+ * one who made the network is killed.
  */
+import { readFileSync } from "node:fs";
 import process from "node:process";
+import { environment } from "./environment.ts";
 import { type Program, start } from "./program.ts";
 
 /** The words that run a command on a host. */
 export type Host = string[];
 
+/** The words that make the namespaces, and run a command in them. */
+const UNSHARE = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc"];
+
 /** Whether this machine can do that: it needs util-linux, iproute2, and namespaces for everybody. */
-export const hasNamespaces = process.platform === "linux" &&
-  (await start(["unshare", "-Urn", "ip", "link", "add", "near", "type", "veth", "peer", "name", "far"])
-      .ended()) === 0;
+export const hasNamespaces = process.platform === "linux" && Boolean(Bun.which("unshare")) &&
+  (await start([...UNSHARE, "ip", "link", "add", "near", "type", "veth", "peer", "name", "far"]).ended()) ===
+    0;
+
+/**
+ * What this machine lacks for a network, in one sentence; nothing, if it can make one.
+ * @param tools the programs that are needed
+ */
+export function whatIsMissing(tools: string[]): { what: string; hint?: string } | undefined {
+  if (process.platform !== "linux") {
+    return { what: `network namespaces are a part of Linux, and this is ${process.platform}` };
+  }
+  const missing = tools.filter((tool) => !Bun.which(tool, { PATH: environment().PATH }));
+  if (missing.length > 0) {
+    return { what: `${missing.join(", ")}: not found`, hint: "install util-linux, iproute2 and nftables" };
+  }
+  if (hasNamespaces) return undefined;
+  const read = (path: string) => {
+    try {
+      return readFileSync(`/proc/sys/${path}`, "utf8").trim();
+    } catch {
+      return ""; // not a setting of this kernel
+    }
+  };
+  const settings = {
+    "kernel/unprivileged_userns_clone": "1",
+    "kernel/apparmor_restrict_unprivileged_userns": "0",
+    "user/max_user_namespaces": "10000",
+    "user/max_net_namespaces": "10000",
+  };
+  const wrong = Object.entries(settings).filter(([path, value]) =>
+    value === "10000" ? read(path) === "0" : read(path) === `${1 - Number(value)}`
+  );
+  const hint = wrong.map(([path, value]) => `sysctl ${path.replaceAll("/", ".")}=${value}`).join(", ");
+  return {
+    what: "this system does not let you make network namespaces",
+    hint: hint ? `as root: ${hint}` : undefined,
+  };
+}
 
 export class Network implements AsyncDisposable {
   readonly hosts: Host[];
-  readonly #keepers: Program[];
+  readonly #keeper: Program;
+  readonly #enter: string[];
 
-  constructor(hosts: Host[], keepers: Program[]) {
-    this.hosts = hosts;
-    this.#keepers = keepers;
+  /** @param names the hosts that the script has made */
+  constructor(keeper: Program, names: string[]) {
+    this.#keeper = keeper;
+    this.#enter = ["nsenter", "-t", `${keeper.pid}`, "-U", "--preserve-credentials"];
+    this.hosts = names.map((name) => this.host(name));
   }
 
-  /** The namespaces end with the last program in them. */
+  /** The words that run a command on the host of a name. It sees files and processes as before. */
+  host(name: string): Host {
+    return [...this.#enter, `--net=/proc/${this.#keeper.pid}/root/run/netns/${name}`];
+  }
+
+  /** The words that run a command beside the hosts, where their switches are, and end it with the network. */
+  get inside(): string[] {
+    return [...this.#enter, "-m", "-n", "--wd=.", `--pid=/proc/${this.#keeper.pid}/ns/pid_for_children`];
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const keeper of this.#keepers.toReversed()) await keeper[Symbol.asyncDispose]();
+    await this.#keeper[Symbol.asyncDispose]();
   }
 }
 
-export async function privateNetwork(size: number): Promise<Network> {
-  const keepers: Program[] = [];
-  const network = new Network([], keepers);
-  const keep = async (command: string[]) => {
-    const keeper = start([...command, "sh", "-c", "echo here; exec cat"]);
-    keepers.push(keeper);
-    if (await keeper.next() !== "here") throw new Error(keeper.seen.stderr.join("\n"));
-    return {
-      pid: keeper.pid,
-      enter: ["nsenter", "-t", `${keeper.pid}`, "-U", "-n", "--preserve-credentials"],
-    };
-  };
-  const shell = async (host: Host, script: string) => {
-    const { code, stderr } = await start([...host, "sh", "-ec", script]).result();
-    if (code !== 0) throw new Error(stderr);
-  };
-  try {
-    const bridge = await keep(["unshare", "-Urn"]);
-    await shell(bridge.enter, "ip link add switch type bridge; ip link set switch up");
-    for (let number = 1; number <= size; number++) {
-      const { pid, enter } = await keep([...bridge.enter, "unshare", "-n"]);
-      network.hosts.push(enter);
-      // Without waiting a second whether an IPv6 address is somebody else's (DAD, RFC 4862).
-      await shell(enter, "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; ip link set lo up");
-      await shell(
-        bridge.enter,
-        `ip link add port${number} type veth peer name eth0 netns ${pid}
-         ip link set port${number} master switch up`,
-      );
-      await shell(
-        enter,
-        `ip address add 10.9.0.${number}/24 broadcast 10.9.0.255 dev eth0
-         ip address add fd09::${number}/64 dev eth0
-         ip link set eth0 up`,
-      );
-    }
-    return network;
-  } catch (error) {
-    await network[Symbol.asyncDispose]();
-    throw error;
+/**
+ * Makes a network.
+ * @param script what makes its hosts and switches: lines that the functions below write
+ * @param names of its hosts
+ * @throws Error with what the script has said
+ */
+export async function makeNetwork(script: string, names: string[]): Promise<Network> {
+  const first = "mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run";
+  const keeper = start([...UNSHARE, "sh", "-ec", `${first}\n${script}\necho here; exec cat`]);
+  if (await keeper.next() === "here") return new Network(keeper, names);
+  await keeper[Symbol.asyncDispose]();
+  throw new Error(keeper.seen.stderr.join("\n"));
+}
+
+/** Runs a shell script on a host. @returns what it prints @throws Error with what it says on stderr */
+export async function shell(host: Host, script: string): Promise<string> {
+  const { code, stdout, stderr } = await start([...host, "sh", "-ec", script]).result();
+  if (code !== 0) throw new Error(`${script}\n${stderr}`);
+  return stdout;
+}
+
+/** Lines that make a switch. */
+export const addSwitch = (name: string) => `ip link add ${name} type bridge; ip link set ${name} up\n`;
+
+/** Lines that make a host without a card. It takes its IPv6 addresses without asking for a second whether another has
+ * them (DAD, RFC 4862), and keeps them while a card is down. */
+export const addHost = (name: string) =>
+  `ip netns add ${name}
+   ip netns exec ${name} sh -c 'cd /proc/sys/net/ipv6/conf
+     echo 0 >default/accept_dad; echo 1 >all/keep_addr_on_down; ip link set lo up'\n`;
+
+/** Lines that give a host a card with addresses (`10.9.0.1/24`), and plug it into a port of a switch. */
+export const addCard = (host: string, card: string, bridge: string, port: string, addresses: string[]) =>
+  `ip link add ${port} type veth peer name ${card} netns ${host}
+   ip link set ${port} master ${bridge} up
+   ${
+    addresses.map((address) =>
+      `ip -n ${host} address add ${address} ${address.includes(":") ? "" : "broadcast +"} dev ${card}`
+    ).join("\n")
   }
+   ip -n ${host} link set ${card} up\n`;
+
+/**
+ * Makes hosts on one switch. Host 1 has a card `eth0` with the addresses 10.9.0.1/24 and fd09::1/64, host 2 those with
+ * 2, and so on.
+ */
+export function privateNetwork(size: number): Promise<Network> {
+  const numbers = Array.from({ length: size }, (_, index) => `${index + 1}`);
+  const hosts = numbers.map((number) =>
+    addHost(number) +
+    addCard(number, "eth0", "switch", `port${number}`, [`10.9.0.${number}/24`, `fd09::${number}/64`])
+  );
+  return makeNetwork(addSwitch("switch") + hosts.join(""), numbers);
 }
