@@ -49,7 +49,7 @@ shape() { # machine
   if [ "$delay" != 0 ]; then
     ip netns exec "$1" tc qdisc add dev eth0 root handle 1: netem delay "${delay}ms" limit 10000 2>/dev/null ||
       { rm "/run/lab/worse/$1.delay"; fail "this kernel cannot delay packets: it has no netem (ENOSYS)" "" 1; }
-    parent="parent 1:"
+    parent="parent 1:1"
   fi
   [ "$rate" = 0 ] || ip netns exec "$1" tc qdisc add dev eth0 $parent tbf rate "${rate}bit" burst 16kb latency 100ms
 }
