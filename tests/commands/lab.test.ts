@@ -140,11 +140,13 @@ describe.skipIf(!CAN)(`in the lab ${NEEDS}`, () => {
   });
 
   test(`a wrong word: one line, the right exit code ${NEEDS}`, async () => {
+    const hosts = "hint: alice, bob, carol, dave, erin, server\n";
     const hint = "hint: alice, bob, carol, dave, erin, server, router, nat1, nat2\n";
     const table: [line: string, code: number, stderr: string][] = [
       ["down bbo", 1, `error: bbo: no such host (ENOENT)\n${hint}`],
       ["up bbo", 1, `error: bbo: no such host (ENOENT)\n${hint}`],
-      ["loss 20 bbo", 1, `error: bbo: no such host (ENOENT)\n${hint}`],
+      ["loss 20 bbo", 1, `error: bbo: no such host (ENOENT)\n${hosts}`],
+      ["rate 1M router", 1, `error: router: no such host (ENOENT)\n${hosts}`],
       ["block bbo 5000", 1, `error: bbo: no such host (ENOENT)\n${hint}`],
       ["wire bbo", 1, `error: bbo: no such host (ENOENT)\n${hint}`],
       ["down", 2, "error: usage: down HOST\n"],

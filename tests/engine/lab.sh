@@ -13,13 +13,15 @@ fail() { # what, hint, exit code
 
 usage() { fail "usage: $name $1" ""; }
 
-# Ends where a word is no machine of the lab.
-machine() {
-  case " $MACHINES " in
+# Ends where a word is not among others.
+known() { # word, others
+  case " $2 " in
     *" $1 "*) ;;
-    *) fail "$1: no such host (ENOENT)" "$(echo $MACHINES | sed 's/ /, /g')" 1 ;;
+    *) fail "$1: no such host (ENOENT)" "$(echo "$2" | sed 's/ /, /g')" 1 ;;
   esac
 }
+
+machine() { known "$1" "$MACHINES"; }
 
 # Ends where a word is not a number from 0 to the given one, perhaps with a unit.
 number() { # word, what, most
@@ -29,9 +31,9 @@ number() { # word, what, most
   [ "$1" -le "$3" ] || fail "$1: no number from 0 to $3 for $2 (EINVAL)" ""
 }
 
-# The hosts that a command is about: the one that is named, or all.
+# The hosts whose packets a command is about: the one that is named, or all.
 chosen() {
-  if [ -n "${1-}" ]; then machine "$1"; echo "$1"; else echo $HOSTS; fi
+  if [ -n "${1-}" ]; then known "$1" "$HOSTS"; echo "$1"; else echo $HOSTS; fi
 }
 
 on() { # machine, command...
