@@ -1,12 +1,14 @@
 /**
  * `make matrix`: plays every lesson with server and client on each runtime, and each bare program with its whole
- * lesson at the other end; closes with a table.
+ * lesson at the other end; closes with a table. Where both ends are on the same runtime, also their packets are compared,
+ * with tests/engine/ladders.txt: so each runtime is watched as a server and as a client.
  * `make matrix L=3.1`, or `L=udp/send`: those of one lesson. `ON=node`: both ends on that runtime alone.
  */
 import process from "node:process";
-import { canPlay } from "../engine/alone.ts";
+import { CAN_BE_ALONE, canPlay } from "../engine/alone.ts";
 import { type Cell, DIFFERENCES, judge } from "../engine/differences.ts";
 import type { Head } from "../engine/head.ts";
+import { LADDERS } from "../engine/ladder.ts";
 import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
 import { ON, READY, type Runtime, RUNTIMES } from "../engine/program.ts";
 import { choose } from "./choose.ts";
@@ -42,7 +44,9 @@ async function main(): Promise<void> {
         count.skipped++;
         continue;
       }
-      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES);
+      const { server, client } = next.cell;
+      const ladders = CAN_BE_ALONE && server === client ? LADDERS : [];
+      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, undefined, ladders);
       (rows.get(next.lesson.path) as string[])[next.column] = mark;
       if (note) notes.push(note);
       count[passed ? "passed" : "failed"]++;

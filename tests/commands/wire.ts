@@ -5,54 +5,18 @@
 import { spawnSync } from "node:child_process";
 import { resolve } from "node:path";
 import process from "node:process";
-import { type Arrow } from "../../scripts/raw/wire/arrow.ts";
 import { Ladder } from "../../scripts/raw/wire/ladder.ts";
 import { Picture } from "../../scripts/raw/wire/picture.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { report, visible } from "../../lib/program.ts";
 import { aloneWords, CAN_BE_ALONE } from "../engine/alone.ts";
-import { type Event, Mismatch, play } from "../engine/engine.ts";
+import { Mismatch } from "../engine/engine.ts";
 import { environment } from "../engine/environment.ts";
 import type { Head } from "../engine/head.ts";
-import type { Lesson } from "../engine/lessons.ts";
-import { READY, start } from "../engine/program.ts";
+import { READY } from "../engine/program.ts";
+import { record, type Recording } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
-
-/** What happened in a terminal, and when, in ms since 1970. */
-export type Said = Event & { at: number };
-
-/** What a lesson has put on the wire, and what its programs have said, in the order in which it happened. */
-export type Recording = { moments: (Arrow | Said)[]; mismatch?: string };
-
-/**
- * Plays a lesson while wire.ts watches. Only in a network of its own: in that of the machine, others talk too.
- * @param pcap a file for the packets
- * @throws Mismatch where wire.ts cannot watch: what it says
- */
-export async function record({ head }: Pick<Lesson, "head">, pcap?: string): Promise<Recording> {
-  const words = ["bun", "scripts/raw/wire.ts", "--json", ...(pcap ? ["--pcap", pcap] : [])];
-  await using wire = start(words, { limit: 60_000 });
-  if (await wire.next() !== "listening on lo") {
-    await wire.ended();
-    throw new Mismatch(wire.seen.stderr.join("\n"));
-  }
-  const said: Said[] = [];
-  let mismatch: string | undefined;
-  try {
-    const onEvent = (event: Event) => said.push({ ...event, at: performance.timeOrigin + performance.now() });
-    await play(head, { asWritten: true, onEvent });
-  } catch (error) {
-    if (!(error instanceof Mismatch)) throw error;
-    mismatch = error.message;
-  }
-  wire.signal("SIGINT");
-  const { stdout } = await wire.result();
-  const arrows: Arrow[] = stdout.split("\n").filter((line) => line.startsWith('{"at"')).map((line) =>
-    JSON.parse(line)
-  );
-  return { moments: [...arrows, ...said].sort((a, b) => a.at - b.at), mismatch };
-}
 
 /** The terminals in which a program serves: their words stand on the right. */
 export function serving({ sections }: Pick<Head, "sections">): Set<number> {
@@ -93,7 +57,7 @@ async function main(name: string | undefined, isInside: boolean): Promise<number
   }
   endInOrder();
   const picture = SVG ? new Picture(SVG) : undefined; // first: a file that cannot be written is told at once
-  const recording = await record(lesson, PCAP);
+  const recording = await record(lesson.head, { pcap: PCAP });
   draw(recording, serving(lesson.head), picture);
   if (!recording.moments.some((moment) => "conversation" in moment)) {
     console.log(`${lesson.path}: no packet at all`);

@@ -173,14 +173,20 @@ function inBareFolder(step: Step): Step {
 /**
  * Plays the head of a bare program, which lies alone in a folder outside the project, with other programs in
  * the other terminals.
+ * @param playOne what plays it: a bare program that two other programs can talk to is played twice
  * @throws Mismatch
  */
-export async function playBare(program: BareProgram, other: Other, cell: Cell = {}): Promise<void> {
+export async function playBare(
+  program: BareProgram,
+  other: Other,
+  cell: Cell = {},
+  playOne: typeof play = play,
+): Promise<void> {
   for (const terminals of otherTerminals(program)) {
     await using folder = await mkdtempDisposable(join(tmpdir(), "bare-"));
     await mkdir(join(folder.path, "bare"));
     await cp(join(ROOT, program.path), join(folder.path, "bare", basename(program.path)));
     if (other === "python") await cp(join(ROOT, "scripts/tcp/phone.svg"), join(folder.path, "phone.svg"));
-    await play({ sections: withOthers(program, terminals, other) }, { ...cell, folder: folder.path });
+    await playOne({ sections: withOthers(program, terminals, other) }, { ...cell, folder: folder.path });
   }
 }

@@ -1,8 +1,10 @@
 import { type Cell as AnyCell, playLesson } from "./alone.ts";
 import { Mismatch } from "./engine.ts";
 import { playBare } from "./bare.ts";
+import { type Expected, ladderOf } from "./ladder.ts";
 import type { BareProgram, Lesson } from "./lessons.ts";
 import type { Runtime } from "./program.ts";
+import { playWatched } from "./recording.ts";
 
 /**
  * What is known to differ between the runtimes: these cells of the matrix do not show what the head
@@ -53,20 +55,24 @@ export type Verdict = { passed: boolean; mark: string; note?: string };
  * Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ. A bare program
  * is played with the whole lesson at the other end.
  * @param folder where to play, if not in a copy of the project
+ * @param ladders what scripts must put on the wire, where that is looked at too
  */
 export async function judge(
   script: Lesson | BareProgram,
   cell: Cell,
   known: Difference[],
   folder?: string,
+  ladders: Expected[] = [],
 ): Promise<Verdict> {
   const { path } = script;
   const difference = known.find(({ lesson: other, server = cell.server, client = cell.client }) =>
     other === path && server === cell.server && client === cell.client
   );
   const where = `${path}, server on ${cell.server}, client on ${cell.client}`;
+  const ladder = ladderOf(path, cell, ladders);
   try {
-    if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell);
+    if (ladder) await playWatched(script, cell, ladder, folder);
+    else if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell);
     else await playLesson(script as Lesson, cell, folder);
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
