@@ -11,6 +11,12 @@ const LIMIT = 60_000;
 const wire = (lesson: string, env: Record<string, string> = {}) =>
   start(["bun", "tests/commands/wire.ts", lesson], { env, limit: LIMIT }).result();
 
+/** How a picture looks, and what the programs say in it. */
+const style = (svg: string) => /<style>[^]*<\/style>/.exec(svg)?.[0];
+const saidIn = (svg: string) =>
+  [...svg.matchAll(/class="say".*?>(.*)<\/text>/g)].map(([, text]) => text.replace(/(?<=:)\d{5}/, "PORT"))
+    .sort();
+
 test.skipIf(!CAN_BE_ALONE)(
   "3.1: the packets, and what its programs print between them (needs unshare, ip)",
   async () => {
@@ -36,6 +42,9 @@ test.skipIf(!CAN_BE_ALONE)(
     const svg = readFileSync(SVG, "utf8");
     expect(svg.match(/class="head"/g)).toHaveLength(stdout.match(/`-+>\||\|<-+'/g)?.length ?? 0);
     expect(svg).toContain(">listening on 127.0.0.1:7890</text>");
+    const readme = readFileSync(join(ROOT, "docs/wire-3.1.svg"), "utf8"); // the same, made some time ago
+    expect(style(readme)).toBe(style(svg));
+    expect(saidIn(readme)).toEqual(saidIn(svg));
     expect(readFileSync(PCAP).readUInt32LE(0)).toBe(0xa1b23c4d);
   },
   LIMIT,
