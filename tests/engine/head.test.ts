@@ -159,6 +159,7 @@ describe("the head of a bare program", () => {
 /**
  * 3.10 bare  Ask:  bun client.ts [PORT [NAME]]
  * The lesson ../client.ts adds flags and GBK.
+ * On the wire: make wire L=3.10
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/client.ts
@@ -196,6 +197,13 @@ import "node:net";
     ["another file", "bun client.ts", "bun server.ts", 'head: expected "NUMBER bare  TITLE:  bun client.ts"'],
     ["another lesson", "../client.ts", "../server.ts", 'head: expected "The lesson ../client.ts adds WHAT."'],
     ["nothing left out", / \* The lesson.*\n/, "", 'head: expected "The lesson ../client.ts adds WHAT.": '],
+    ["no ladder", / \* On the wire.*\n/, "", 'head: expected "On the wire: make wire L=3.10": '],
+    [
+      "another ladder",
+      "L=3.10",
+      "L=3.1",
+      'head: expected "On the wire: make wire L=3.10": On the wire: make wire L=3.1',
+    ],
     ["no empty line", " *\n * terminal", " * terminal", "head: no empty line before the terminals"],
     ["a note", " */\n", " * Try        More.\n */\n", "head: not understood: Try        More."],
     ["no terminal", / \* terminal[^]*?(?= \*\/)/, "", "head: no terminal that runs a command"],

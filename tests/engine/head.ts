@@ -110,6 +110,7 @@ const INTERRUPTED = 130;
  *
  *     2.1 bare  TITLE:  bun receive.ts [PORT]
  *     The lesson ../receive.ts adds WHAT IT LEAVES OUT.
+ *     On the wire: make wire L=2.1
  *
  *     terminal 1
  *       ...
@@ -121,11 +122,13 @@ const INTERRUPTED = 130;
 export function parseBareHead(source: string, name: string): BareHead {
   const text = headText(source);
   if (text === undefined) throw new Error("no head: a bare program starts with a /** comment");
-  const [first, second, gap, ...terminals] = text.split("\n");
+  const [first, second, third, gap, ...terminals] = text.split("\n");
   const title = /^(\d+\.\d+) bare {2}([^:]+): {2}(bun (\S+)( .+)?)$/.exec(first);
   if (title?.[4] !== name) throw new Error(`head: expected "NUMBER bare  TITLE:  bun ${name}": ${first}`);
   const lesson = /^The lesson \.\.\/(\S+) (adds .+\.)$/.exec(second);
   if (lesson?.[1] !== name) throw new Error(`head: expected "The lesson ../${name} adds WHAT.": ${second}`);
+  const wire = `On the wire: make wire L=${title[1]}`;
+  if (third !== wire) throw new Error(`head: expected "${wire}": ${third}`);
   if (gap !== "") throw new Error("head: no empty line before the terminals");
   for (const line of terminals) {
     if (!TERMINAL.test(line) && !line.startsWith("  ")) throw new Error(`head: not understood: ${line}`);

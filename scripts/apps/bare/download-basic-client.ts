@@ -2,6 +2,7 @@
 /**
  * 4.1 bare  Fetch a file:  bun download-basic-client.ts [PORT [NAME]]
  * The lesson ../download-basic-client.ts adds flags, GBK, and leaves no half file.
+ * On the wire: make wire L=4.1
  *
  * terminal 1
  *   $ bun scripts/apps/bare/download-basic-server.ts 11500 scripts/tcp

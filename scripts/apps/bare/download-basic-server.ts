@@ -2,6 +2,7 @@
 /**
  * 4.1 bare  Serve files:  bun download-basic-server.ts [PORT [FOLDER]]
  * The lesson ../download-basic-server.ts adds flags, GBK and limits.
+ * On the wire: make wire L=4.1
  *
  * terminal 1
  *   $ bun scripts/apps/bare/download-basic-server.ts 11500 scripts/tcp
@@ -23,7 +24,6 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 11500);
 const FOLDER = process.argv[3] ?? "shared";
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
-
 const server = createServer((socket) => { //                      connection, peer = s.accept()
   if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;

@@ -2,6 +2,7 @@
 /**
  * 4.3 bare  Scan ports:  bun port-scan.ts [FIRST [LAST]]
  * The lesson ../port-scan.ts adds service names, banners, retries and flags.
+ * On the wire: make wire L=4.3
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/time-server.ts

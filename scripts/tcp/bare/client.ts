@@ -2,6 +2,7 @@
 /**
  * 3.1 bare  Make a call:  bun client.ts [PORT [MESSAGE]]
  * The lesson ../client.ts adds flags, IPv6, GBK and a typed message.
+ * On the wire: make wire L=3.1
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/server.ts

@@ -2,6 +2,7 @@
 /**
  * 3.3 bare  Keep the line open:  bun dialog-client.ts [PORT]
  * The lesson ../dialog-client.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=3.3
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/many-requests-server.ts
@@ -31,7 +32,6 @@ socket.on("end", () => fail("hung up")); //                             if not r
 await once(socket, "connect");
 socket.setEncoding("utf8");
 const prompt = () => process.stdin.isTTY && process.stdout.write("> ");
-
 prompt();
 for await (const text of createInterface({ input: process.stdin })) { // text = input("> ")
   if (text !== "") { // TCP has no empty message

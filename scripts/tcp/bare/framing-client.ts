@@ -2,6 +2,7 @@
 /**
  * 3.6 bare  Mark the messages in a stream:  bun framing-client.ts [PORT]
  * The lesson ../framing-client.ts adds messages by length, flags and GBK.
+ * On the wire: make wire L=3.6
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/framing-server.ts

@@ -2,6 +2,7 @@
 /**
  * 3.6 bare  Find the messages in a stream:  bun framing-server.ts [PORT]
  * The lesson ../framing-server.ts adds messages by length, flags and GBK.
+ * On the wire: make wire L=3.6
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/framing-server.ts

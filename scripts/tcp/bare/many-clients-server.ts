@@ -2,6 +2,7 @@
 /**
  * 3.2 bare  Answer every caller:  bun many-clients-server.ts [PORT]
  * The lesson ../many-clients-server.ts adds flags, GBK, limits and a queue.
+ * On the wire: make wire L=3.2
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/many-clients-server.ts

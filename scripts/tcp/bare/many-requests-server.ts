@@ -2,6 +2,7 @@
 /**
  * 3.3 bare  Serve until they hang up:  bun many-requests-server.ts [PORT]
  * The lesson ../many-requests-server.ts adds flags, GBK, limits and a queue.
+ * On the wire: make wire L=3.3
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/many-requests-server.ts

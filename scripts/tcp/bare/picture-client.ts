@@ -2,6 +2,7 @@
 /**
  * 3.7 bare  Fetch a picture:  bun picture-client.ts [PORT]
  * The lesson ../picture-client.ts adds flags, GBK and a limit.
+ * On the wire: make wire L=3.7
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/picture-server.ts 5566 scripts/tcp/phone.svg

@@ -2,6 +2,7 @@
 /**
  * 3.7 bare  A picture for everybody:  bun picture-server.ts [PORT [FILE]]
  * The lesson ../picture-server.ts adds flags, limits, and reads piece by piece.
+ * On the wire: make wire L=3.7
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/picture-server.ts 5566 scripts/tcp/phone.svg

@@ -2,6 +2,7 @@
 /**
  * 3.1 bare  Answer one call:  bun server.ts [PORT]
  * The lesson ../server.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=3.1
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/server.ts

@@ -2,6 +2,7 @@
 /**
  * 3.4 bare  Ask the time:  bun time-client.ts [PORT]
  * The lesson ../time-client.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=3.4
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/time-server.ts

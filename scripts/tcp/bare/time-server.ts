@@ -2,6 +2,7 @@
 /**
  * 3.4 bare  Tell the time:  bun time-server.ts [PORT]
  * The lesson ../time-server.ts adds flags, IPv6, GBK and limits.
+ * On the wire: make wire L=3.4
  *
  * terminal 1
  *   $ bun scripts/tcp/bare/time-server.ts

@@ -2,6 +2,7 @@
 /**
  * 2.4 bare  Hear a broadcast:  bun broadcast-receive.ts [PORT]
  * The lesson ../broadcast-receive.ts adds flags and GBK.
+ * On the wire: make wire L=2.4
  *
  * terminal 1
  *   $ bun scripts/udp/bare/broadcast-receive.ts

@@ -2,6 +2,7 @@
 /**
  * 2.4 bare  Send to all:  bun broadcast-send.ts [PORT]
  * The lesson ../broadcast-send.ts adds flags, GBK and messages as words.
+ * On the wire: make wire L=2.4
  *
  * terminal 1
  *   $ bun scripts/udp/bare/broadcast-receive.ts

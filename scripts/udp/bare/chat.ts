@@ -2,6 +2,7 @@
 /**
  * 2.3 bare  Chat by menu:  bun chat.ts [OWN_PORT [OTHER_PORT]]
  * The lesson ../chat.ts adds talking and hearing at once, flags and GBK.
+ * On the wire: make wire L=2.3
  *
  * terminal 1
  *   $ bun scripts/udp/bare/chat.ts 7788 7789

@@ -2,6 +2,7 @@
 /**
  * 2.2 bare  Ask by datagram:  bun echo-client.ts [PORT]
  * The lesson ../echo-client.ts adds flags, IPv6, GBK, and tries again.
+ * On the wire: make wire L=2.2
  *
  * terminal 1
  *   $ bun scripts/udp/bare/echo-server.ts

@@ -2,6 +2,7 @@
 /**
  * 2.2 bare  Answer datagrams:  bun echo-server.ts [PORT]
  * The lesson ../echo-server.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=2.2
  *
  * terminal 1
  *   $ bun scripts/udp/bare/echo-server.ts

@@ -2,6 +2,7 @@
 /**
  * 2.5 bare  Join a group:  bun multicast-receive.ts [PORT]
  * The lesson ../multicast-receive.ts adds leaving, flags, IPv6 and GBK.
+ * On the wire: make wire L=2.5
  *
  * terminal 1
  *   $ bun scripts/udp/bare/multicast-receive.ts

@@ -2,6 +2,7 @@
 /**
  * 2.5 bare  Send to a group:  bun multicast-send.ts [PORT]
  * The lesson ../multicast-send.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=2.5
  *
  * terminal 1
  *   $ bun scripts/udp/bare/multicast-receive.ts

@@ -2,6 +2,7 @@
 /**
  * 2.1 bare  Receive datagrams:  bun receive.ts [PORT]
  * The lesson ../receive.ts adds flags, IPv6 and GBK.
+ * On the wire: make wire L=2.1
  *
  * terminal 1
  *   $ bun scripts/udp/bare/receive.ts

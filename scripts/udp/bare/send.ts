@@ -2,6 +2,7 @@
 /**
  * 2.1 bare  Send datagrams:  bun send.ts [PORT]
  * The lesson ../send.ts adds flags, IPv6, GBK and messages as words.
+ * On the wire: make wire L=2.1
  *
  * terminal 1
  *   $ bun scripts/udp/bare/receive.ts

@@ -2,6 +2,7 @@
 /**
  * 3.10 bare  Call inside one machine:  bun client.ts [PATH]
  * The lesson ../client.ts adds flags, GBK and abstract names.
+ * On the wire: make wire L=3.10
  *
  * terminal 1
  *   $ bun scripts/unix/bare/server.ts

@@ -2,6 +2,7 @@
 /**
  * 3.10 bare  Calls inside one machine:  bun server.ts [PATH]
  * The lesson ../server.ts adds flags, GBK, a queue and file permissions.
+ * On the wire: make wire L=3.10
  *
  * terminal 1
  *   $ bun scripts/unix/bare/server.ts
