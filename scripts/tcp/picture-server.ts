@@ -87,7 +87,7 @@ async function main(stop: AbortSignal) {
       socket.end(); // FIN: the client reads the end
     } catch (error) {
       socket.resetAndDestroy(); // RST: the client learns that something is missing
-      if (!stop.aborted) await report(error, peer);
+      if (!stop.aborted) await report(socket.errored ?? error, peer); // why it was closed, not that it is
     } finally {
       linger(socket); // waits until the client has closed, too
     }

@@ -2,7 +2,8 @@
 import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
+import { EVERYWHERE, hurried, loaded, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
+import { call } from "../engine/sockets.ts";
 import { folder } from "./download-peers.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -67,3 +68,28 @@ test.skipIf(process.platform === "win32")(
     expect(await readFile(join(here.path, "precious"), "utf8")).toBe("old");
   },
 );
+
+for (const runtime of EVERYWHERE) {
+  test(`on ${runtime}, a disk that fails in the middle resets: half a file must not look whole`, async () => {
+    await using root = await folder();
+    await writeFile(join(root.path, "file"), Buffer.alloc(300_000, "x"));
+    const words = ["--port", "0", "--root", root.path];
+    await using server = start(loaded("bad-disk", "apps/download-basic-server", words, runtime), {
+      env: { BAD_DISK: "100000" },
+    });
+    using caller = await call(await server.port());
+    await caller.send("file");
+    await caller.expect("x".repeat(65_536));
+    await expect(caller.rest()).rejects.toThrow("ECONNRESET");
+    expect(await server.next("stderr")).toMatch(/^error: .*\(EIO\)$/);
+  });
+
+  test(`on ${runtime}, a caller who is silent for a minute is disconnected`, async () => {
+    await using root = await folder();
+    const words = ["--port", "0", "--root", root.path];
+    await using server = hurried(600, "apps/download-basic-server", words, { runtime });
+    using caller = await call(await server.port());
+    expect(String(await caller.rest())).toBe("");
+    expect(await server.next("stderr")).toBe(`error: ${caller.name}: silent for 60 seconds (ETIMEDOUT)`);
+  });
+}

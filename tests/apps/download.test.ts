@@ -2,10 +2,11 @@
 import { expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { EVERYTHING, EVERYWHERE, RUNTIMES, script, start } from "../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, hurried, RUNTIMES, script, start } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
+import { placeOf } from "../../scripts/apps/download/way.ts";
 import {
   dial,
   fetch,
@@ -199,6 +200,87 @@ test("a file that shrinks while it is sent is told, and does not get its name", 
   expect(stderr).toBe("error: file: changed while it was sent (ESTALE)\n");
   expect(code).toBe(1);
   expect(existsSync(join(out.path, "file"))).toBe(false);
+});
+
+test("a file that is rewritten in the same size while it is sent gets no hash", async () => {
+  await using root = await folder();
+  const path = join(root.path, "file");
+  await writeFile(path, "old bytes");
+  await using server = serve(root.path);
+  using caller = dial(await server.port());
+  caller.socket.write(message({ version: 1, get: "file" }));
+  expect((await caller.next()).file.size).toBe(9); // the server has opened it
+  await writeFile(path, "new bytes");
+  await utimes(path, new Date(), new Date(Date.now() + 10_000)); // a file system may count whole seconds
+  caller.socket.write(message({ from: 0 }));
+  expect(await caller.next()).toEqual({ from: 0 });
+  expect(`${await caller.next()}`).toBe("new bytes");
+  expect(await caller.next()).toEqual({ error: "changed while it was sent", code: "ESTALE" });
+});
+
+for (const runtime of EVERYWHERE) {
+  test(`on ${runtime}, a server that is silent for a minute is left`, async () => {
+    await using out = await folder();
+    await using server = await impostor(async () => {});
+    const words = ["--port", `${server.port}`, "--out", out.path, "file"];
+    expect(await hurried(600, "apps/download-client", words, { runtime }).result()).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: 127.0.0.1:${server.port}: silent for 60 seconds (ETIMEDOUT)\n`,
+    });
+    expect(await readdir(out.path)).toEqual([]);
+  });
+}
+
+test("what was not asked for is not saved, though a server lists it", async () => {
+  expect(placeOf("a/b/c/d", "a/b", "it")).toBe("b/c/d");
+  expect(placeOf("a/b", "./a//b/", "it")).toBe("b");
+  expect(placeOf("a/b", ".", "it")).toBe("a/b");
+  for (const [path, asked] of [["x", "a"], ["a", "a/b"], ["ab/c", "a"], ["a/c/b", "a/b"], ["../a/b", "a"]]) {
+    expect(() => placeOf(path, asked, "it")).toThrow("it: sent a file that was not asked for (EPROTO)");
+  }
+  await using out = await folder();
+  const asked: unknown[] = [];
+  await using server = await impostor(async (socket, next) => {
+    await next();
+    socket.write(
+      Buffer.concat([message({ entry: { name: "x", size: 0, time: 1 } }), message({ end: true })]),
+    );
+    while (true) asked.push(await next());
+  });
+  expect(await fetch(server.port, out.path, ["--recursive", "a"]).result()).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: `error: 127.0.0.1:${server.port}: sent a file that was not asked for (EPROTO)\n`,
+  });
+  expect(asked).toEqual([]);
+  expect(await readdir(out.path)).toEqual([]);
+});
+
+test("a file that appears under the name meanwhile is not overwritten, except with --force", async () => {
+  await using out = await folder();
+  const target = join(out.path, "file");
+  const bytes = Buffer.from("fetched");
+  await using server = await impostor(async (socket, next) => {
+    while (true) {
+      await next();
+      socket.write(message({ file: { size: bytes.length, time: 1 } }));
+      await next();
+      await writeFile(target, "mine");
+      socket.write(
+        Buffer.concat([message({ from: 0 }), frame(1, bytes), message({ sha256: sha256(bytes) })]),
+      );
+    }
+  });
+  const { code, stdout, stderr } = await fetch(server.port, out.path, ["file"]).result();
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toBe(
+    `error: ${target}: exists already, and is not overwritten (EEXIST)\nhint: --force overwrites\n`,
+  );
+  expect(await readFile(target, "utf8")).toBe("mine");
+  expect(await readdir(out.path)).toEqual(["file"]);
+  expect((await fetch(server.port, out.path, ["file", "--force"]).result()).code).toBe(0);
+  expect(await readFile(target, "utf8")).toBe("fetched");
 });
 
 test("the parts of two files whose long names begin alike do not meet", async () => {

@@ -1,5 +1,5 @@
 /** Lesson 4.4: the datagrams of the direct way, against bytes that Python's struct and hmac have made, and two ends of one. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, jest, test } from "bun:test";
 import {
   decodeDirect,
   type DirectDatagram,
@@ -7,7 +7,6 @@ import {
   wayOf,
 } from "../../scripts/apps/messenger/direct-datagram.ts";
 import { DirectWays } from "../../scripts/apps/messenger/hole-punching.ts";
-import { EVERYTHING } from "../engine/program.ts";
 import { until } from "../engine/sockets.ts";
 
 const KEY = Buffer.from(Array.from({ length: 32 }, (_, index) => index));
@@ -50,6 +49,12 @@ describe("a datagram has the bytes of the figure", () => {
       expect(wayOf(Buffer.from(hex, "hex"))).toBe(datagram.way);
     });
   }
+});
+
+test("no answer is longer than what it answers: nobody is an amplifier", () => {
+  const lengths = Object.fromEntries(KNOWN.map(([hex, { type }]) => [type, hex.length]));
+  expect(lengths.ANSWER).toBeLessThanOrEqual(lengths.PROBE);
+  expect(lengths.ACK).toBeLessThanOrEqual(lengths.MESSAGE);
 });
 
 test("one wrong bit, another key, a byte less or more, and it is none", () => {
@@ -164,24 +169,6 @@ describe("two ends", () => {
     expect(one.log).toEqual(["opened other", "has 1"]);
   });
 
-  if (EVERYTHING) {
-    test(
-      "no way within 3 s: both know; each has sent 4 datagrams, and none is longer than what it answers",
-      async () => {
-        await using scene = pair(() => 0);
-        const begin = performance.now();
-        scene.look();
-        await until(() => scene.ends.every(({ log }) => log.includes("lost other")), "both to give up");
-        expect(performance.now() - begin).toBeGreaterThan(2900);
-        expect(performance.now() - begin).toBeLessThan(4500);
-        expect(scene.seen.map(({ data }) => data.length)).toEqual(Array(2 * 4).fill(34));
-        const lengths = Object.fromEntries(KNOWN.map(([hex, { type }]) => [type, hex.length]));
-        expect(lengths.ANSWER).toBeLessThanOrEqual(lengths.PROBE);
-        expect(lengths.ACK).toBeLessThanOrEqual(lengths.MESSAGE);
-      },
-    );
-  }
-
   test("a way leads where the PROBE went, whatever sender the ANSWER bears", async () => {
     const went: string[] = [];
     const ways = new DirectWays({
@@ -238,4 +225,105 @@ describe("two ends", () => {
     await until(() => scene.ends[1].log.includes("left other"), "the goodbye");
     expect(scene.ends[1].ways.to("other")).toBeUndefined();
   });
+});
+
+/** One end, whose time is the test's: what it sends, and what it hears of the other end. */
+function aloneInTime(work: (end: ReturnType<typeof alone>) => Promise<void>) {
+  return async () => {
+    jest.useFakeTimers();
+    try {
+      await work(alone());
+    } finally {
+      jest.useRealTimers();
+    }
+  };
+}
+
+function alone() {
+  const begin = performance.now();
+  const log: [ms: number, what: string][] = [];
+  const note = (what: string) => void log.push([Math.round(performance.now() - begin), what]);
+  const types = ["PROBE", "ANSWER", "MESSAGE", "ACK", "BYE"]; // from 3 on
+  const ways = new DirectWays({
+    send(data) {
+      note(types[data[4] - 3]);
+      return Promise.resolve();
+    },
+    opened: () => note("opened"),
+    message: () => Promise.resolve(),
+    acknowledged: () => note("acknowledged"),
+    ended: () => note("ended"),
+  });
+  const endpoints = [{ address: "192.0.2.1", port: 1 }];
+  ways.look("other", { instance: "0".repeat(16), way: 5, side: 0, key: KEY, endpoints });
+  let number = 0;
+  const receive = (type: DirectDatagram["type"], about: number) =>
+    ways.receive(
+      encodeDirect({ type, side: 1, way: 5, number: ++number, payload: Buffer.of(0, 0, 0, about) }, KEY),
+      endpoints[0],
+    );
+  const times = (what: string) => log.filter(([, one]) => one === what).map(([ms]) => ms);
+  return { ways, log, receive, times };
+}
+
+describe("how often, and how long", () => {
+  test(
+    "four PROBEs, at growing distances; after 3 s without an answer the way is given up",
+    aloneInTime(async ({ log }) => {
+      jest.advanceTimersByTime(60_000);
+      expect(log).toEqual([
+        ...[0, 200, 600, 1400].map((ms): [number, string] => [ms, "PROBE"]),
+        [3050, "ended"], // and no goodbye: that machine was never heard
+      ]);
+    }),
+  );
+
+  test(
+    "a MESSAGE goes again after twice as long each time; after 4 s without an ACK the way is given up",
+    aloneInTime(async ({ ways, receive, times }) => {
+      await receive("ANSWER", 1);
+      ways.to("other")?.send(7, Buffer.from("hello"));
+      jest.advanceTimersByTime(30_000);
+      const sent = times("MESSAGE");
+      expect(sent.length).toBe(4);
+      const pauses = [...sent.slice(1), ...times("ended")].map((time, index) => time - sent[index]);
+      for (const [index, pause] of pauses.entries()) {
+        expect(pause).toBeWithin(270 * 2 ** index, 270 * 2 ** index + 51);
+      }
+      expect(pauses.length).toBe(4);
+      expect(times("BYE").length).toBe(1);
+    }),
+  );
+
+  test(
+    "an ACK ends that, and the next message begins afresh",
+    aloneInTime(async ({ ways, receive, times }) => {
+      await receive("ANSWER", 1);
+      for (const id of [7, 8]) ways.to("other")?.send(id, Buffer.from("hello"));
+      jest.advanceTimersByTime(300);
+      expect(times("MESSAGE")).toEqual([0, 300]);
+      await receive("ACK", 8); // which is not under way yet
+      await receive("ACK", 7);
+      expect(times("acknowledged")).toEqual([300]);
+      jest.advanceTimersByTime(300);
+      expect(times("MESSAGE")).toEqual([0, 300, 300, 600]);
+      await receive("ACK", 8);
+      jest.advanceTimersByTime(10_000);
+      expect(times("MESSAGE").length).toBe(4);
+      await ways.close();
+    }),
+  );
+
+  test(
+    "an open way is kept open by a PROBE every 15 s; after 40 s of silence it is given up",
+    aloneInTime(async ({ receive, times }) => {
+      await receive("ANSWER", 1);
+      jest.advanceTimersByTime(15_000);
+      await receive("ANSWER", 2); // heard once more
+      jest.advanceTimersByTime(105_000);
+      expect(times("PROBE")).toEqual([0, 15_000, 30_000, 45_000]);
+      expect(times("ended")).toEqual([55_050]);
+      expect(times("BYE")).toEqual([55_050]);
+    }),
+  );
 });

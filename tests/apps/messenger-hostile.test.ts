@@ -1,8 +1,10 @@
 /** Lesson 4.4 against hostile peers: what an attacker, or a peer that is dead, may cost. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
-import { EVERYTHING, EVERYWHERE, script } from "../engine/program.ts";
-import { call, freePort, letterbox, listen, settled } from "../engine/sockets.ts";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { EVERYTHING, EVERYWHERE, hurried, script } from "../engine/program.ts";
+import { call, freePort, letterbox, listen, settled, until } from "../engine/sockets.ts";
 import {
   ask,
   caller,
@@ -12,10 +14,9 @@ import {
   logIn,
   register,
   registration,
-  RUNTIMES,
   SECRET,
   serve,
-  until,
+  until as untilLine,
 } from "./messenger-peers.ts";
 
 setDefaultTimeout(60_000);
@@ -76,13 +77,13 @@ test("strangers fill 100 connections and 200 names, and no more", async () => {
   {
     using early = await logIn(port, "early");
     early.line.hangUp();
-    await until(server, "early left");
+    await untilLine(server, "early left");
   }
   using stays = await logIn(port, "stays", "f".repeat(32));
   for (let count = 0; count < 200; count++) {
     using stranger = await logIn(port, `stranger-${count}`, SECRET, `127.0.1.${count}`);
     stranger.line.hangUp();
-    await until(server, `stranger-${count} left`);
+    await untilLine(server, `stranger-${count} left`);
   }
   await stays.send({ type: "who" });
   const { here, away } = await stays.next("people");
@@ -139,7 +140,7 @@ describe("what an attacker may cost", () => {
       expect(await flood(port, (count) => `127.3.${count >> 8}.${count & 255}`)).toBe(600);
       using late = await logIn(port, "late", "1".repeat(32), "127.0.0.8");
       expect(late.welcome.here).toContain("watcher");
-      await until(watcher, "late is here"); // it is told all the same
+      await untilLine(watcher, "late is here"); // it is told all the same
       const seconds = Math.ceil((performance.now() - begin) / 1000);
       expect(watcher.seen.stdout.length).toBeLessThanOrEqual(1 + 50 + 5 * seconds);
     });
@@ -193,7 +194,7 @@ describe("what an attacker may cost", () => {
     for (const name of away) {
       using gone = await logIn(port, name);
       gone.line.hangUp();
-      await until(server, `${name} left`);
+      await untilLine(server, `${name} left`);
     }
     using honest = await logIn(port, "honest", "1".repeat(32));
     for (const [at, to] of away.entries()) await honest.send({ ...ask, id: at + 1, to, text: "kept" });
@@ -218,7 +219,7 @@ describe("what an attacker may cost", () => {
     {
       using gone = await logIn(port, "gone");
       gone.line.hangUp();
-      await until(server, "gone left");
+      await untilLine(server, "gone left");
     }
     using honest = await logIn(port, "honest", "1".repeat(32));
     await honest.send({ ...ask, id: 1, to: "gone", text: "kept" });
@@ -268,7 +269,7 @@ describe("what an attacker may cost", () => {
     expect((await logIn(port, "bOb", "5".repeat(32))).welcome).toBeDefined();
     using first = await logIn(port, "tim1", "6".repeat(32));
     first.line.hangUp();
-    await until(server, "tim1 left");
+    await untilLine(server, "tim1 left");
     expect((await logIn(port, "timl", "7".repeat(32))).welcome).toBeDefined();
   });
 
@@ -304,30 +305,75 @@ describe("what an attacker may cost", () => {
   });
 });
 
-if (EVERYTHING) {
-  describe.concurrent("a peer that is dead without a word", () => {
-    for (const runtime of RUNTIMES) {
-      test(`the server notices, on ${runtime}`, async () => {
-        await using server = script("apps/messenger-server", ["--port", "0"], { runtime, limit: 45_000 });
-        const port = await server.port();
-        using _silent = await call(port);
-        expect(await server.next("stderr")).toMatch(/: no login within 5 seconds \(ETIMEDOUT\)$/);
-        using _dead = await logIn(port, "dead");
-        expect(await server.next("stderr")).toBe("error: dead: silent for 30 seconds (ETIMEDOUT)");
-      });
+describe.concurrent("a peer that is dead without a word", () => {
+  for (const runtime of EVERYWHERE) {
+    test(`the server notices a caller who does not log in, on ${runtime}`, async () => {
+      await using server = hurried(60, "apps/messenger-server", ["--port", "0"], { runtime });
+      using _silent = await call(await server.port());
+      expect(await server.next("stderr")).toMatch(/: no login within 5 seconds \(ETIMEDOUT\)$/);
+    });
 
-      test(`the client notices, on ${runtime}`, async () => {
-        await using listener = await listen();
-        const words = ["--port", `${listener.port}`, "one"];
-        await using program = script("apps/messenger-client", words, { runtime, limit: 45_000 });
-        const peer = await caller(listener);
-        await peer.send({ type: "welcome", token: SECRET, here: [] });
-        await program.next();
-        expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
-      });
+    test(`the server notices a client that is silent, on ${runtime}`, async () => {
+      await using server = hurried(60, "apps/messenger-server", ["--port", "0"], { runtime });
+      const port = await server.port();
+      server.signal("SIGSTOP"); // so that the login is there when it accepts
+      const dead = connect(port, "127.0.0.1").on("error", () => {});
+      dead.write(frame({ type: "login", version: 1, name: "dead", secret: SECRET }));
+      await once(dead, "connect");
+      await until(() => dead.bytesWritten > 0 && dead.writableLength === 0, "the login to be on its way");
+      server.signal("SIGCONT");
+      expect(await server.next()).toStartWith("dead logged in from 127.0.0.1:");
+      expect(await server.next("stderr")).toBe("error: dead: silent for 30 seconds (ETIMEDOUT)");
+      dead.destroy();
+    });
+
+    test(`the client notices, on ${runtime}`, async () => {
+      await using listener = await listen();
+      const words = ["--port", `${listener.port}`, "one"];
+      await using program = hurried(10, "apps/messenger-client", words, { runtime });
+      const peer = await caller(listener);
+      await peer.send({ type: "welcome", token: SECRET, here: [] });
+      expect(await program.next()).toBe("logged in as one, but not seen by UDP");
+      expect(await program.next()).toBe("the server is gone: trying again, with growing pauses");
+    });
+  }
+
+  test("the client registers again and again, so that no NAT forgets it", async () => {
+    const port = await freePort();
+    await using letters = await letterbox(port);
+    await using listener = await listen(port);
+    await using _program = hurried(30, "apps/messenger-client", ["--port", `${port}`, "one"], {
+      runtime: "node",
+    });
+    const peer = await caller(listener);
+    await peer.send({ type: "welcome", token: SECRET, here: [] });
+    const seen = Buffer.from("0001" + "00".repeat(10) + "ffff7f000001", "hex");
+    const pongs = setInterval(() => peer.send({ type: "pong" }).catch(() => {}), 50); // the session goes on
+    for (let count = 0; count < 6;) { // up to four are its login
+      const [data, from] = await letters.next();
+      if (data.length === 0) continue; // it only opens the client's port
+      count++;
+      const answer = [Buffer.from("SbE\x01\x02"), Buffer.from(SECRET, "hex"), data.subarray(21, 29), seen];
+      await letters.send(Buffer.concat(answer), from.port);
     }
+    clearInterval(pongs);
   });
-}
+
+  test("a client that asks, and reads nothing, is disconnected", async () => {
+    await using server = hurried(20, "apps/messenger-server", ["--port", "0"]); // 1,000 requests a second
+    const port = await server.port();
+    for (let count = 0; count < 90; count++) { // long names, in a list of them all
+      const name = `${"猫".repeat(29)}${count + 100}`;
+      using peer = await logIn(port, name, `${count}`.padStart(32, "0"), `127.2.0.${count + 1}`);
+      expect(peer.welcome).toBeDefined();
+    }
+    using deaf = await logIn(port, "deaf");
+    deaf.line.socket.pause();
+    const asking = setInterval(() => deaf.send({ type: "who" }).catch(() => {}), 2);
+    const told = `error: ${deaf.line.name}: does not read what it gets (ENOBUFS)`;
+    await until(() => server.seen.stderr.includes(told), told).finally(() => clearInterval(asking));
+  });
+});
 
 test.concurrent("a hostile server: what it sends is no message, or drives no terminal", async () => {
   await using listener = await listen();
@@ -470,11 +516,11 @@ if (EVERYTHING) {
     for (let number = 0; number < 300; number++) {
       await first.send({ type: "back", name: `n${number}`, again: false });
     }
-    await until(program, "n299 is here");
+    await untilLine(program, "n299 is here");
     first.line.hangUp();
     const second = await caller(listener);
     await second.send({ type: "welcome", token: SECRET, here: [] });
-    await until(program, "connected again");
+    await untilLine(program, "connected again");
     program.type("hi\n");
     const { also } = await second.next("send");
     expect(also).toEqual(Array.from({ length: 200 }, (_, at) => `n${at + 100}`));

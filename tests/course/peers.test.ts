@@ -9,7 +9,16 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { Decoder } from "../../lib/text.ts";
-import { EVERYTHING, EVERYWHERE, type Program, RUNTIMES, script, start } from "../engine/program.ts";
+import {
+  EVERYTHING,
+  EVERYWHERE,
+  hurried,
+  type Program,
+  ROOT,
+  RUNTIMES,
+  script,
+  start,
+} from "../engine/program.ts";
 import { call, freePort, letterbox, type Line, listen, settled, until } from "../engine/sockets.ts";
 import { temporaryFolder } from "../engine/files.ts";
 
@@ -796,6 +805,64 @@ describe("memory stays bounded", () => {
       for (const socket of sockets) socket.destroy();
     }
   });
+});
+
+test("every TCP server bounds its callers", () => {
+  const names = "{tcp,unix,apps}/**/*.ts";
+  const servers = Array.from(new Bun.Glob(names).scanSync(join(ROOT, "scripts")))
+    .map((name) => ({
+      name,
+      code: readFileSync(join(ROOT, "scripts", name), "utf8").replace(/^\/\*\*.*?\*\//s, ""),
+    }))
+    .filter(({ name, code }) =>
+      /\b(createServer|Bun\.listen)\b.*[({<]/.test(code) && !name.includes("bare/")
+    );
+  const demonstrations = ["tcp/close-order.ts", "tcp/socket-calls.ts"];
+  const bound = /maxConnections = |\baccept\(server, |callers\.admit\(|places\.take\(|connections > 1000/;
+  expect(servers.filter(({ code }) => !bound.test(code)).map(({ name }) => name).sort()).toEqual(
+    demonstrations,
+  );
+  expect(servers.length).toBeGreaterThan(14);
+});
+
+describe("the 1,001st caller is turned away (tcp/framing-server's: framing.test.ts)", () => {
+  for (
+    const [server, words] of [
+      ["tcp/time-server", []],
+      ["tcp/picture-server", ["scripts/tcp/phone.svg"]],
+      ["tcp/servers/event-loop", []],
+      ["tcp/servers/worker-threads", []],
+      ["tcp/servers/processes", ["--workers", "1"]],
+      ["tcp/servers/bun-listen", []],
+    ] as const
+  ) {
+    for (const runtime of EVERYTHING ? EVERYWHERE : []) {
+      if (server === "tcp/servers/bun-listen" && runtime !== "bun") continue;
+      test(`${server} on ${runtime}`, async () => {
+        // A caller who has got the reply, and does not close, keeps a place for 5 s: at a hundredth of the pace.
+        const pace = server.includes("servers/") ? 1 : 0.01;
+        await using program = hurried(pace, server, ["--port", "0", ...words], { runtime });
+        const port = await program.port();
+        const sockets: Socket[] = [];
+        try {
+          while (sockets.length < 1000) {
+            const some = Array.from(
+              { length: 100 },
+              () => connect({ port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => {}),
+            );
+            sockets.push(...some);
+            await Promise.all(some.map((socket) => once(socket, "connect")));
+          }
+          for (const _ of sockets) expect(await program.next()).toContain("127.0.0.1:"); // a line for each
+          using away = await call(port);
+          expect(await away.rest().then(String, ({ code }) => code)).toBeOneOf(["", "ECONNRESET"]);
+          expect(sockets.filter(({ destroyed }) => destroyed)).toEqual([]);
+        } finally {
+          for (const socket of sockets) socket.destroy();
+        }
+      });
+    }
+  }
 });
 
 test("a server that says all it has to say at once: its reply is shown, and ours still goes", async () => {

@@ -1,8 +1,10 @@
 /** What only a person at a real terminal meets: the prompt, editing, Ctrl-C and Ctrl-D, and the way the terminal is left. */
 import { describe, expect, test } from "bun:test";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { EVERYWHERE, ROOT, type Runtime, RUNTIMES, script } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import { until } from "../engine/sockets.ts";
 import { type Person, terminal } from "../engine/terminal.ts";
 
@@ -97,6 +99,22 @@ describe.each(EVERYWHERE)("%s", (runtime) => {
     expect(await receiver.next()).toEndWith(" > hello");
     sender.press("Ctrl-D");
     expect(await sender.ended()).toBe(0);
+  });
+
+  test.concurrent("where stdout is a file, no prompt goes into it", async () => {
+    await using folder = temporaryFolder();
+    await using receiver = script("udp/receive", ["--port", "0"]);
+    const port = String(await receiver.port());
+    const send = [...RUNTIMES[runtime], join(ROOT, "scripts/udp/send.ts"), "--port", port];
+    await using sender = terminal(["sh", "-c", 'exec "$@" >"$0"', folder.at("out"), ...send]);
+    sender.type("你好\n");
+    expect(await receiver.next()).toEndWith(" > 你好");
+    sender.press("Ctrl-D");
+    expect(await sender.ended()).toBe(0);
+    expect(await readFile(folder.at("out"), "utf8")).toMatch(
+      /^sent 6 bytes from 127\.0\.0\.1:\d+ to 127\.0\.0\.1:\d+\n$/,
+    );
+    expect(sender.screen).not.toContain(">");
   });
 
   test.concurrent("on a pipe there is no prompt", async () => {

@@ -66,6 +66,29 @@ export function script(
   );
 }
 
+/** How a runtime is told to load a module before the script. */
+const BEFORE = { bun: "--preload", node: "--import", deno: "--preload" };
+
+/** The words that start a script behind a module of this folder. */
+export function loaded(module: string, name: string, words: string[] = [], runtime: Runtime = ON): string[] {
+  const before = [BEFORE[runtime], join(ROOT, "tests/engine", `${module}.ts`)];
+  return [...RUNTIMES[runtime], ...before, join(ROOT, "scripts", `${name}.ts`), ...words];
+}
+
+/**
+ * Starts a script whose clocks and timers run so many times as fast: hurry.ts says what that does not reach. A busy
+ * machine must bear it: what the script waits for comes as late as ever, and its limits come early.
+ */
+export function hurried(
+  times: number,
+  name: string,
+  words: string[] = [],
+  { runtime, ...options }: Options & { runtime?: Runtime } = {},
+): Program {
+  const env = { ...options.env, HURRY: `${times}` };
+  return start(loaded("hurry", name, words, runtime), { ...options, env });
+}
+
 /** The programs that may still run, or have left something running. */
 const alive = new Set<Program>();
 

@@ -151,6 +151,24 @@ describe("limitIdle", () => {
   });
 });
 
+test("limitIdle: a peer whose turn it is not may be silent, and has its time afresh afterwards", () => {
+  jest.useFakeTimers();
+  try {
+    const { calls, socket } = fake();
+    let isOurTurn = true;
+    limitIdle(socket, 60_000, () => isOurTurn);
+    jest.advanceTimersByTime(600_000);
+    isOurTurn = false;
+    jest.advanceTimersByTime(59_000);
+    expect(calls).toEqual([]);
+    jest.advanceTimersByTime(16_000);
+    expect(calls[0]).toBe("destroy 127.0.0.1:50001: silent for 60 seconds (ETIMEDOUT)");
+    socket.emit("close");
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
 describe("closeOnStop", () => {
   test("a stop says goodbye, or resets, as the lesson wants it", async () => {
     for (const ending of ["close", "reset"] as const) {
@@ -167,8 +185,10 @@ describe("closeOnStop", () => {
     using sockets = await pair({ listens: false });
     {
       await using socket = closeOnStop(sockets.near, never);
+      expect(socket.listenerCount("error")).toBe(1); // ours: without it the error would end this very program
+      const closed = new Promise((resolve) => socket.once("close", resolve)); // once() would listen for errors, too
       socket.destroy(new Error("broken"));
-      await once(socket, "close").catch(() => {});
+      await closed;
     }
     expect(sockets.near.errored?.message).toBe("broken");
   });

@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promi
 import { connect } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
-import { EVERYWHERE, type Program, script, start } from "../engine/program.ts";
+import { EVERYWHERE, hurried, type Program, script, start } from "../engine/program.ts";
 import { type Line, listen } from "../engine/sockets.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
@@ -236,6 +236,36 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
         expect(stderr).toMatch(error);
         expect(stderr.split("\n")).toHaveLength(2);
       }
+    });
+
+    test("a picture that becomes shorter meanwhile is reset, not filled up", async () => {
+      await writeFile(folder.at("a.png"), "");
+      await truncate(folder.at("a.png"), 200 << 20); // far more than the buffers of both ends hold
+      await using server = serve("a.png");
+      const socket = connect({ host: "127.0.0.1", port: await server.port() });
+      const reads = socket[Symbol.asyncIterator]();
+      await reads.next(); // it has begun
+      await truncate(folder.at("a.png"), 1000);
+      const end = (async () => {
+        while (!(await reads.next()).done);
+        return "end";
+      })();
+      expect(await end.catch(({ code }) => code)).toBe("ECONNRESET");
+      expect(await server.next("stderr")).toBe("error: a.png: has become shorter (EIO)");
+    });
+
+    test("a client that reads nothing for a minute is disconnected", async () => {
+      await writeFile(folder.at("a.png"), "");
+      await truncate(folder.at("a.png"), 200 << 20);
+      await using server = hurried(600, "tcp/picture-server", ["a.png", "--port", "0"], {
+        cwd: folder.path,
+        runtime,
+      });
+      const deaf = connect({ host: "127.0.0.1", port: await server.port() }).pause().on("error", () => {});
+      expect(await server.next("stderr")).toMatch(
+        /^error: 127\.0\.0\.1:\d+: silent for 60 seconds \(ETIMEDOUT\)$/,
+      );
+      deaf.destroy();
     });
 
     test.skipIf(!IS_LINUX)(

@@ -48,6 +48,22 @@ for (const runtime of EVERYWHERE) {
   }
 }
 
+for (const runtime of EVERYWHERE) {
+  test(`an answer that cannot be sent is told, and ends nobody, on ${runtime}`, async () => {
+    const words = ["--port", "0", "--reply", "x".repeat(65_508)]; // a byte more than a datagram carries
+    await using server = script("udp/echo-server", words, { runtime });
+    const port = await server.port();
+    await using client = await letterbox();
+    for (let count = 0; count < 2; count++) {
+      await client.send("hello", port);
+      expect(await server.next("stderr")).toBe(`error: ${client.name}: message too long (EMSGSIZE)`);
+      expect(await server.next("stderr")).toStartWith("hint: a datagram carries at most 65507 bytes");
+    }
+    server.signal("SIGTERM");
+    expect((await server.result()).code).toBe(0);
+  });
+}
+
 test("a peer that floods is answered again soon, and others all the time", async () => {
   await using server = script("udp/echo-server", ["--port", "0"]);
   const port = await server.port();

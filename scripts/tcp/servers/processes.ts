@@ -117,6 +117,7 @@ async function child(stop: AbortSignal) {
     echo(socket);
   });
   server.maxConnections = 1000; // in each process
+  Object.assign(server, { dropMaxConnection: true }); // else the parent offers one more again and again, without a pause
   server.listen({ host, port, signal: stop }); // the first process makes the parent listen, the others join
   await once(server, "listening", { signal: stop });
   await once(server, "close");

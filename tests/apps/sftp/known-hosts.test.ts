@@ -2,9 +2,11 @@
 import { describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readHostKey } from "../../../scripts/apps/sftp/host-key.ts";
 import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
+import { Login } from "../../../scripts/apps/sftp/login.ts";
 import { blob, folder, HAS_KEYGEN, keygen, keys, line, makeKeys, needsKeygen } from "./shell.ts";
 
 makeKeys();
@@ -117,3 +119,37 @@ describe("known hosts", () => {
     },
   );
 });
+
+test("another key, when the secret is renewed, is not the key of the server", async () => {
+  await using box = await folder();
+  const server = "[127.0.0.1]:2022";
+  await knownHosts.remember(box.knownHosts, server, blob("host"));
+  const why: unknown[] = [];
+  const login = await Login.prepare({
+    ...{ user: "me", server, knownHosts: box.knownHosts, identity: join(keys, "user") },
+    keyboard: { ask: () => expect.unreachable("nothing is asked") } as never,
+    fail: (error) => why.push(error),
+  });
+  const isRight = (name: string) => new Promise<boolean>((answer) => login.verify(blob(name), answer));
+  expect([await isRight("host"), await isRight("host"), await isRight("other")]).toEqual([true, true, false]);
+  expect(why).toEqual([]);
+});
+
+test.skipIf(process.platform === "win32")(
+  "a host key that the group or others can read, write or run is not used",
+  async () => {
+    await using box = await folder();
+    const file = box.at("key");
+    const { fingerprint } = await readHostKey(file);
+    for (let bit = 1; bit <= 0o40; bit *= 2) {
+      await chmod(file, 0o600 | bit);
+      const error = await readHostKey(file).catch((error) => error);
+      expect([bit, error.message]).toEqual([
+        bit,
+        expect.stringContaining("others can read this private key"),
+      ]);
+    }
+    await chmod(file, 0o400);
+    expect((await readHostKey(file)).fingerprint).toBe(fingerprint);
+  },
+);

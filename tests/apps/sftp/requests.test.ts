@@ -128,7 +128,23 @@ describe("requests", () => {
       expect((await lstat(at.path("root", "link"))).isSymbolicLink()).toBe(true);
       expect(await code(9, "b", 4, 0)).toBe(OK);
       expect(await code(9, "b", 4, 0o644)).toBe(OK); // the owner may, whatever it was
-      expect(await code(9, "b", 4, 0o4755)).toBe(DENIED);
+      const { rest: open } = await client.ask(3, "b", READ, NOTHING);
+      for (const mode of [0o4755, 0o2755, 0o6755]) {
+        const answers = [await code(9, "b", 4, mode), await code(10, open, 4, mode)];
+        expect([...answers, await code(3, "setid", WRITE | CREATE, 4, mode)]).toEqual(Array(3).fill(DENIED));
+      }
+      expect(await code(4, open)).toBe(OK);
+      expect(readdirSync(at.root)).not.toContain("setid");
+      for (
+        const [name, attributes, rights] of [["private", [4, 0o700], 0o700], [
+          "setid",
+          [4, 0o6750],
+          0o750,
+        ]] as const
+      ) {
+        expect(await code(14, name, ...attributes)).toBe(OK);
+        expect([name, (await stat(at.path("root", name))).mode & 0o6777]).toEqual([name, rights]);
+      }
       expect(await code(9, "b", 2, 0, 0)).toBe(DENIED);
       expect((await client.ask(7, "link")).rest.readUInt32BE(20) & 0o170000).toBe(0o120000);
       expect(await code(20, "b", "link")).toBe(FAILED); // it is there already

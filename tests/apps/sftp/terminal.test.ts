@@ -1,9 +1,9 @@
 /** Lesson 4.5, the shell: a person at a terminal; passwords and Tab. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir } from "node:fs/promises";
-import { type AddressInfo, connect, createServer } from "node:net";
-import { closeOnStop, limitIdle } from "../../../lib/tcp.ts";
-import { EVERYWHERE } from "../../engine/program.ts";
+import { mkdir, readFile } from "node:fs/promises";
+import { EVERYTHING, EVERYWHERE, hurried, loaded, RUNTIMES } from "../../engine/program.ts";
+import { listen } from "../../engine/sockets.ts";
+import { terminal } from "../../engine/terminal.ts";
 import {
   atTerminal,
   contact,
@@ -121,6 +121,24 @@ describe("passwords", () => {
     });
   }
 
+  test("where stdout is a file, questions and prompts are on the screen, and not in it", async () => {
+    await using box = await folder();
+    await using server = await impostor();
+    await trust(box, server.port);
+    const words = ["scripts/apps/sftp.ts", "me@127.0.0.1", "--port", `${server.port}`];
+    const command = [...RUNTIMES.bun, ...words];
+    await using person = terminal(["sh", "-c", 'exec "$@" >"$0"', box.at("out"), ...command], {
+      env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" },
+    });
+    await logIn(person);
+    person.type("pwd");
+    person.press("Enter");
+    await person.until("sftp> pwd\nsftp> ");
+    person.press("Ctrl-D");
+    expect(await person.ended()).toBe(0);
+    expect(await readFile(box.at("out"), "utf8")).toBe("/\n");
+  });
+
   test("a server that asks without end is left", async () => {
     await using box = await folder();
     const many = Array.from({ length: 100 }, () => ({ prompt: "?", echo: true }));
@@ -230,17 +248,37 @@ describe("the Tab key", () => {
     });
   }
 });
-test("a peer that is silent is left, but not while a person types", async () => {
-  const server = createServer((socket) => socket.on("error", () => {}));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const dial = () => connect((server.address() as AddressInfo).port, "127.0.0.1");
-  await using left = closeOnStop(dial(), new AbortController().signal);
-  await using kept = closeOnStop(dial(), new AbortController().signal);
-  limitIdle(kept, 40, () => true);
-  limitIdle(left, 40);
-  await new Promise((resolve) => left.once("close", resolve));
-  expect(left.errored?.message).toMatch(/silent for 0.04 seconds \(ETIMEDOUT\)/);
-  await new Promise((resolve) => setTimeout(resolve, 60));
-  expect(kept.destroyed).toBe(false);
-  server.close();
+
+test("a server that is silent for a minute is left", async () => {
+  for (const runtime of EVERYWHERE) {
+    await using box = await folder();
+    await using silent = await listen();
+    const words = ["me@127.0.0.1", "--port", `${silent.port}`];
+    await using program = hurried(600, "apps/sftp", words, { runtime, env: { HOME: box.at("home") } });
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: .*: silent for 60 seconds \(ETIMEDOUT\)\n$/);
+  }
 });
+
+if (EVERYTHING) {
+  test("a person who types for longer than a minute is not hung up on, and a silent server is, afterwards", async () => {
+    await using box = await folder();
+    await using server = await impostor({ READDIR: () => {} }); // never says what a folder holds
+    await trust(box, server.port);
+    const words = ["me@127.0.0.1", "--port", `${server.port}`];
+    await using person = terminal(loaded("hurry", "apps/sftp", words), {
+      cwd: box.here(),
+      env: { HOME: box.at("home"), SSH_AUTH_SOCK: "", HURRY: "20" }, // a minute is three seconds
+    });
+    await logIn(person);
+    person.type("ls");
+    await person.until("sftp> ls");
+    await Bun.sleep(5000); // only time can show that nothing happens
+    person.type(" -l");
+    await person.until("sftp> ls -l");
+    person.press("Enter");
+    expect(await person.ended()).toBe(1);
+    expect(person.screen).toEndWith(": silent for 60 seconds (ETIMEDOUT)\n");
+  });
+}
