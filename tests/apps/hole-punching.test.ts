@@ -228,7 +228,7 @@ describe("two ends", () => {
 });
 
 /** One end, whose time is the test's: what it sends, and what it hears of the other end. */
-function aloneInTime(work: (end: ReturnType<typeof alone>) => Promise<void>) {
+function aloneInTime(work: (end: ReturnType<typeof alone>) => void | Promise<void>) {
   return async () => {
     jest.useFakeTimers();
     try {
@@ -269,7 +269,7 @@ function alone() {
 describe("how often, and how long", () => {
   test(
     "four PROBEs, at growing distances; after 3 s without an answer the way is given up",
-    aloneInTime(async ({ log }) => {
+    aloneInTime(({ log }) => {
       jest.advanceTimersByTime(60_000);
       expect(log).toEqual([
         ...[0, 200, 600, 1400].map((ms): [number, string] => [ms, "PROBE"]),

@@ -26,12 +26,13 @@ handles.read = async function (...words: unknown[]) {
 };
 
 handles.createReadStream = function () {
-  const file: FileHandle = this;
-  return Readable.from((async function* () {
-    while (true) {
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, null);
-      if (bytesRead === 0) return;
-      yield buffer.subarray(0, bytesRead);
-    }
-  })());
+  return Readable.from(pieces(this));
 };
+
+async function* pieces(file: FileHandle): AsyncGenerator<Buffer> {
+  while (true) {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, null);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
