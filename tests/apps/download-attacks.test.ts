@@ -20,7 +20,7 @@ import { join } from "node:path";
 import { Parts } from "../../scripts/apps/download/part.ts";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
 import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
-import { dial, fetch, folder, impostor, message, partSize, saved, serve, sha256 } from "./download-peers.ts";
+import { dial, fetch, folder, impostor, message, partIn, saved, serve, sha256 } from "./download-peers.ts";
 
 const IS_LINUX = process.platform === "linux";
 
@@ -111,7 +111,7 @@ for (const runtime of EVERYWHERE) {
 /** A part that a run has left, which was killed. */
 async function leftPart(port: number, out: string): Promise<string> {
   await using client = fetch(port, out, ["file", "--limit-rate", "200K"]);
-  while (await partSize(out) === 0) await Bun.sleep(5);
+  await partIn(out);
   client.signal("SIGKILL");
   await client.ended();
   return join(out, (await readdir(out)).find((name) => name.endsWith(".part")) as string);

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EVERYTHING, EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
+import { until } from "../engine/sockets.ts";
 import { fetch, folder, impostor, message, saved, serve } from "./download-peers.ts";
 
 /** Writes files; `/` in a name makes folders. */
@@ -127,7 +128,7 @@ test("a part that a run left of a file which is whole meanwhile is removed", asy
   await using server = serve(root.path);
   const port = await server.port();
   await using slow = fetch(port, out.path, ["--recursive", ".", "--limit-rate", "100K"]);
-  while ((await readdir(out.path)).length === 0) await Bun.sleep(5);
+  await until(async () => (await readdir(out.path)).length > 0, "a part");
   expect((await fetch(port, out.path, ["--recursive", "."]).result()).code).toBe(0);
   expect((await readdir(out.path)).length).toBe(2); // the part of the slow run, which is still alive
   slow.signal("SIGKILL");
@@ -242,7 +243,7 @@ for (const runtime of EVERYWHERE) {
       const words = ["--out", out.path, "new", "old", "--force", "--limit-rate", "300K"];
       await using run = start(["sh", "-c", `umask 027; exec ${[...command, ...words].join(" ")}`]);
       const part = async () => (await readdir(out.path)).find((name) => name.startsWith("old."));
-      while (!await part()) await Bun.sleep(5);
+      await until(async () => await part() !== undefined, "a part");
       expect((await stat(join(out.path, `${await part()}`))).mode & 0o777).toBe(0o600);
       expect((await run.result()).code).toBe(0);
       const rights = async (name: string) => ((await stat(join(out.path, name))).mode & 0o777).toString(8);

@@ -3,7 +3,8 @@ import { readdir, stat } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { sha256, temporaryFolder as folder } from "../engine/files.ts";
-import { type Program, type Runtime, script } from "../engine/program.ts";
+import { Late, type Program, type Runtime, script } from "../engine/program.ts";
+import { inTime, until } from "../engine/sockets.ts";
 
 export { folder, sha256 };
 
@@ -38,7 +39,7 @@ export function reader(socket: Socket) {
   const chunks = socket[Symbol.asyncIterator]();
   const take = async (count: number) => {
     while (bytes.length < count) {
-      const { value } = await chunks.next();
+      const { value } = await inTime(chunks.next(), "bytes");
       if (!value) throw new Error(`end after ${bytes.length} of ${count} bytes`);
       bytes = Buffer.concat([bytes, value]);
     }
@@ -55,9 +56,10 @@ export function reader(socket: Socket) {
     /** Resolves when the other end has hung up or reset. */
     async ended() {
       try {
-        while (!(await chunks.next()).done);
+        while (!(await inTime(chunks.next(), "the end")).done);
         return "end";
       } catch (error) {
+        if (error instanceof Late) throw error;
         return (error as { code?: string }).code ?? "error";
       }
     },
@@ -69,6 +71,9 @@ export async function partSize(path: string): Promise<number> {
   const part = (await readdir(path)).find((name) => name.endsWith(".part"));
   return part ? (await stat(join(path, part))).size : 0;
 }
+
+/** Waits until something of a file has come into a folder. */
+export const partIn = (path: string) => until(async () => await partSize(path) > 0, `a part in ${path}`);
 
 export function dial(port: number) {
   const socket = connect(port, "127.0.0.1");

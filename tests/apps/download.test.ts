@@ -14,6 +14,7 @@ import {
   frame,
   impostor,
   message,
+  partIn,
   partSize,
   saved,
   serve,
@@ -115,7 +116,7 @@ test("a server killed in the middle, and a part that goes on with the next one",
     await using first = serve(root.path);
     await using client = fetch(await first.port(), out.path, ["file", "--limit-rate", "20M"]);
     await first.next(); // gets file
-    while (await partSize(out.path) === 0) await Bun.sleep(5);
+    await partIn(out.path);
     first.signal(signal);
     const broken = await client.result();
     expect(broken.code).toBe(1);
@@ -140,7 +141,7 @@ if (EVERYTHING) {
     await using server = serve(root.path, ["--idle", "1"]);
     const port = await server.port();
     await using first = fetch(port, out.path, ["file", "--limit-rate", "10M"]);
-    while (await partSize(out.path) === 0) await Bun.sleep(10);
+    await partIn(out.path);
     first.signal("SIGKILL");
     await first.ended();
     const [part] = await readdir(out.path);
@@ -165,7 +166,7 @@ test("a file that has changed on the server starts afresh, and a part that was t
   const interrupt = async () => {
     await using client = fetch(port, out.path, ["file", "--limit-rate", "20M"]);
     await server.next();
-    while (await partSize(out.path) === 0) await Bun.sleep(5);
+    await partIn(out.path);
     client.signal("SIGINT");
     expect(await client.ended()).toBe(130);
   };
@@ -292,7 +293,7 @@ test("the parts of two files whose long names begin alike do not meet", async ()
   await using server = serve(root.path);
   const port = await server.port();
   await using first = fetch(port, out.path, ["--limit-rate", "500K", one]);
-  while (await partSize(out.path) === 0) await Bun.sleep(10);
+  await partIn(out.path);
   first.signal("SIGKILL");
   await first.result();
   const result = await fetch(port, out.path, [other]).result();
@@ -369,7 +370,7 @@ for (const runtime of EVERYWHERE) {
     await using server = serve(root.path);
     const port = await server.port();
     await using client = fetch(port, out.path, ["file", "--limit-rate", "200K"], runtime);
-    while (await partSize(out.path) === 0) await Bun.sleep(5);
+    await partIn(out.path);
     client.signal("SIGINT");
     const { code, stdout, stderr } = await client.result();
     const size = await partSize(out.path);

@@ -26,9 +26,9 @@ export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
 }
 
 /** Waits until `done` is true, which nothing tells. @throws Late */
-export async function until(done: () => boolean, what: string): Promise<void> {
+export async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const end = Date.now() + LIMIT;
-  while (!done()) {
+  while (!await done()) {
     if (Date.now() > end) throw new Late(`waited ${LIMIT} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

@@ -5,7 +5,7 @@ import { truncate, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import ssh2, { type Client, type ClientChannel } from "ssh2";
 import { EVERYTHING, EVERYWHERE } from "../../engine/program.ts";
-import { inTime, until } from "../../engine/sockets.ts";
+import { inTime, settled, until } from "../../engine/sockets.ts";
 import { dial, INIT, inside, meet, NO_SUCH_FILE, number, openWide, packet } from "./packets.ts";
 import { IS_LINUX, KEY, peak, serve, stage } from "./server.ts";
 
@@ -186,7 +186,7 @@ describe("a client that takes nothing costs little memory", () => {
       }
       using silent = await glutton();
       using stalled = await glutton((client) => inside(client)._protocol.rekey());
-      await Bun.sleep(1500); // what would grow has grown
+      await settled(() => peak(server.program)); // a gigabyte would take longer, and never stand still meanwhile
       expect(await friend.read("file")).toBe("here");
       expect(peak(server.program)).toBeLessThan(300);
 

@@ -9,6 +9,7 @@ import process from "node:process";
 import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
 import { sha256OfFile } from "../../engine/files.ts";
 import { EVERYTHING, EVERYWHERE, ROOT, start } from "../../engine/program.ts";
+import { until } from "../../engine/sockets.ts";
 import {
   blob,
   contact,
@@ -388,7 +389,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       truncateSync(box.there("big"), 400_000_000);
       await using program = shell(box, server.port, { runtime });
       program.type("get big\n");
-      while (!(await readdir(box.here())).some((name) => name.endsWith(".part"))) await Bun.sleep(5);
+      await until(async () => (await readdir(box.here())).some((name) => name.endsWith(".part")), "a part");
       program.signal("SIGINT");
       expect(await program.result()).toEqual({
         code: 130,
@@ -410,7 +411,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
       waiting.type("pwd\n");
       expect(await waiting.next()).toBe(box.there());
       busy.type("put big\n");
-      while (!(await readdir(box.there())).some((name) => name.endsWith(".part"))) await Bun.sleep(5);
+      await until(async () => (await readdir(box.there())).some((name) => name.endsWith(".part")), "a part");
       line.cut();
       for (const one of [busy, waiting]) {
         const { code, stderr } = await one.result();
