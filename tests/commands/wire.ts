@@ -28,7 +28,7 @@ export function serving({ sections }: Pick<Head, "sections">): Set<number> {
 }
 
 /** Prints the ladder of a recording, and draws it into a picture. @throws the error of its file */
-function draw({ moments }: Recording, servers: Set<number>, picture?: Picture): void {
+export function draw({ moments }: Recording, servers: Set<number>, picture?: Picture): void {
   const ladder = new Ladder();
   for (const moment of moments) {
     if ("conversation" in moment) {

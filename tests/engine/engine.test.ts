@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { parseSections } from "./head.ts";
 import { type Event, Mismatch, type Options, play } from "./engine.ts";
 import { ROOT } from "./program.ts";
@@ -562,3 +563,15 @@ test("every wrong program has its test", () => {
   const parts = ["stays", "witness"];
   expect(programs.filter((name) => !parts.includes(name) && !source.includes(`$ ${name}\n`))).toEqual([]);
 });
+
+test.skipIf(process.platform === "win32")(
+  "where there is no shell, a program ends with 127, and nobody else ends",
+  () => {
+    const source = `import { start } from "${ROOT}tests/engine/program.ts";
+    await using program = start(["bun"], { env: { PATH: "/nowhere" } });
+    console.log(await program.ended());
+    program.signal("SIGKILL");`;
+    const { stdout, exitCode } = Bun.spawnSync([process.execPath, "-e", source], { detached: true }); // a group of its own
+    expect({ exitCode, stdout: `${stdout}` }).toEqual({ exitCode: 0, stdout: "127\n" });
+  },
+);

@@ -153,6 +153,7 @@ export class Program {
         this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
         resolve(this.code);
       });
+      this.#process.child?.once("error", () => resolve(this.code = 127)); // there is no such shell
     });
   }
 
@@ -182,6 +183,7 @@ export class Program {
 
   /** Sends a signal to the program and to all that it started. Ctrl-C is SIGINT. */
   signal(signal: NodeJS.Signals): void {
+    if (this.pid === 0) return; // it was never there, and 0 would be our own group
     try {
       process.kill(process.platform === "win32" ? this.pid : -this.pid, signal);
     } catch {

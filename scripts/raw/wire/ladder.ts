@@ -14,7 +14,8 @@
  */
 import { AGAIN, type Arrow, labelOf } from "./arrow.ts";
 
-const WIDTH = 77;
+/** Of a line, in columns. */
+export const WIDTH = 77;
 /** For the time, in seconds from the first arrow on. */
 const MARGIN = 9;
 /** Between the two lifelines. */
