@@ -1,6 +1,6 @@
 /** Files to send, and files that the network brings: a name from a peer never leads out of its folder. */
-import { constants } from "node:fs";
-import { type FileHandle, link, lstat, open, realpath, rename, rm, unlink } from "node:fs/promises";
+import { constants, linkSync, unlinkSync } from "node:fs";
+import { type FileHandle, lstat, open, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "./failure.ts";
@@ -100,12 +100,12 @@ export function taken(name: string): Failure {
  */
 export async function renameToFree(from: string, to: string): Promise<void> {
   try {
-    await link(from, to);
+    linkSync(from, to); // at once: a trip to the threads of node:fs/promises takes longer than the call
   } catch (error) {
     const { code } = error as { code?: string };
     if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
     if (await lstat(to).then(() => true, () => false)) throw taken(to);
     return await rename(from, to);
   }
-  await unlink(from);
+  unlinkSync(from);
 }

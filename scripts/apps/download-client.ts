@@ -48,7 +48,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
-import type { Stats } from "node:fs";
+import { lstatSync, type Stats } from "node:fs";
 import { lstat, mkdir, utimes } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename } from "node:path";
@@ -86,10 +86,18 @@ const LONGEST_NAMES = 2 ** 26;
 /** Two times this close are the same one: not every runtime and file system keeps the milliseconds exactly. */
 const SAME_TIME = 2;
 
+/** So many small files of a folder are asked for ahead; when half of them are here, for as many more. */
+const MOST_AHEAD = 128;
+
 type Options = { out: string; force: boolean; checksum: boolean; quiet: boolean; rate: number };
 
 /** A file that the server has; its time in milliseconds since 1970. */
 type Listed = { name: string; size: number; time: number };
+
+type Fetched = { size: number; sha256: string };
+
+/** A file that was asked for ahead. */
+type Asked = { listed: Listed; place: string; transfer: Transfer };
 
 async function main(stop: AbortSignal) {
   const options = await readArguments(import.meta, {
@@ -146,6 +154,9 @@ class Downloads {
   readonly #options: Options;
   readonly #stop: AbortSignal;
   readonly #parts = new Parts();
+  /** Whether the server takes requests ahead: it says so at the end of a list. */
+  #mayAskAhead = false;
+  #asked: Asked[] = [];
   /** Of the folders that were asked for: how many files they have, and how many of these were here already. */
   #listed = 0;
   #skipped = 0;
@@ -171,9 +182,52 @@ class Downloads {
     return this.#tryOne(folder, async () => {
       for (const listed of await this.#list(folder, true)) {
         this.#listed++;
-        await this.fetchFile(listed.name, placeOf(listed.name, folder, this.#frames.peer), listed);
+        const place = placeOf(listed.name, folder, this.#frames.peer);
+        if (this.#mayAskAhead && this.#askAhead(listed, place)) {
+          if (this.#asked.length === MOST_AHEAD) await this.#fetchAsked(MOST_AHEAD / 2);
+        } else {
+          await this.#fetchAsked(0);
+          await this.fetchFile(listed.name, place, listed);
+        }
       }
+      await this.#fetchAsked(0);
     });
+  }
+
+  /**
+   * Asks for a file, and does not wait for it: of a small file, the way there and back takes longer than its bytes.
+   * @returns false for one that is here, or was begun, or cannot be saved: that takes a conversation
+   */
+  #askAhead(listed: Listed, place: string): boolean {
+    try {
+      const target = makeWay(this.#options.out, place);
+      if (lstatSync(target, { throwIfNoEntry: false }) || this.#parts.hasLeft(target)) return false;
+      const transfer = new Transfer(this.#frames, listed.name, target, this.#options, this.#stop);
+      transfer.askAhead();
+      this.#asked.push({ listed, place, transfer });
+      return true;
+    } catch {
+      return false; // it is told then
+    }
+  }
+
+  /** Fetches what was asked for ahead, until so many are left. */
+  async #fetchAsked(left: number): Promise<void> {
+    // Not awaited: the server may read the requests only when we read its answers. An error shows there, too.
+    this.#frames.flush().catch(() => {});
+    while (this.#asked.length > left) {
+      const { listed, place, transfer } = this.#asked.shift() as Asked;
+      await this.#tryOne(listed.name, async () => {
+        this.#current = transfer;
+        try {
+          await this.#sayIsSaved(transfer.target, await transfer.run(this.#parts));
+        } catch (error) {
+          if ((error as Failure).code !== "EEXIST") throw error;
+          await this.#fetchAsked(0); // another run was faster: a question about it comes behind their answers
+          await this.fetchFile(listed.name, place, listed);
+        }
+      });
+    }
   }
 
   /**
@@ -183,7 +237,7 @@ class Downloads {
    */
   fetchFile(path: string, place: string, listed?: Listed): Promise<void> {
     return this.#tryOne(path, async () => {
-      const target = await makeWay(this.#options.out, place);
+      const target = makeWay(this.#options.out, place);
       const isHere = async () => listed !== undefined && await this.#isHere(listed, target);
       const fetched = await isHere() ? undefined : await this.#fetch(path, target).catch(async (error) => {
         if (error.code === "EEXIST" && await isHere()) return undefined; // another run was faster
@@ -191,8 +245,12 @@ class Downloads {
       });
       await this.#parts.remove(target, listed === undefined); // a look for each file of a large folder is too much
       if (!fetched) this.#skipped++;
-      else await this.#say(`saved ${fetched.size} bytes as ${visible(target)}\n  SHA-256 ${fetched.sha256}`);
+      else await this.#sayIsSaved(target, fetched);
     });
+  }
+
+  #sayIsSaved(target: string, { size, sha256 }: Fetched): Promise<void> {
+    return this.#say(`saved ${size} bytes as ${visible(target)}\n  SHA-256 ${sha256}`);
   }
 
   /** Tells what was skipped and, after Ctrl-C, what is kept. */
@@ -205,7 +263,7 @@ class Downloads {
     await hint(`${part.size} bytes of ${part.target} are kept; the same command goes on from there`);
   }
 
-  #fetch(path: string, target: string): Promise<{ size: number; sha256: string }> {
+  #fetch(path: string, target: string): Promise<Fetched> {
     this.#current = new Transfer(this.#frames, path, target, this.#options, this.#stop);
     return this.#current.run(this.#parts);
   }
@@ -246,8 +304,11 @@ class Downloads {
     const entries: Listed[] = [];
     let length = 0;
     for (let count = 0;; count++) {
-      const { end, entry } = await this.#frames.expect("entry", "end");
-      if (end === true) return entries;
+      const { end, ahead, entry } = await this.#frames.expect("entry", "end");
+      if (end === true) {
+        this.#mayAskAhead = ahead === true;
+        return entries;
+      }
       const { name, size, time, error, code } = (entry ?? {}) as Message;
       if (typeof name !== "string") throw new Failure(peer, "sent a broken list", "EPROTO");
       length += name.length;
@@ -271,28 +332,35 @@ class Downloads {
 class Transfer {
   readonly #frames: FrameStream;
   readonly #path: string;
-  readonly #target: string;
+  readonly target: string;
   readonly #options: Options;
   readonly #stop: AbortSignal;
   part: Part | undefined;
+  #isAsked = false;
 
   /** @param target where it is saved */
   constructor(frames: FrameStream, path: string, target: string, options: Options, stop: AbortSignal) {
     this.#frames = frames;
     this.#path = path;
-    this.#target = target;
+    this.target = target;
     this.#options = options;
     this.#stop = stop;
   }
 
+  /** Asks for all of the file, which is not here, when the next requests are sent. */
+  askAhead(): void {
+    this.#isAsked = true;
+    this.#frames.hold({ version: VERSION, get: this.#path, from: 0 });
+  }
+
   /** @throws Failure EEXIST, EISDIR before anything is fetched; EBADMSG; what the server tells, EPROTO, ... */
-  async run(parts: Parts): Promise<{ size: number; sha256: string }> {
+  async run(parts: Parts): Promise<Fetched> {
     const { peer } = this.#frames;
     const isForced = this.#options.force;
-    const replaced = await replaceable(this.#target);
-    if (replaced && !isForced) throw taken(this.#target);
+    const replaced = this.#isAsked ? undefined : await replaceable(this.target);
+    if (replaced && !isForced) throw taken(this.target);
 
-    await this.#frames.send({ version: VERSION, get: this.#path });
+    if (!this.#isAsked) await this.#frames.send({ version: VERSION, get: this.#path });
     const file = ((await this.#frames.expect("file")).file ?? {}) as Message;
     const [size, time] = [byteCount(file.size, peer), milliseconds(file.time, peer)];
     await using part = await this.#openPart(parts, `${this.#path}\n${size}\n${time}`, replaced);
@@ -303,7 +371,7 @@ class Transfer {
     const { sha256 } = await this.#frames.expect("sha256");
     if (hash.digest("hex") !== sha256) {
       await part.discard();
-      throw new Failure(this.#target, "arrived damaged", "EBADMSG");
+      throw new Failure(this.target, "arrived damaged", "EBADMSG");
     }
     await part.finish(time, isForced);
     return { size, sha256: sha256 as string };
@@ -311,13 +379,23 @@ class Transfer {
 
   async #openPart(parts: Parts, state: string, replaced?: Stats): Promise<Part> {
     try {
-      const { part, hadOther } = await parts.open(this.#target, state, replaced);
+      const { part, hadOther } = await parts.open(this.target, state, replaced);
       this.part = part;
-      if (hadOther) await this.#say(`${visible(this.#target)} has changed on the server: starting afresh`);
+      if (hadOther) await this.#say(`${visible(this.target)} has changed on the server: starting afresh`);
       return part;
     } catch (error) {
-      await this.#frames.send({ cancel: true });
+      if (this.#isAsked) await this.#skip();
+      else await this.#frames.send({ cancel: true });
       throw error;
+    }
+  }
+
+  /** Lets pass what was asked for ahead and cannot be saved. */
+  async #skip(): Promise<void> {
+    for (let isOver = false; !isOver;) {
+      const frame = await this.#frames.receive();
+      if (!frame) throw new Failure(this.#frames.peer, "closed the connection too early", "ECONNRESET");
+      isOver = frame.kind === "message" && ["sha256", "error"].some((field) => field in frame.message);
     }
   }
 
@@ -327,12 +405,15 @@ class Transfer {
    */
   async #agreeOnStart(part: Part): Promise<Hash> {
     const { peer } = this.#frames;
+    if (this.#isAsked && part.size > 0) await part.restart();
     const hash = await this.#frames.hashStart(part.file, part.size);
-    await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
-    this.#frames.allowWait(part.size);
+    if (!this.#isAsked) {
+      await this.#frames.send({ from: part.size, sha256: hash.copy().digest("hex") });
+      this.#frames.allowWait(part.size);
+    }
     const from = byteCount((await this.#frames.expect("from")).from, peer);
     if (from > 0 && from !== part.size) throw new Failure(peer, "goes on at another place", "EPROTO");
-    if (from > 0) await this.#say(`going on with ${visible(this.#target)} at byte ${from}`);
+    if (from > 0) await this.#say(`going on with ${visible(this.target)} at byte ${from}`);
     if (from === part.size) return hash;
     await part.restart();
     return createHash("sha256");
@@ -342,7 +423,7 @@ class Transfer {
   async #receive(part: Part, hash: Hash, size: number): Promise<void> {
     const { socket, peer } = this.#frames;
     const { rate, quiet } = this.#options;
-    using progress = new Progress(basename(this.#target), quiet ? 0 : size, part.size);
+    using progress = new Progress(basename(this.target), quiet ? 0 : size, part.size);
     const begin = performance.now();
     let writing = Promise.resolve();
     let missing = size - part.size;

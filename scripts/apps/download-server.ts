@@ -20,8 +20,8 @@
  *
  * Python     connection.recv(1024)      ->  this.#frames.receive(), which wraps
  *                                           socket.iterator()
- *            connection.sendall(data)   ->  this.#frames.sendPiece(piece), which
- *                                           wraps socket.write(frame, done)
+ *            connection.sendall(data)   ->  this.#frames.flush(), which wraps
+ *                                           socket.write(bytes, done)
  *            f.readinto(buffer)         ->  file.read(buffer, ...)
  *            hashlib.sha256()           ->  createHash("sha256")
  * Watch out  A stream has no messages: download/protocol.ts cuts it into frames,
@@ -35,6 +35,7 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { once } from "node:events";
+import { fstatSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { createServer } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
@@ -43,7 +44,7 @@ import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { Callers } from "./download/callers.ts";
 import { Comparisons } from "./download/comparisons.ts";
-import { byteCount, FrameStream, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
+import { byteCount, FrameStream, HEADER, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
 import { ServedFolder } from "./served-folder.ts";
 
 async function main(stop: AbortSignal) {
@@ -121,7 +122,7 @@ class Session {
     if (version !== VERSION) {
       throw new Failure(this.caller, `this server speaks version ${VERSION}`, "EPROTO");
     }
-    if (typeof get === "string") await this.#send(get);
+    if (typeof get === "string") await this.#send(get, request);
     else if (typeof list === "string") await this.#list(list, request.recursive === true);
     else if (typeof check === "string") await this.#compare(check, request);
     else throw new Failure(this.caller, "sent an unknown request", "EPROTO");
@@ -130,9 +131,9 @@ class Session {
   async #list(path: string, recursive: boolean): Promise<void> {
     for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
       const entry = failure ? { name, error: failure.why, code: failure.code } : { name, size, time };
-      await this.#frames.send({ entry });
+      if (this.#frames.hold({ entry })) await this.#frames.flush();
     }
-    await this.#frames.send({ end: true });
+    await this.#frames.send({ end: true, ahead: true });
   }
 
   /** Tells whether a file is the one that the caller has. */
@@ -145,30 +146,35 @@ class Session {
     await this.#frames.send({ same });
   }
 
-  /** Sends a file, behind the bytes that the caller has already, if they are its own. */
-  async #send(path: string): Promise<void> {
+  /**
+   * Sends a file, behind the bytes that the caller has already, if they are its own.
+   * @param request says, as `from`, how many these are; or else the next message does
+   */
+  async #send(path: string, request: Message): Promise<void> {
     await using file = await this.#folder.open(path);
-    const { size, mtimeMs } = await file.stat();
-    await this.#frames.send({ file: { size, time: Math.trunc(mtimeMs) } });
-    this.#frames.allowWait(size);
-    const wish = await this.#frames.expect("from", "cancel");
+    const { size, mtimeMs } = fstatSync(file.fd);
+    this.#frames.hold({ file: { size, time: Math.trunc(mtimeMs) } });
+    const wish = request.from === undefined ? await this.#wish(size) : request;
     if (wish.cancel) return;
-    const { from, hash } = await this.#startOf(
-      file,
-      Math.min(byteCount(wish.from, this.caller), size),
-      wish.sha256,
-    );
+    const length = Math.min(byteCount(wish.from, this.caller), size);
+    const { from, hash } = await this.#startOf(file, length, wish.sha256);
     await print(`${this.caller} gets ${visible(path)}${from > 0 ? ` from byte ${from}` : ""}`);
-    await this.#frames.send({ from });
+    this.#frames.hold({ from });
     await this.#sendPieces(file, from, size, hash);
 
-    const now = await file.stat();
+    const now = fstatSync(file.fd);
     if (now.size !== size || now.mtimeMs !== mtimeMs) {
       throw new Failure(path, "changed while it was sent", "ESTALE");
     }
     const sha256 = hash.digest("hex");
     await this.#frames.send({ sha256 });
     await print(`${this.caller} has ${visible(path)}, ${size} bytes\n  SHA-256 ${sha256}`);
+  }
+
+  async #wish(size: number): Promise<Message> {
+    await this.#frames.flush();
+    this.#frames.allowWait(size);
+    return await this.#frames.expect("from", "cancel");
   }
 
   /** Where to go on, and the hash of what is before it: from the beginning, unless the caller has the same bytes. */
@@ -183,18 +189,21 @@ class Session {
     return same ? { from: length, hash } : { from: 0, hash: createHash("sha256") };
   }
 
-  /** While a piece is on its way, it is hashed, and the next one is read. */
+  /** While a piece is on its way, it is hashed, and the next one is read. The last one leaves with the SHA-256. */
   async #sendPieces(file: FileHandle, from: number, size: number, hash: Hash): Promise<void> {
     const read = async (buffer: Buffer, at: number) => {
-      const { bytesRead } = await file.read(buffer, 0, Math.min(LONGEST_PIECE, size - at), at);
-      return buffer.subarray(0, bytesRead);
+      const { bytesRead } = await file.read(buffer, HEADER, Math.min(LONGEST_PIECE, size - at), at);
+      return buffer.subarray(0, HEADER + bytesRead);
     };
-    const [one, other] = [0, 1].map(() => Buffer.alloc(Math.min(LONGEST_PIECE, size)));
+    const [one, other] = [0, 1].map(() => Buffer.allocUnsafe(HEADER + Math.min(LONGEST_PIECE, size)));
     let [piece, spare] = [await read(one, from), other];
-    for (let at = from + piece.length; piece.length > 0; at += piece.length) {
-      const [next] = await Promise.all([read(spare, at), this.#frames.sendPiece(piece), hash.update(piece)]);
+    for (let at = from; piece.length > HEADER;) {
+      at += piece.length - HEADER;
+      this.#frames.holdPiece(piece);
+      const bytes = piece.subarray(HEADER);
+      if (at >= size) return void hash.update(bytes);
+      [piece] = await Promise.all([read(spare, at), this.#frames.flush(), hash.update(bytes)]);
       spare = spare === one ? other : one;
-      piece = next;
     }
   }
 }

@@ -7,7 +7,7 @@
  * /proc/self/fd/N/NAME is what openat(2) and its family do. Elsewhere the path is checked and used, and the other
  * programs of that machine must be trusted not to win the race.
  */
-import { constants } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readlinkSync } from "node:fs";
 import { type FileHandle, lstat, open, readdir, readlink } from "node:fs/promises";
 import { join, posix, relative, sep } from "node:path";
 import process from "node:process";
@@ -34,7 +34,7 @@ const O_PATH = IS_LINUX ? 0o10000000 : O_RDONLY;
  * Something below the root, which may or may not exist. `path`: for calls of node:fs, as long as the place is not
  * disposed of; `folder`: the names that lead from the root to the folder it is in, without links.
  */
-export type Place = { path: string; folder: string[]; [Symbol.asyncDispose]: () => Promise<void> };
+export type Place = { path: string; folder: string[]; [Symbol.dispose]: () => void };
 
 export class Root {
   readonly path: string;
@@ -53,23 +53,26 @@ export class Root {
 
   /**
    * Opens the folder in which something is, or will be, and makes sure that the folder is below the root.
+   *
+   * Looking up names takes a few microseconds, a trip to the threads of node:fs/promises five times as long: so this
+   * and `resolve` wait for the system, and what moves bytes does not.
    * @param followsLast whether a link at the end of the path is followed too
    * @throws Failure EACCES, ELOOP, EINVAL, ENAMETOOLONG; the errors of open(2)
    */
-  async find(path: string, followsLast: boolean): Promise<Place> {
-    const way = await this.resolve(path, followsLast);
+  find(path: string, followsLast: boolean): Place {
+    const way = this.resolve(path, followsLast);
     const folder = way.slice(0, -1);
     const name = way.at(-1) ?? ".";
     const parent = this.#real(folder);
-    const opened = await open(parent, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    const close = () => opened.close();
-    if (!IS_LINUX) return { path: join(parent, name), folder, [Symbol.asyncDispose]: close };
-    const through = `/proc/self/fd/${opened.fd}`;
-    if (await readlink(through).catch(() => undefined) !== parent) {
-      await close();
+    const opened = openSync(parent, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    const close = () => closeSync(opened);
+    if (!IS_LINUX) return { path: join(parent, name), folder, [Symbol.dispose]: close };
+    const through = `/proc/self/fd/${opened}`;
+    if (targetOf(through) !== parent) {
+      close();
       throw outside(path);
     }
-    return { path: `${through}/${name}`, folder, [Symbol.asyncDispose]: close };
+    return { path: `${through}/${name}`, folder, [Symbol.dispose]: close };
   }
 
   /**
@@ -77,7 +80,7 @@ export class Root {
    * @param flags of open(2). O_NONBLOCK is added: opening a named pipe would wait for its other end.
    */
   async open(path: string, flags: number, mode?: number, followsLast = true): Promise<FileHandle> {
-    await using place = await this.find(path, followsLast);
+    using place = this.find(path, followsLast);
     return await open(place.path, flags | O_NOFOLLOW | O_NONBLOCK, mode);
   }
 
@@ -91,7 +94,7 @@ export class Root {
    * @returns the names that lead from the root to it, without links; the last ones need not exist
    * @throws Failure EACCES, ELOOP, EINVAL, ENAMETOOLONG
    */
-  async resolve(path: string, followsLast: boolean): Promise<string[]> {
+  resolve(path: string, followsLast: boolean): string[] {
     checkPath(path);
     const left = partsOf(posix.normalize(`/${path}`)).reverse(); // the next one is the last
     const way: string[] = [];
@@ -104,9 +107,9 @@ export class Root {
       }
       way.push(name);
       if (left.length === 0 && !followsLast) break;
-      const target = await readlink(this.#real(way)).catch(({ code }) => ({ code }));
-      if (typeof target !== "string") {
-        if (target.code !== "ENOENT" || left.includes("..")) continue; // what is wrong shows when it is used
+      const target = targetOf(this.#real(way));
+      if (!target) {
+        if (target === "" || left.includes("..")) continue; // what is wrong shows when it is used
         way.push(...left.reverse()); // nothing is there, so nothing is below
         break;
       }
@@ -139,7 +142,7 @@ export class Root {
   link(path: string, target: string, make: (target: string, place: string) => Promise<void>): Promise<void> {
     return this.#alone(async () => {
       checkPath(target);
-      await using place = await this.find(path, false);
+      using place = this.find(path, false);
       const from = `/${place.folder.join("/")}`;
       const onward = target.startsWith("/")
         ? posix.relative(from, posix.normalize(target)) || "."
@@ -156,8 +159,8 @@ export class Root {
    */
   move(from: string, to: string, rename: (from: string, to: string) => Promise<void>): Promise<void> {
     return this.#alone(async () => {
-      await using source = await this.find(from, false);
-      await using goal = await this.find(to, false);
+      using source = this.find(from, false);
+      using goal = this.find(to, false);
       if (goal.folder.length < source.folder.length) await checkLinks(source.path, goal.folder.length);
       await rename(source.path, goal.path);
     });
@@ -173,6 +176,16 @@ export class Root {
   /** The path on this machine of something below the root. */
   #real(way: string[]): string {
     return way.length === 0 ? this.path : `${this.path.replace(/[/\\]$/, "")}${sep}${way.join(sep)}`;
+  }
+}
+
+/** Where a link leads; undefined where nothing is, and "" where something else is, or nobody can tell. */
+function targetOf(path: string): string | undefined {
+  try {
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    return stat && (stat.isSymbolicLink() ? readlinkSync(path) : "");
+  } catch {
+    return "";
   }
 }
 

@@ -2,7 +2,7 @@
  * The folder that a server of files serves, for reading: no name from a caller leads out of it. root.ts finds and opens
  * what a name means; here a name with `..` or an absolute one is refused instead of being bent.
  */
-import { constants, type Stats } from "node:fs";
+import { constants, fstatSync, type Stats } from "node:fs";
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import process from "node:process";
@@ -78,7 +78,7 @@ export class ServedFolder {
       if (!stat.isDirectory()) return;
       const way = IS_LINUX
         ? `/proc/self/fd/${file.fd}`
-        : join(this.#root.path, ...await this.#root.resolve(name, true));
+        : join(this.#root.path, ...this.#root.resolve(name, true));
       const children = (await readdir(way).catch(failAs(name))).filter((child) => !child.includes("\uFFFD"))
         .sort();
       for (let at = 0; at < children.length; at += SIDE_BY_SIDE) {
@@ -120,7 +120,7 @@ export class ServedFolder {
       if (MISSING.includes(error.code)) throw new Failure(name, "no such file", error.code);
       return failAs(name)(error);
     });
-    const stat = await file.stat();
+    const stat = fstatSync(file.fd); // at once: see root.ts
     if (!stat.isFile() || !/\/\.?$/.test(name)) return { file, stat };
     await file.close(); // "a.txt/" would be a folder
     throw new Failure(name, "no such file", "ENOTDIR");

@@ -10,10 +10,23 @@
  * A part has one writer at a time. A run makes a part of its own. It goes on with the part of another run only when
  * that process has ended, and takes it over by renaming it: if two try, one succeeds (rename(2) is atomic). There is
  * no lock, so a run that is killed leaves none behind.
+ *
+ * Looking at a file takes the system a few microseconds, a trip to the threads of node:fs/promises five times as long,
+ * and a small file is looked at ten times: so the calls that only look wait for the system.
  */
 import { createHash } from "node:crypto";
-import { constants, readFileSync, readlinkSync, type Stats } from "node:fs";
-import { type FileHandle, lstat, open, readdir, rename, rm, utimes } from "node:fs/promises";
+import {
+  appendFileSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  type Stats,
+  utimesSync,
+} from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -25,6 +38,9 @@ const { O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = constants;
 
 /** A process of another machine is taken for ended when it has not written its part for so long, in milliseconds. */
 const ABANDONED = 120_000;
+
+/** Fewer bytes are written at once: copying them takes less time than the trip to another thread. */
+const SMALL = 16_384;
 
 /** Up to this length a file name is NAME as it is, in UTF-16 units; a longer one is cut, and a hash is added. */
 const LONGEST_STEM = 60;
@@ -54,7 +70,7 @@ export class Parts {
     const path = join(dirname(target), `${stemOf(target)}.${state}.${OWNER}.part`);
     const part = await Part.open(path, target, replaced);
     try {
-      const lefts = await this.#leftOf(target, part.uid);
+      const lefts = this.#leftOf(target, part.uid);
       for (const left of lefts) {
         if (left.state !== state || part.size > 0) await rm(left.path, { force: true });
         else await part.takeOver(left.path);
@@ -72,25 +88,31 @@ export class Parts {
    */
   async remove(target: string, looksAgain: boolean): Promise<void> {
     if (looksAgain) this.#folders.delete(dirname(target));
-    for (const { path } of await this.#leftOf(target, process.getuid?.())) await rm(path, { force: true });
+    for (const { path } of this.#leftOf(target, process.getuid?.())) await rm(path, { force: true });
+  }
+
+  /** Whether a run that has ended has left a part of a file. */
+  hasLeft(target: string): boolean {
+    return this.#leftOf(target, process.getuid?.()).length > 0;
   }
 
   /** The parts of a file that no process writes any more, the largest first. */
-  async #leftOf(target: string, uid: number | undefined): Promise<Left[]> {
+  #leftOf(target: string, uid: number | undefined): Left[] {
     const folder = dirname(target);
     let parts = this.#folders.get(folder);
     if (!parts) {
-      const found = (await readdir(folder)).map((name) => PART.exec(name)).filter((part) => part !== null);
+      const found = readdirSync(folder).map((name) => PART.exec(name)).filter((part) => part !== null);
       parts = Map.groupBy(found, ([, stem]) => stem);
       this.#folders.set(folder, parts);
     }
-    const lefts = (parts.get(stemOf(target)) ?? []).map(async ([name, stem, digits, check, owner]) => {
+    if (parts.size === 0) return [];
+    const lefts = (parts.get(stemOf(target)) ?? []).map(([name, stem, digits, check, owner]) => {
       const path = join(folder, name);
-      const stat = await lstat(path).catch(() => undefined); // it may have gone meanwhile
+      const stat = lstatSync(path, { throwIfNoEntry: false }); // it may have gone meanwhile
       const isPart = stat && check === checkOf(stem, digits) && isOurs(stat, uid) && !isAlive(owner, stat);
       return isPart ? [{ path, state: digits + check, size: stat.size }] : [];
     });
-    return (await Promise.all(lefts)).flat().sort((one, other) => other.size - one.size);
+    return lefts.flat().sort((one, other) => other.size - one.size);
   }
 }
 
@@ -103,6 +125,7 @@ export class Part {
   #file: FileHandle;
   #stat: Stats;
   #size: number;
+  #isDone = false;
 
   private constructor(
     path: string,
@@ -121,9 +144,10 @@ export class Part {
 
   /** Makes a new part, or opens the one that this run has left there. @throws Failure, as `open` of `Parts` */
   static async open(path: string, target: string, replaced: Stats | undefined): Promise<Part> {
-    const isHere = await lstat(path).then((stat) => isOurs(stat, process.getuid?.()), () => false);
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    const isHere = stat !== undefined && isOurs(stat, process.getuid?.());
     const file = await openPart(path, isHere ? 0 : NEW, replaced).catch(failAs(target));
-    return new Part(path, target, replaced, file, await file.stat());
+    return new Part(path, target, replaced, file, fstatSync(file.fd));
   }
 
   /** How many bytes are there. */
@@ -144,7 +168,7 @@ export class Part {
   async takeOver(left: string): Promise<void> {
     if (!await rename(left, this.path).then(() => true, () => false)) return;
     const file = await openPart(this.path, 0, this.#replaced).catch(failAs(this.target));
-    const stat = await file.stat();
+    const stat = fstatSync(file.fd);
     await this.#file.close();
     this.#file = file;
     if (!isOurs(stat, this.uid)) { // it has been replaced since it was looked at
@@ -156,7 +180,9 @@ export class Part {
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */
   async append(bytes: Uint8Array): Promise<void> {
-    await this.file.appendFile(bytes).catch(failAs(this.target));
+    const isSmall = bytes.length < SMALL;
+    const written = isSmall ? Promise.try(appendFileSync, this.file.fd, bytes) : this.file.appendFile(bytes);
+    await written.catch(failAs(this.target));
     this.#size += bytes.length;
   }
 
@@ -164,7 +190,7 @@ export class Part {
   async restart(): Promise<void> {
     await this.discard();
     this.#file = await openPart(this.path, NEW, this.#replaced).catch(failAs(this.target));
-    this.#stat = await this.#file.stat();
+    this.#stat = fstatSync(this.#file.fd);
   }
 
   async discard(): Promise<void> {
@@ -180,9 +206,8 @@ export class Part {
    * @throws Failure EBADMSG when the part is not what was written to it; EEXIST; the errors of rename(2)
    */
   async finish(time: number, overwrites: boolean): Promise<void> {
-    const [written, named] = await Promise.all([this.file.stat(), lstat(this.path)]).catch(
-      failAs(this.target),
-    );
+    const written = fstatSync(this.file.fd);
+    const named = await Promise.try(() => lstatSync(this.path)).catch(failAs(this.target));
     if (
       !isOurs(written, this.uid) || written.size !== this.#size || written.ino !== named.ino ||
       written.dev !== named.dev
@@ -191,18 +216,20 @@ export class Part {
     }
     if (this.#replaced) await keepRights(this.file, this.#replaced).catch(failAs(this.target));
     // By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time.
-    await utimes(this.path, new Date(), new Date(time)).catch(() => {});
+    await Promise.try(utimesSync, this.path, new Date(), new Date(time)).catch(() => {});
     await this.file.close().catch(failAs(this.target));
     await (overwrites ? rename : renameToFree)(this.path, this.target).catch(async (error) => {
       if (error.code !== "EEXIST") failAs(this.target)(error);
       await this.discard(); // another run was faster
       throw taken(this.target);
     });
-    this.#size = 0; // there is no part any more
+    this.#size = 0;
+    this.#isDone = true;
   }
 
   /** Closes it; without bytes it is of no use. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isDone) return; // there is no part any more
     await this.file.close().catch(() => {}); // closed already
     if (this.#size === 0) await rm(this.path, { force: true });
   }

@@ -12,7 +12,7 @@
  *     client                                       server
  *     {"version":1,"list":PATH,"recursive":true}   {"entry":{"name":PATH,"size":S,"time":T}} for each file,
  *                                                  {"entry":{"name":PATH,"error":WHY,"code":CODE}} for a
- *                                                  folder that cannot be read; then {"end":true}
+ *                                                  folder that cannot be read; then {"end":true,"ahead":true}
  *     {"version":1,"get":PATH}                     {"file":{"size":S,"time":T}}
  *     {"from":N,"sha256":OF_THE_FIRST_N_BYTES}     {"from":N}, or {"from":0} when its first N bytes are others;
  *                                                  pieces, S - N bytes in all; {"sha256":OF_THE_WHOLE_FILE}
@@ -23,6 +23,10 @@
  *     {"wait":true}, from either end before its "from" or "same": I am still reading a file, to compare it;
  *                    from a client among the pieces: I am not ready for the next one yet
  *
+ * {"version":1,"get":PATH,"from":N,"sha256":...} asks for the same in one message: the answers follow each other at
+ * once. So a client can ask for many small files ahead, and need not wait for each. A server that takes this says
+ * "ahead" at the end of a list. Servers and clients from before know neither, and never meet it.
+ *
  * PATH is relative, with `/`. T is the time of the last change, in milliseconds since 1970 (negative before that).
  * Further requests follow on the same connection. A client that has none left closes it.
  */
@@ -31,14 +35,20 @@ import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { failAs, Failure } from "../../../lib/failure.ts";
-import { LIMIT } from "../../../lib/framing.ts";
+import { LIMIT, Unframer } from "../../../lib/framing.ts";
 import { sent } from "../../../lib/socket.ts";
-import { unframe } from "../unframe.ts";
 
 export const VERSION = 1;
 
 /** The longest piece of a file, in bytes. */
 export const LONGEST_PIECE = LIMIT - 1;
+
+/** What comes before a payload: its length and kind, in bytes. */
+export const HEADER = 5;
+
+/** At so many bytes, or after so many milliseconds, frames that are held back should leave. */
+const MUCH = 65_536;
+const LONG = 100;
 
 /** How often the other end is told to wait, in milliseconds. */
 const WAIT = 500;
@@ -61,12 +71,19 @@ export class FrameStream {
   readonly socket: Socket;
   /** The endpoint of the other end, for errors. */
   readonly peer: string;
-  readonly #incoming: AsyncGenerator<Frame>;
+  readonly #chunks: AsyncIterator<Buffer>;
+  readonly #unframer: Unframer;
+  /** The messages of the last chunk that have not been received yet. */
+  #messages: Iterator<Buffer> = [].values();
   readonly #moved: () => void;
   readonly #longestFrame: number;
   /** Since when the next frame is waited for. */
   #since = 0;
   #mayWaitUntil = 0;
+  /** Frames that are not sent yet, their bytes, and since when they wait. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #heldSince = 0;
 
   /**
    * @param longestFrame how long the other end may take to send one frame, in milliseconds: single bytes, now and
@@ -78,27 +95,54 @@ export class FrameStream {
     this.peer = peer;
     this.#longestFrame = longestFrame;
     this.#moved = moved;
-    this.#incoming = this.#frames();
+    this.#chunks = socket.iterator({ destroyOnReturn: false });
+    this.#unframer = new Unframer("length", peer);
   }
 
-  /** Sends a message. @throws what the connection throws */
+  /** Sends a message, behind those that are held back. @throws what the connection throws */
   send(message: Message): Promise<void> {
-    return this.#send(MESSAGE, Buffer.from(JSON.stringify(message)));
+    this.hold(message);
+    return this.flush();
   }
 
-  /** Sends a piece of a file, at most LONGEST_PIECE bytes. @throws what the connection throws */
-  sendPiece(bytes: Uint8Array): Promise<void> {
-    return this.#send(PIECE, bytes);
+  /**
+   * Holds a message back until the next `send` or `flush`: each write is a system call here and a packet there.
+   * @returns whether many wait, or one waits for long
+   */
+  hold(message: Message): boolean {
+    const text = JSON.stringify(message);
+    const frame = Buffer.allocUnsafe(HEADER + Buffer.byteLength(text));
+    frame.write(text, HEADER);
+    this.#hold(MESSAGE, frame);
+    return this.#heldBytes >= MUCH || performance.now() - this.#heldSince >= LONG;
   }
 
-  #send(kind: number, payload: Uint8Array): Promise<void> {
-    const header = Buffer.alloc(5);
-    header.writeUInt32BE(1 + payload.length, 0);
-    header.writeUInt8(kind, 4);
-    const frame = Buffer.concat([header, payload]); // two writes would be two packets
-    return sent((done) => this.socket.write(frame, done)).then(this.#moved, (error) => {
+  /**
+   * Holds a piece of a file back, too.
+   * @param buffer HEADER bytes of room, then the bytes: at most LONGEST_PIECE
+   */
+  holdPiece(buffer: Buffer): void {
+    this.#hold(PIECE, buffer);
+  }
+
+  #hold(kind: number, frame: Buffer): void {
+    frame.writeUInt32BE(frame.length - HEADER + 1, 0);
+    frame.writeUInt8(kind, HEADER - 1);
+    if (this.#held.length === 0) this.#heldSince = performance.now();
+    this.#held.push(frame);
+    this.#heldBytes += frame.length;
+  }
+
+  /** Sends what is held back, in one write: two would be two packets. @throws what the connection throws */
+  async flush(): Promise<void> {
+    if (this.#held.length === 0) return;
+    const bytes = this.#held.length === 1 ? this.#held[0] : Buffer.concat(this.#held);
+    this.#held = [];
+    this.#heldBytes = 0;
+    await sent((done) => this.socket.write(bytes, done)).catch((error) => {
       failAs(this.peer)(this.socket.errored ?? error); // why it was closed, rather than that it is
     });
+    this.#moved();
   }
 
   /**
@@ -107,9 +151,9 @@ export class FrameStream {
    */
   async receive(): Promise<Frame | undefined> {
     this.#since = performance.now();
-    const { value } = await this.#incoming.next().catch(failAs(this.peer));
-    if (value) this.#moved();
-    return value;
+    const frame = await this.#next().catch(failAs(this.peer));
+    if (frame) this.#moved();
+    return frame;
   }
 
   /** From now on the other end may say that it is reading so many bytes. */
@@ -132,35 +176,45 @@ export class FrameStream {
     return message;
   }
 
-  async *#frames(): AsyncGenerator<Frame> {
-    for await (const bytes of unframe(this.#chunks(), "length", this.peer)) {
-      this.#since = performance.now();
-      const payload = bytes.subarray(1);
-      if (bytes[0] === PIECE) yield { kind: "piece", bytes: payload };
-      else if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
-      else {
-        const message = this.#parse(payload);
-        if (message.wait !== true) yield { kind: "message", message };
-        else if (performance.now() > this.#mayWaitUntil) {
-          const failure = new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
-          this.socket.destroy(failure); // there is no way on
-          throw failure;
-        }
-      }
+  async #next(): Promise<Frame | undefined> {
+    while (true) {
+      const { value: bytes } = this.#messages.next();
+      const frame = bytes && this.#frame(bytes);
+      if (frame) return frame;
+      if (!bytes && !await this.#nextChunk()) return undefined;
     }
   }
 
-  async *#chunks(): AsyncGenerator<Buffer> {
-    for await (const chunk of this.socket.iterator({ destroyOnReturn: false })) {
-      if (performance.now() - this.#since > this.#longestFrame) {
-        throw new Failure(
-          this.peer,
-          `sent no whole frame in ${this.#longestFrame / 1000} seconds`,
-          "ETIMEDOUT",
-        );
-      }
-      yield chunk;
+  /** @returns undefined for one that says to wait */
+  #frame(bytes: Buffer): Frame | undefined {
+    this.#since = performance.now();
+    const payload = bytes.subarray(1);
+    if (bytes[0] === PIECE) return { kind: "piece", bytes: payload };
+    if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
+    const message = this.#parse(payload);
+    if (message.wait !== true) return { kind: "message", message };
+    if (performance.now() <= this.#mayWaitUntil) return undefined;
+    const failure = new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
+    this.socket.destroy(failure); // there is no way on
+    throw failure;
+  }
+
+  /** @returns false at the end of the stream */
+  async #nextChunk(): Promise<boolean> {
+    const { value, done } = await this.#chunks.next();
+    if (done) {
+      if (!this.#unframer.pending) return false;
+      throw new Failure(this.peer, "closed the connection inside a message", "EPROTO");
     }
+    if (performance.now() - this.#since > this.#longestFrame) {
+      throw new Failure(
+        this.peer,
+        `sent no whole frame in ${this.#longestFrame / 1000} seconds`,
+        "ETIMEDOUT",
+      );
+    }
+    this.#messages = this.#unframer.messages(value);
+    return true;
   }
 
   #parse(payload: Buffer): Message {

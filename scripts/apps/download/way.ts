@@ -1,5 +1,5 @@
 /** Where a file of the server is saved, below the folder that the user has chosen. */
-import { lstat, mkdir } from "node:fs/promises";
+import { lstatSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { failAs, Failure } from "../../../lib/failure.ts";
 import { checkName } from "../../../lib/files.ts";
@@ -26,19 +26,30 @@ export function placeOf(path: string, asked: string, server: string): string {
  * @throws Failure EINVAL, ENAMETOOLONG for a name that cannot be one here; ENOTDIR where something else is in the
  *   way of a folder; the errors of mkdir(2)
  */
-export async function makeWay(folder: string, path: string): Promise<string> {
+export function makeWay(folder: string, path: string): string {
   if (Buffer.byteLength(path) > LONGEST_PATH) throw new Failure(path, "name too long", "ENAMETOOLONG");
   const parts = path.split("/");
   for (const part of parts) checkPart(part, path);
   let way = folder;
   for (const part of parts.slice(0, -1)) {
     way = join(way, part);
-    await mkdir(way).catch((error) => {
-      if (error.code !== "EEXIST") failAs(way)(error);
-    });
-    if (!(await lstat(way)).isDirectory()) throw new Failure(way, "is in the way of a folder", "ENOTDIR");
+    let stat = lstatSync(way, { throwIfNoEntry: false });
+    if (!stat) {
+      makeFolder(way);
+      stat = lstatSync(way);
+    }
+    if (!stat.isDirectory()) throw new Failure(way, "is in the way of a folder", "ENOTDIR");
   }
   return join(way, parts[parts.length - 1]);
+}
+
+/** Makes a folder, unless another run was faster. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EEXIST") failAs(path)(error);
+  }
 }
 
 /** @throws Failure that shows the whole path, in which the name is one of many */

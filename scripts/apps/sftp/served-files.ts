@@ -144,9 +144,9 @@ export class ServedFiles {
     { id, kind, path }: Request & { kind: "lstat" | "stat" | "realpath" | "readlink" | "statvfs" },
   ): Promise<Buffer> {
     if (kind === "realpath") {
-      return namesReply(id, [{ name: `/${(await this.#root.resolve(path, true)).join("/")}` }]);
+      return namesReply(id, [{ name: `/${this.#root.resolve(path, true).join("/")}` }]);
     }
-    await using place = await this.#root.find(path, kind === "stat" || kind === "statvfs");
+    using place = this.#root.find(path, kind === "stat" || kind === "statvfs");
     if (kind === "statvfs") return statvfsReply(id, await statfs(place.path), this.#readOnly);
     if (kind !== "readlink") return attributesReply(id, await lstat(place.path));
     return namesReply(id, [{ name: this.#root.toldTarget(await readlink(place.path), place.folder) }]);
@@ -182,7 +182,7 @@ export class ServedFiles {
 
   async #makeOrRemove(request: Request & { kind: "mkdir" | "remove" | "rmdir" }): Promise<void> {
     this.#mustWrite();
-    await using place = await this.#root.find(request.path, false);
+    using place = this.#root.find(request.path, false);
     const shown = shownAs(request.path);
     if (request.kind === "mkdir") {
       await mkdir(place.path, (request.attributes.mode ?? 0o777) & 0o777);
@@ -258,7 +258,7 @@ export class ServedFiles {
 
   #openFolder(path: string): Promise<number> {
     return this.#keep(2, async () => {
-      await using place = await this.#root.find(path, true);
+      using place = this.#root.find(path, true);
       const file = await this.#root.open(path, O_RDONLY | O_DIRECTORY);
       try {
         const folder = await opendir(IS_LINUX ? `/proc/self/fd/${file.fd}` : place.path);
@@ -300,7 +300,7 @@ export class ServedFiles {
     this.#mustWrite(attributes);
     await using file = await this.#root.openPath(path);
     if ((await file.stat()).isSymbolicLink()) throw outside(path); // it has become one meanwhile
-    await using place = await this.#root.find(path, true);
+    using place = this.#root.find(path, true);
     await this.#change(attributes, IS_LINUX ? `/proc/self/fd/${file.fd}` : place.path);
     await this.#say(`changed ${shownAs(path)}`);
   }
