@@ -7,7 +7,7 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson wire lab test matrix check fmt index bench ci setup clean
+.PHONY: help demo lessons lesson wire lab test matrix check fmt index fuzz bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
@@ -55,6 +55,10 @@ fmt: setup ## format the code
 
 index: setup ## write the lesson tables of the READMEs
 	@$(BUN) tests/commands/index.ts
+
+# A failure prints a seed: SEED=N tries the same inputs again.
+fuzz: setup ## try the parsers with a million inputs each (CASES=N SEED=N)
+	@CASES=$${CASES:-1000000} $(BUN) test tests/course/properties.test.ts
 
 bench: setup ## measure time and memory, beside known tools in the same run
 	@for file in tests/bench/*.ts; do echo "== $$file"; $(BUN) $$file || exit 1; done

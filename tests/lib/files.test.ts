@@ -43,6 +43,13 @@ test.each(OF_WINDOWS)("on Windows %s is refused", (name) => {
   expect(() => checkName(name, "linux")).not.toThrow();
 });
 
+test("a name has 255 bytes at most, which is told before anything is opened", () => {
+  for (const longest of ["n".repeat(255), "猫".repeat(85)]) {
+    expect(() => checkName(longest)).not.toThrow();
+    expect(() => checkName(`${longest}n`)).toThrow("name too long (ENAMETOOLONG)");
+  }
+});
+
 describe("a plain name is saved", () => {
   const names = [
     "a.txt",
