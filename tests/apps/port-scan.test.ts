@@ -1,9 +1,12 @@
 /** Lesson 4.3: the same answers as nmap, and what could make them false. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
+import { readdirSync } from "node:fs";
 import { type AddressInfo, connect, createServer } from "node:net";
 import process from "node:process";
+import { ConnectEx } from "../../scripts/apps/port-scan/connect-ex.ts";
 import { Refusals } from "../../scripts/apps/port-scan/refusals.ts";
+import { type Listener, Scan } from "../../scripts/apps/port-scan/scan.ts";
 import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";
 import {
   EVERYTHING,
@@ -280,6 +283,64 @@ test.skipIf(process.platform !== "linux")(
   },
 );
 
+test.skipIf(process.platform !== "linux")(
+  "connect(2) itself: an open port, a closed one, and one open file for all that are closed (needs Linux)",
+  async () => {
+    for (const host of HAS_IPV6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"]) {
+      await using listener = await listen(0, host);
+      using connectEx = await ConnectEx.to(host);
+      const answers: string[] = [];
+      let closed = 0;
+      const ask = (port: number) =>
+        new Promise<void>((resolve) => {
+          const answered: Listener["answered"] = (code, socket) => {
+            answers.push(code || `${socket?.remotePort}`);
+            socket?.destroy();
+          };
+          connectEx?.ask(port, { answered, closed: () => resolve(void closed++) });
+        });
+      const before = readdirSync("/proc/self/fd").length;
+      for (const port of [1, listener.port, ...Array.from({ length: 300 }, () => 1)]) await ask(port);
+      expect(answers.splice(0, 2)).toEqual(["ECONNREFUSED", `${listener.port}`]);
+      expect(new Set(answers)).toEqual(new Set(["ECONNREFUSED"]));
+      expect(closed).toBe(302);
+      expect(readdirSync("/proc/self/fd").length).toBeLessThan(before + 10);
+    }
+    expect(await ConnectEx.to("192.0.2.1")).toBeUndefined();
+  },
+);
+
+test("a scan whose answers all come at once lets others have their turn, and keeps no error from its stack", async () => {
+  const ports = Array.from({ length: 65_535 }, (_, index) => index + 1);
+  const taken: number[] = [];
+  let turns = 0;
+  const other = setImmediate(function again() {
+    turns += 1;
+    if (taken.length < ports.length) setImmediate(again);
+  });
+  const limit = Error.stackTraceLimit;
+  const scan = new Scan({
+    host: "127.0.0.1",
+    width: 100,
+    timeout: 1000,
+    retries: 0,
+    tellsRefusals: true,
+    ask(_, { answered, closed }) {
+      answered("ECONNREFUSED");
+      closed();
+      return { destroy() {} };
+    },
+    take: ({ port }) => taken.push(port),
+    begin() {},
+    warn() {},
+  }, new AbortController().signal);
+  await scan.run(ports);
+  clearImmediate(other);
+  expect(taken.toSorted((a, b) => a - b)).toEqual(ports);
+  expect(turns).toBeGreaterThan(30);
+  expect(Error.stackTraceLimit).toBe(limit);
+});
+
 test("an unknown host", async () => {
   await using scan = script("apps/port-scan", ["no.such.invalid"]);
   const { code, stdout, stderr } = await scan.result();
@@ -352,14 +413,29 @@ for (const runtime of EVERYWHERE) {
       async () => {
         await using network = await privateNetwork(1);
         const [host] = network.hosts;
-        await using _ = await listenOn(host, [1000, 1001]);
+        await using _ = await listenOn(host, [1000, 1001, 1002]);
         // The first SYN has 60 bytes, the second one comes through.
         await firewall(
           host,
           `tcp dport 1000 quota until 100 bytes drop
            tcp dport 1001 quota until 100 bytes drop
+           tcp dport 1002 quota until 100 bytes drop
            tcp dport 2000-2299 drop`,
         );
+        // The system repeats the SYN after a second: that one is answered.
+        await using patient = scanFrom(host, runtime, [
+          "127.0.0.1",
+          "1002",
+          "--retries",
+          "0",
+          "--timeout",
+          "5000",
+        ]);
+        expect(await patient.result()).toEqual({
+          code: 0,
+          stdout: `127.0.0.1:1002  open  -\n${summary(1, 1, 0)}\n`,
+          stderr: "",
+        });
         const words = ["127.0.0.1", "--timeout", "300"]; // before the system repeats the SYN itself
         await using once = scanFrom(host, runtime, [...words, "1000", "--retries", "0"]);
         expect(await once.result()).toEqual({

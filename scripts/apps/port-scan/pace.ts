@@ -65,6 +65,7 @@ export class Pace {
     this.#roundTrip = 0.875 * last + 0.125 * roundTrip;
     if (this.#rate >= UNLIMITED) return;
     this.#rate = this.#slowed === -Infinity ? this.#rate * 1.1 ** count : this.#rate + count / 5;
+    if (this.#slowed === -Infinity) this.#budget += count; // who answers at once is asked at once
   }
 
   /**

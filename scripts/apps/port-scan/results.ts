@@ -34,7 +34,7 @@ export class Results {
   readonly #host: string;
   readonly #address: string;
   readonly #asked: number;
-  readonly #states = new Map<number, State>();
+  readonly #states: (State | undefined)[] = []; // by port
   readonly #found = new Map<number, Found>(); // those that are not closed
   readonly #services = new Map(
     readServices().filter(({ protocol }) => protocol === "tcp").reverse().map((
@@ -57,13 +57,16 @@ export class Results {
   note(port: number, code: string): boolean {
     const state = stateOf(code);
     if (!state) return false;
-    const before = this.#states.get(port);
+    const before = this.#states[port];
     if (before) this.counts[before] -= 1;
     this.counts[state] += 1;
-    this.#states.set(port, state);
+    this.#states[port] = state;
+    if (state === "closed") {
+      if (before) this.#found.delete(port);
+      return true;
+    }
     const service = this.#services.get(port) ?? null;
-    if (state === "closed") this.#found.delete(port);
-    else this.#found.set(port, { port, state, reason: FILTERED[code] ?? "syn-ack", service });
+    this.#found.set(port, { port, state, reason: FILTERED[code] ?? "syn-ack", service });
     return true;
   }
 
