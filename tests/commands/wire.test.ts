@@ -1,11 +1,11 @@
 /** `make wire`: a lesson, and the ladder of what it puts on the wire. (thorough) */
-import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { temporaryFolder } from "../engine/files.ts";
-import { ROOT, start } from "../engine/program.ts";
+import { type Program, ROOT, start } from "../engine/program.ts";
 
 const LIMIT = 60_000;
 const wire = (lesson: string, env: Record<string, string> = {}) =>
@@ -74,14 +74,83 @@ test.skipIf(!CAN_BE_ALONE)(
 );
 
 test("where no network can be made, one sentence", () => {
-  const env = { PATH: join(ROOT, "node_modules", ".bin") }; // without unshare
+  const env = { PATH: join(ROOT, "node_modules", ".bin") }; // without unshare and the rest
   const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "tests/commands/wire.ts", "3.1"], {
     cwd: ROOT,
     env,
   });
-  expect({ exitCode, stdout: `${stdout}`, stderr: `${stderr}` }).toEqual({
-    exitCode: 1,
-    stdout: "",
-    stderr: "error: make wire: this machine lets us make no network (unshare -Urn, ip) (ENOSYS)\n",
-  });
+  expect({ exitCode, stdout: `${stdout}` }).toEqual({ exitCode: 1, stdout: "" });
+  const hint = "hint: install util-linux, iproute2 and nftables\n";
+  expect(`${stderr}`).toBe(
+    process.platform === "linux"
+      ? `error: make wire: unshare, nsenter, mount, ip: not found (ENOSYS)\n${hint}`
+      : `error: make wire: network namespaces are a part of Linux, and this is ${process.platform} (ENOSYS)\n`,
+  );
 });
+
+describe("in the middle of a lesson", () => {
+  const itself = /^bun tests\/commands\/wire\.ts/;
+  const parts: [signal: NodeJS.Signals, part: RegExp, code: number, stderr: RegExp][] = [
+    ["SIGINT", itself, 130, /^$/],
+    ["SIGTERM", itself, 143, /^$/],
+    ["SIGHUP", itself, 129, /^$/],
+    ["SIGKILL", itself, 137, /^$/],
+    ["SIGKILL", /^bun \S+recording\.ts/, 1, /^ended with exit code 137\n$/],
+    ["SIGKILL", /^nsenter .*recording\.ts/, 1, /^ended with exit code 137\n$/],
+    ["SIGKILL", /^unshare /, 1, /^ended with exit code \d+\n$/],
+    ["SIGKILL", /^cat$/, 1, /^ended with exit code \d+\n$/],
+    ["SIGKILL", /^bun scripts\/raw\/wire\.ts/, 1, /^wire\.ts ended with exit code 137\n$/],
+    [
+      "SIGKILL",
+      /^bun scripts\/apps\/messenger-server\.ts/,
+      1,
+      /^\nterminal 1: \$ bun scripts\/apps\/messenger-server\.ts\n/,
+    ],
+  ];
+  for (const [signal, part, code, stderr] of parts) {
+    test.skipIf(!CAN_BE_ALONE)(`${signal} of ${part.source} leaves nothing (needs unshare, ip)`, async () => {
+      await using folder = temporaryFolder();
+      mkdirSync(folder.at("tmp"));
+      const [SVG, PCAP] = [folder.at("ladder.svg"), folder.at("ladder.pcap")];
+      writeFileSync(SVG, "an older picture");
+      await using program = start(["bun", "tests/commands/wire.ts", "apps/messenger-client"], {
+        env: { SVG, PCAP, TMPDIR: folder.at("tmp") },
+        limit: LIMIT,
+      });
+      await until(
+        program,
+        (commands) => commands.some((command) => command.includes("messenger-client.ts 张三")),
+      );
+      const found = program.orphans().find(({ command }) => part.test(command));
+      process.kill(found?.pid as number, signal);
+      const result = await program.result();
+      expect({ ...result, stdout: "" }).toEqual({ code, stdout: "", stderr: expect.stringMatching(stderr) });
+      await until(program, (commands) => commands.length === 0);
+      expect(readdirSync(folder.at("tmp"))).toEqual([]);
+      if (part.source.includes("messenger")) return; // what its programs did until then is drawn
+      expect(result.stdout).toBe("");
+      expect(readFileSync(SVG, "utf8")).toBe("an older picture");
+      expect(existsSync(PCAP)).toBe(false);
+    }, LIMIT);
+  }
+
+  test.skipIf(!CAN_BE_ALONE)("SIGKILL of make itself (needs unshare, ip)", async () => {
+    const words = ["sh", "-c", "bun tests/commands/wire.ts apps/messenger-client; :"];
+    await using program = start(words, { limit: LIMIT });
+    await until(
+      program,
+      (commands) => commands.some((command) => command.includes("messenger-client.ts 张三")),
+    );
+    process.kill(program.pid, "SIGKILL");
+    await until(program, (commands) => commands.length === 0);
+    expect(await program.result()).toEqual({ code: 137, stdout: "", stderr: "" }); // it was not played to its end
+  }, LIMIT);
+});
+
+/** Waits until what a program has started is as wanted. */
+async function until(program: Program, isWanted: (commands: string[]) => boolean): Promise<void> {
+  const commands = () => program.orphans().map(({ command }) => command);
+  for (const end = Date.now() + LIMIT; !isWanted(commands()); await Bun.sleep(20)) {
+    if (Date.now() > end) throw new Error(commands().join("\n"));
+  }
+}

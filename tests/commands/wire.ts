@@ -2,21 +2,22 @@
  * `make wire L=3.1`, or `L=udp/send`: plays a lesson in a network of its own, and draws the ladder of its packets, with
  * what its programs print between the arrows. `SVG=file` also draws a picture, `PCAP=file` writes what Wireshark opens.
  */
-import { spawnSync } from "node:child_process";
-import { resolve } from "node:path";
+import { closeSync, existsSync, openSync, unlinkSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { Ladder } from "../../scripts/raw/wire/ladder.ts";
 import { Picture } from "../../scripts/raw/wire/picture.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { report, visible } from "../../lib/program.ts";
-import { aloneWords, CAN_BE_ALONE } from "../engine/alone.ts";
 import { Mismatch } from "../engine/engine.ts";
-import { environment } from "../engine/environment.ts";
 import type { Head } from "../engine/head.ts";
+import { whatIsMissing } from "../engine/network.ts";
 import { READY } from "../engine/program.ts";
-import { record, type Recording } from "../engine/recording.ts";
+import { recordAlone, type Recording } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
+
+/** How often to look whether `make` is still there, in ms: killed, it could not tell us. */
+const TICK = 200;
 
 /** The terminals in which a program serves: their words stand on the right. */
 export function serving({ sections }: Pick<Head, "sections">): Set<number> {
@@ -44,21 +45,26 @@ export function draw({ moments }: Recording, servers: Set<number>, picture?: Pic
   picture?.end();
 }
 
-async function main(name: string | undefined, isInside: boolean): Promise<number> {
+/** Whether a file can be written; it is left as it is. @throws the error of open(2) */
+function tryFile(path: string): void {
+  const isNew = !existsSync(path);
+  closeSync(openSync(path, "a"));
+  if (isNew) unlinkSync(path);
+}
+
+async function main(name: string | undefined): Promise<number> {
   const [lesson] = choose(name);
   const { SVG, PCAP } = process.env;
-  if (!CAN_BE_ALONE) {
-    throw new Failure("make wire", "this machine lets us make no network (unshare -Urn, ip)", "ENOSYS");
-  }
-  if (!isInside) {
-    const words = aloneWords('exec "$@"', ["bun", import.meta.path, lesson.path, "inside"]);
-    const files = { ...(SVG && { SVG: resolve(SVG) }), ...(PCAP && { PCAP: resolve(PCAP) }) };
-    return spawnSync(words[0], words.slice(1), { env: environment(files), stdio: "inherit" }).status ?? 1;
-  }
+  const missing = whatIsMissing(["unshare", "nsenter", "mount", "ip"]);
+  if (missing) throw new Failure("make wire", missing.what, "ENOSYS", { hint: missing.hint });
+  for (const path of [SVG, PCAP]) if (path) tryFile(path); // told at once; written at the end, or not at all
   endInOrder();
-  const picture = SVG ? new Picture(SVG) : undefined; // first: a file that cannot be written is told at once
-  const recording = await record(lesson.head, { pcap: PCAP });
-  draw(recording, serving(lesson.head), picture);
+  const parent = process.ppid;
+  setInterval(() => process.ppid === parent || process.exit(1), TICK).unref();
+
+  const [recording] = await recordAlone(lesson, { capture: Boolean(PCAP) });
+  draw(recording, serving(lesson.head), SVG ? new Picture(SVG) : undefined);
+  if (PCAP) writeFileSync(PCAP, recording.capture ?? "", "base64");
   if (!recording.moments.some((moment) => "conversation" in moment)) {
     console.log(`${lesson.path}: no packet at all`);
   }
@@ -68,9 +74,8 @@ async function main(name: string | undefined, isInside: boolean): Promise<number
 }
 
 if (import.meta.main) {
-  const [name, inside] = process.argv.slice(2);
   try {
-    process.exitCode = await main(name, inside === "inside");
+    process.exitCode = await main(process.argv[2]);
   } catch (error) {
     if (error instanceof Mismatch) console.error(error.message);
     else await report(explain(error) ?? error);

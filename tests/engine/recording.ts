@@ -1,15 +1,16 @@
-/**
- * Plays a head in a network of its own while wire.ts (lesson 5.2) watches: what its programs put on the wire, and what
- * they say.
- */
+/** Plays heads in networks of their own while wire.ts (lesson 5.2) watches: what their programs do on the wire, and say. */
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import type { Arrow } from "../../scripts/raw/wire/arrow.ts";
-import { aloneWords, type Cell } from "./alone.ts";
+import type { Cell } from "./alone.ts";
 import { playBare } from "./bare.ts";
 import { type Event, Mismatch, play } from "./engine.ts";
 import type { Head } from "./head.ts";
 import { compare, type Expected } from "./ladder.ts";
 import { barePrograms, find, type Lesson } from "./lessons.ts";
+import { makeNetwork } from "./network.ts";
 import { start } from "./program.ts";
 
 /** Much longer than any head takes, in milliseconds. */
@@ -25,6 +26,8 @@ export type Recording = {
   dropped: number;
   /** Why the programs are not what their head says. */
   mismatch?: string;
+  /** The packets, for Wireshark, in base64. */
+  capture?: string;
 };
 
 type Options = Cell & {
@@ -32,24 +35,23 @@ type Options = Cell & {
   folder?: string;
   /** How long a person takes to type a line, in milliseconds. */
   pace?: number;
+  /** Whether the packets are wanted, too. */
+  capture?: boolean;
   onEvent?: (event: Event) => void;
 };
 
-/**
- * Plays a head while wire.ts watches. Only in a network of its own: in that of the machine, others talk too.
- * @param pcap a file for the packets
- * @throws Mismatch where wire.ts cannot watch: what it says
- */
-export async function record(
+/** Plays a head while wire.ts watches. @throws Mismatch where it cannot: what it says */
+async function record(
   head: Pick<Head, "sections">,
-  { pcap, onEvent, ...options }: Options & { pcap?: string } = {},
+  { capture, onEvent, ...options }: Options,
 ): Promise<Recording> {
-  const words = ["bun", "scripts/raw/wire.ts", "--json", ...(pcap ? ["--pcap", pcap] : [])];
+  const pcap = join(tmpdir(), "pcap");
+  const words = ["bun", "scripts/raw/wire.ts", "--json", ...(capture ? ["--pcap", pcap] : [])];
   await using wire = start(words, { limit: LIMIT });
-  if (await wire.next() !== "listening on lo") {
-    await wire.ended();
-    throw new Mismatch(wire.seen.stderr.join("\n"));
-  }
+  const expectSuccess = (code: number, stderr: string) => {
+    if (code !== 0) throw new Mismatch(stderr || `wire.ts ended with exit code ${code}`);
+  };
+  if (await wire.next() !== "listening on lo") expectSuccess(await wire.ended(), wire.seen.stderr.join("\n"));
   const said: Said[] = [];
   let mismatch: string | undefined;
   try {
@@ -63,24 +65,28 @@ export async function record(
     mismatch = error.message;
   }
   wire.signal("SIGINT");
-  const { stdout } = await wire.result();
+  const { code, stdout, stderr } = await wire.result();
+  expectSuccess(code, stderr);
   const lines = stdout.trimEnd().split("\n").slice(1).map((line) => JSON.parse(line)); // after the ready line
   const { dropped } = lines.pop();
-  return { moments: [...lines, ...said].sort((a, b) => a.at - b.at), dropped, mismatch };
+  const moments = [...lines, ...said].sort((a, b) => a.at - b.at);
+  return { moments, dropped, mismatch, capture: capture ? readFileSync(pcap, "base64") : undefined };
 }
 
 /**
- * Plays the head of a script in a network of its own while wire.ts watches.
+ * Plays the head of a script in a network of its own while wire.ts watches. When we end, killed or not, all of it ends.
  * @returns a recording of each time that it was played: of a bare program, with each other program
- * @throws Mismatch where the programs are not what the head says
+ * @throws Mismatch where it cannot be watched
  */
 export async function recordAlone(
   { path }: Pick<Lesson, "path">,
   { onEvent, ...options }: Options = {},
 ): Promise<Recording[]> {
   const recordings: Recording[] = [];
+  await using network = await makeNetwork("ip link set lo up; mkdir /run/tmp\n", []);
   const words = ["bun", import.meta.path, path, JSON.stringify(options)];
-  await using program = start(aloneWords('exec "$@"', words), {
+  await using program = start([...network.inside, ...words], {
+    env: { TMPDIR: "/run/tmp" }, // goes with the network
     limit: LIMIT,
     onLine: (stream, line) => {
       if (stream === "stderr") return;
@@ -90,8 +96,7 @@ export async function recordAlone(
     },
   });
   const { code, stderr } = await program.result();
-  const mismatch = code === 0 ? recordings.find(({ mismatch }) => mismatch)?.mismatch : stderr;
-  if (mismatch !== undefined) throw new Mismatch(mismatch);
+  if (code !== 0) throw new Mismatch(stderr.trimEnd() || `ended with exit code ${code}`);
   return recordings;
 }
 
@@ -106,9 +111,9 @@ export async function playWatched(
   ladder: Expected,
   folder?: string,
 ): Promise<void> {
-  for (const { moments, dropped } of await recordAlone(script, { ...cell, folder })) {
+  for (const { moments, dropped, mismatch } of await recordAlone(script, { ...cell, folder })) {
     const arrows = moments.filter((moment): moment is Arrow => "conversation" in moment);
-    const difference = compare(arrows, dropped, ladder);
+    const difference = mismatch ?? compare(arrows, dropped, ladder);
     if (difference) throw new Mismatch(difference);
   }
 }
