@@ -9,6 +9,10 @@ import type { Entry, Facts, File, Side } from "./side.ts";
 const WINDOW = 2 ** 21;
 const MOST_REQUESTS = 64;
 
+/** A file of a folder that has at most so many bytes does not wait for the end of the one before: so many at once. */
+const SMALL = 2 ** 16;
+const MOST_FILES = 16;
+
 type Options = {
   /** Whether folders are taken too. */
   isDeep: boolean;
@@ -37,7 +41,7 @@ export class Transfer {
 
   /** @returns false when something went wrong, and was told */
   async pass(path: string, target: string, facts: Facts): Promise<unknown> {
-    if (facts.kind === "file") return await this.#passFile(path, target, facts);
+    if (facts.kind === "file") return (await this.#passFile(path, target, facts))();
     if (facts.kind !== "folder") throw new Failure(path, "is not a file", "EACCES");
     if (this.#options.isDeep) return await this.#passFolder(path, target, facts);
     throw new Failure(path, "is a folder", "EISDIR", { hint: "-r takes folders too" });
@@ -51,30 +55,57 @@ export class Transfer {
       const entries = await this.#from.list(path);
       this.#names += count = entries.length;
       if (this.#names > this.#options.mostNames) throw new Failure(path, "is a tree without end", "EPROTO");
-      return await this.#options.each(entries, async (entry) => {
-        this.#to.check(entry.name);
-        const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
-        if (entry.kind === "file" || entry.kind === "folder") return await this.pass(source, goal, entry);
-        await hint(`${source} is neither file nor folder, and left out`);
-      });
+      return await this.#passEntries(entries, path, target);
     } finally {
       this.#names -= count;
       if (isNew && mode !== undefined) await this.#to.finishFolder(target, mode & 0o1777).catch(() => {});
     }
   }
 
-  async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<void> {
+  /** Tells of one after another, but begins small files early: each takes five requests, which wait for each other. */
+  async #passEntries(entries: Entry[], path: string, target: string): Promise<boolean> {
+    const begun: Promise<() => Promise<unknown>>[] = []; // of entries[told], entries[told + 1], ...
+    let told = 0;
+    const begin = async (entry: Entry) => {
+      this.#to.check(entry.name);
+      const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
+      if (entry.kind === "file") return await this.#passFile(source, goal, entry);
+      if (entry.kind === "folder") return () => this.pass(source, goal, entry);
+      return () => hint(`${source} is neither file nor folder, and left out`);
+    };
+    const beginNext = () => {
+      const next = begin(entries[told + begun.length]);
+      next.catch(() => {}); // it is thrown when it is its turn
+      begun.push(next);
+    };
+    const isSmall = (entry?: Entry) => entry?.kind === "file" && entry.size > 0 && entry.size <= SMALL;
+    try {
+      return await this.#options.each(entries, async (entry) => {
+        if (begun.length === 0) beginNext();
+        while (isSmall(entry) && begun.length < MOST_FILES && isSmall(entries[told + begun.length])) {
+          beginNext();
+        }
+        told++;
+        return await (await begun.shift())?.();
+      });
+    } finally {
+      await Promise.allSettled(begun);
+    }
+  }
+
+  /** @returns what tells of it */
+  async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<() => Promise<void>> {
     await using source = await this.#from.open(path, "r");
     const { stop } = this.#options;
     const goal = await Goal.at(this.#to, target, mode & 0o777, this.#options);
     try {
-      using progress = new Progress(path, size);
+      using progress = new Progress(path, size <= SMALL ? 0 : size);
       const step = (bytes: number) => {
         stop.throwIfAborted();
         progress.step(bytes);
       };
       const bytes = await goal.write((file) => copy(source, file, size, path, step));
-      await print(`${visible(path)} -> ${visible(target)}  ${bytes} bytes`);
+      return () => print(`${visible(path)} -> ${visible(target)}  ${bytes} bytes`);
     } catch (error) {
       await goal.tidy(stop.aborted);
       throw goal.named(original(error));
