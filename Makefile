@@ -7,11 +7,11 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson wire lab test matrix check fmt index fuzz bench ci setup clean
+.PHONY: help demo lessons lesson practice wire lab test matrix check fmt index fuzz bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
-ifneq ($(filter lesson wire lab test matrix copy,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter lesson practice wire lab test matrix copy,$(firstword $(MAKECMDGOALS))),)
   ifneq ($(WORDS),)
     $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
   endif
@@ -28,6 +28,10 @@ lessons: setup ## list the lessons
 
 lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 	@$(BUN) tests/commands/lesson.ts "$${L:?which one? make lesson L=2.1, or L=udp/send}"
+
+# CHECK=all judges without a keyboard (JSON=1, DIR=folder, ON=node); L=3.3 begins there.
+practice: setup ## write the calls yourself: each file is judged when you save it
+	@$(BUN) tests/commands/practice.ts
 
 # SVG=file draws a picture, too; PCAP=file writes what Wireshark opens.
 wire: setup ## see what a lesson puts on the wire: make wire L=3.1 SVG=file

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
 import { heavy, homeless, long, missingCalls, notBare, strangersInLib, unused } from "./house.ts";
+import { withoutHole } from "../practice/exercise.ts";
 import { READMES, render } from "./index.ts";
 import { lessons } from "../engine/lessons.ts";
 import { environment, ROOT } from "../engine/environment.ts";
@@ -21,6 +22,7 @@ const quiet = $({
 const CHECKS: Record<string, () => string | Promise<string>> = {
   "every lesson has a head that can be parsed": () => (lessons().length > 0 ? "" : "no lessons"),
   "each bare program is short, alone, and beside its lesson": () => notBare(lessons()).join("\n"),
+  "each bare program makes an exercise": () => withoutHole().join("\n"),
   "the READMEs show the heads as they are": () =>
     READMES.filter((readme) => render(readme) !== read(readme.file))
       .map(({ file }) => `${file} is stale: make index`).join("\n"),

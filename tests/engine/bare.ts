@@ -128,10 +128,10 @@ export function otherTerminals({ path, head }: BareProgram): number[][] {
 }
 
 /**
- * The terminals of a bare program with other programs in some of them.
+ * The terminals of a bare program, which lies in a folder bare/, with other programs in some of them.
  * @param terminals where the other programs are
  */
-function withOthers({ head }: BareProgram, terminals: number[], other: Other): Section[] {
+export function withOthers({ head }: BareProgram, terminals: number[], other: Other): Section[] {
   return head.sections.map(({ terminal, steps }) => {
     if (!terminals.includes(terminal)) return { terminal, steps: steps.map(inBareFolder) };
     let name = "";
@@ -161,7 +161,9 @@ function withOthers({ head }: BareProgram, terminals: number[], other: Other): S
 }
 
 /** In quotes: the project may lie in a folder with spaces in its name. */
-const inProject = (word: string) => (/^scripts(\/|$)/.test(word) ? `"${join(ROOT, word)}"` : word);
+export const inProject = (
+  word: string,
+) => (/^(?:scripts|tests)(\/|$)/.test(word) ? `"${join(ROOT, word)}"` : word);
 
 /** A command of a bare program, where it lies alone in the folder bare/. */
 function inBareFolder(step: Step): Step {

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/program.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
+import { whenAsleep } from "./asleep.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
   Late,
@@ -42,6 +43,12 @@ export type Options = {
   /** How long a person takes to type a line, in milliseconds. */
   pace?: number;
   onEvent?: (event: Event) => void;
+  /** Gives the words of a program others: those of a shell that shuts it in, for example. */
+  wrap?: (words: string[], command: string) => string[];
+  /** How long all programs may sleep while a line or an end is waited for, in milliseconds; Linux only. */
+  patience?: number;
+  /** How much a program may print, in bytes. */
+  most?: number;
   /** Where to play; by default, in a copy of the project that is removed at the end. */
   folder?: string;
 };
@@ -67,6 +74,8 @@ type Stage = {
   /** The ports, as the head shows them, of the programs that serve now. */
   serving: Set<string>;
   log: string[];
+  /** What each terminal waits for. */
+  waits: Map<Terminal, string>;
   /** Nothing more is started. */
   isOver: boolean;
 };
@@ -89,11 +98,19 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     port: NOBODY,
     serving: new Set(),
     log: [],
+    waits: new Map(),
     isOver: false,
   };
   const terminals = new Map<number, Terminal>();
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
+  if (options.patience) {
+    const pids = () => [...terminals.values()].flatMap((terminal) => terminal.pid ?? []);
+    const isStill = () => stage.waits.size > 0 && !stage.isOver;
+    whenAsleep(pids, () => stage.log.length, options.patience, () => stage.isOver).then(() => {
+      if (isStill()) failed.reject(new Mismatch(stuck(stage.waits)));
+    });
+  }
   try {
     for (const act of acts) {
       const number = act.section.terminal;
@@ -113,6 +130,15 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     for (const terminal of terminals.values()) await terminal.clear();
     await own?.[Symbol.asyncDispose]();
   }
+}
+
+/** What is said when nothing moves any more: who waits for a line comes first. */
+function stuck(waits: Map<Terminal, string>): string {
+  const all = [...waits].map(([terminal, what]) => ({
+    text: `${terminal.title}\nnothing moves any more; still missing: ${what}`,
+    isEnd: what === "its end",
+  }));
+  return all.toSorted((a, b) => Number(a.isEnd) - Number(b.isEnd))[0].text;
 }
 
 /** A section while it is played. */
@@ -177,6 +203,15 @@ class Terminal {
     this.#stage = stage;
   }
 
+  /** The number of its process, while it runs. */
+  get pid(): number | undefined {
+    return this.#program?.code === undefined ? this.#program?.pid : undefined;
+  }
+
+  get title(): string {
+    return `terminal ${this.#number}: $ ${this.#command}`;
+  }
+
   async run(command: string, serves: string | undefined): Promise<void> {
     await this.finish();
     this.#serves = serves;
@@ -185,9 +220,10 @@ class Terminal {
     this.#command = command;
     this.#say("command", words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" "));
     const { folder, options } = this.#stage;
-    this.#program = start(words, {
+    this.#program = start(options.wrap?.(words, command) ?? words, {
       cwd: folder,
       limit: options.limit,
+      most: options.most,
       onLine: (kind, line) => this.#say(kind, line),
     });
   }
@@ -228,7 +264,9 @@ class Terminal {
     if (ready && options.asWritten && Number(ready[1]) < DYNAMIC) values.set(ready[1], ready[1]);
     else if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
     if (!matches(expected, seen, values)) {
-      this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}`);
+      const real = expected.replace(PORT, (shown) => values.get(shown) ?? shown);
+      const note = seen === expected ? `\nbut the port is another one here:\n  ${real}` : "";
+      this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}${note}`);
     }
     if (!ready) return;
     this.#stage.port = values.get(ready[1]) ?? ready[1];
@@ -307,6 +345,7 @@ class Terminal {
 
   async #inTime<T>(wait: (program: Program) => Promise<T>, what: string): Promise<T> {
     if (!this.#program) throw new Error(`terminal ${this.#number} has no program that could print ${what}`);
+    this.#stage.waits.set(this, what);
     try {
       return await wait(this.#program);
     } catch (error) {
@@ -314,11 +353,16 @@ class Terminal {
       const rest = this.#program.unfinished("stdout") + this.#program.unfinished("stderr");
       const but = rest && `\nbut saw, without a line end:\n  ${visible(rest)}`;
       this.#fail(`${error.message.replace(/ for .*/s, "")} for ${what}${but}`);
+    } finally {
+      this.#stage.waits.delete(this);
     }
   }
 
   #fail(why: string): never {
-    throw new Mismatch(`terminal ${this.#number}: $ ${this.#command}\n${why}`);
+    const flood = this.#program?.floods
+      ? `printed more than ${this.#stage.options.most} bytes, and was stopped\n`
+      : "";
+    throw new Mismatch(`${this.title}\n${flood}${why}`);
   }
 
   #say(kind: Event["kind"], text: string): void {

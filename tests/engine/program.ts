@@ -33,6 +33,8 @@ export type Options = {
   env?: Record<string, string>;
   /** How long to wait for a line or an end, in milliseconds. */
   limit?: number;
+  /** How much it may print, in bytes: one that prints more is killed. */
+  most?: number;
   onLine?: (stream: Stream, line: string) => void;
 };
 
@@ -119,8 +121,10 @@ export class Program {
   readonly exit: Promise<number>;
   /** The same, once it has ended. */
   code: number | undefined;
+  /** Whether it was killed because it printed too much. */
+  floods = false;
 
-  constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, onLine }: Options) {
+  constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, most = Infinity, onLine }: Options) {
     this.#limit = limit;
     const shell = $({
       cwd,
@@ -144,7 +148,12 @@ export class Program {
         this.seen[stream].push(line);
         onLine?.(stream, line);
       };
-      this.#process[stream].on("data", (bytes) => lines.add(bytes).forEach(show));
+      this.#process[stream].on("data", (bytes) => {
+        most -= bytes.length;
+        if (most >= 0) return lines.add(bytes).forEach(show);
+        if (!this.floods) this.signal("SIGKILL");
+        this.floods = true;
+      });
       this.#process[stream].on("close", () => lines.end().forEach(show));
     }
     const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };

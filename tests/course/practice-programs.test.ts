@@ -1,0 +1,97 @@
+/** The judge is right: it turns wrong programs away, and accepts right ones that are written differently. (thorough) */
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { temporaryFolder } from "../engine/files.ts";
+import { EVERYWHERE, type Runtime } from "../engine/program.ts";
+import { type Exercise, exercises } from "../practice/exercise.ts";
+import { judge } from "../practice/judge.ts";
+import { rightOnes, wrongOnes } from "../practice/programs.ts";
+
+const LIMIT = 300_000;
+
+const all = exercises();
+
+async function judged(exercise: Exercise, source: string, runtime: Runtime = "bun") {
+  await using folder = temporaryFolder();
+  writeFileSync(folder.at("program.ts"), source);
+  return await judge(exercise, folder.at("program.ts"), runtime);
+}
+
+/** What a learner's program must not do, and what is said of it. */
+const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: number }[] = [
+  { name: "ends at once", source: "", says: "ended with exit code 0 before this line" },
+  {
+    name: "never ends",
+    source: "setInterval(() => {}, 1000);",
+    says: "nothing moves any more; still missing: this line on stdout:\n  listening on",
+  },
+  {
+    name: "floods",
+    source: "const line = 'x'.repeat(1e5) + '\\n';\nwhile (true) console.log(line + line + line);",
+    says: /printed more than 200000 bytes, and was stopped|expected on stdout/,
+  },
+  {
+    name: "floods without a line end",
+    source: "const text = 'x'.repeat(1e5);\nsetInterval(() => process.stdout.write(text));",
+    says: "printed more than 200000 bytes, and was stopped",
+  },
+  {
+    name: "leaves a process behind",
+    source:
+      'import { spawn } from "node:child_process";\nSOLUTION\nspawn("sleep", ["1000"], { detached: true, stdio: "ignore" }).unref();',
+    says: "left a process behind:\n  sleep 1000",
+  },
+  {
+    name: "writes outside",
+    source: 'import { writeFileSync } from "node:fs";\n\nwriteFileSync("../outside", "");\nSOLUTION',
+    says: /EROFS: read-only file system|wrote outside of its folder: outside/,
+  },
+  {
+    name: "throws",
+    source: 'console.log("listening on 127.0.0.1:1");\n\nthrow new Error("oh");',
+    says: "",
+    line: 3,
+  },
+  { name: "a mistake in the syntax", source: "\nsocket.send(;", says: "expected.", line: 2 },
+];
+
+describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
+  test("is told so, and nothing of it stays", async () => {
+    const before = processes();
+    const exercise = all.find(({ name }) => name === "udp/receive") as Exercise;
+    const verdict = await judged(
+      exercise,
+      source.replace("SOLUTION", exercise.solution.replace(/^#!.*\n/, "")),
+    );
+    expect(verdict.solved).toBe(false);
+    if (typeof says === "string") expect(verdict.why).toContain(says);
+    else expect(verdict.why).toMatch(says);
+    if (line !== undefined) expect(verdict.line).toBe(line);
+    expect(processes()).toBe(before);
+  }, LIMIT);
+});
+
+/** How many programs of this test's own still sleep. */
+const processes = () => Bun.spawnSync(["sh", "-c", "ps -eo args | grep -c '^sleep 1000$'"]).stdout.toString();
+
+describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
+  test.each(all)("$name: right programs are accepted", async (exercise) => {
+    const programs = rightOnes(exercise);
+    expect(programs.length).toBeGreaterThanOrEqual(2);
+    for (const { name, source } of programs) {
+      const { solved, why } = await judged(exercise, source, runtime);
+      expect({ name, solved, why }).toEqual({ name, solved: true, why: "" });
+    }
+  }, LIMIT);
+
+  test.each(all)("$name: wrong programs are turned away, with a reason", async (exercise) => {
+    const programs = wrongOnes(exercise);
+    expect(programs.length).toBeGreaterThanOrEqual(3);
+    for (const { name, source, says = /\S/ } of programs) {
+      expect(source).not.toBe(exercise.solution);
+      const { solved, why } = await judged(exercise, source, runtime);
+      expect({ name, solved }).toEqual({ name, solved: false });
+      expect(why).toMatch(says);
+    }
+  }, LIMIT);
+});

@@ -1,0 +1,133 @@
+/** The exercises: each is made of its bare program, its solution passes and its start does not. */
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { barePrograms } from "../engine/lessons.ts";
+import { start } from "../engine/program.ts";
+import { temporaryFolder } from "../engine/files.ts";
+import { exercises, withoutHole } from "../practice/exercise.ts";
+import { chosenHoles, cut, headAlone, holesOf } from "../practice/holes.ts";
+import { judge, type Verdict } from "../practice/judge.ts";
+
+const LIMIT = 60_000;
+const all = exercises();
+const find = (name: string) => all.find((exercise) => exercise.name === name)!;
+
+/** Judges a source. */
+async function judged(name: string, source: string): Promise<Verdict> {
+  await using folder = temporaryFolder();
+  writeFileSync(folder.at("program.ts"), source);
+  return await judge(find(name), folder.at("program.ts"), "bun");
+}
+
+test("there is one exercise for each bare program, with something to do in each", () => {
+  const paths = all.map(({ path }) => path).filter((path) => path.startsWith("scripts/"));
+  expect(paths.toSorted()).toEqual(barePrograms().map(({ path }) => path).toSorted());
+  expect(withoutHole()).toEqual([]);
+  expect(new Set(all.map(({ file }) => file)).size).toBe(all.length);
+  for (const { start, solution, holes } of all) {
+    expect(start).not.toBe(solution);
+    expect(start).toContain("// TODO");
+    for (const { python } of holes) expect(start).toContain(`// TODO: ${python}`);
+    for (const line of start.split("\n")) expect(Bun.stringWidth(line)).toBeLessThanOrEqual(110);
+  }
+});
+
+test("a hole takes the code and leaves Python's; a block loses its call, and what would give it away goes too", () => {
+  const source = `#!/usr/bin/env bun
+/**
+ * head
+ */
+const server = createServer((socket) => { //  connection, peer = s.accept()
+  socket.on("data", (text) => { //            text = connection.recv(1024).decode()
+    socket.write(text); //                    connection.sendall(text)
+  });
+  if (text === "exit") socket.end(); //       connection.close()
+  socket.send(data, (error) => { //           s.sendto(data)
+    if (error) socket.send(data);
+  });
+  socket.resume(); // a remark
+  log(socket.address()); //                   s.getsockname()
+});
+`;
+  const holes = holesOf(source);
+  expect(holes.map(({ line, python }) => `${line} ${python}`)).toEqual([
+    "5 connection, peer = s.accept()",
+    "6 text = connection.recv(1024).decode()",
+    "7 connection.sendall(text)",
+    "9 connection.close()",
+    "10 s.sendto(data)",
+  ]);
+  expect(holes[4].code).toEqual(["socket.send(data, (error) => {", "if (error) socket.send(data);", "});"]);
+  expect(cut(source, holes)).toBe(`#!/usr/bin/env bun
+/**
+ * head
+ */
+// TODO: connection, peer = s.accept() ...
+{
+  // TODO: text = connection.recv(1024).decode() ...
+  {
+    // TODO: connection.sendall(text)
+  }
+  if (text === "exit") {
+    // TODO: connection.close()
+  }
+  // TODO: s.sendto(data)
+  socket.resume(); // a remark
+  log(socket.address()); //                   s.getsockname()
+}
+`);
+  expect(cut(source, [])).toBe(source);
+  expect(chosenHoles(source, "one").map(({ python }) => python)).toEqual(["connection.sendall(text)"]);
+  expect(headAlone(source)).toStartWith(
+    "#!/usr/bin/env bun\n/**\n * head\n */\n// TODO: connection, peer = s.accept()\n",
+  );
+});
+
+test("a right program is accepted, and one that only prints is not: udp/receive", async () => {
+  const { solution, start } = find("udp/receive");
+  expect(await judged("udp/receive", solution)).toMatchObject({ solved: true, why: "" });
+  expect(await judged("udp/receive", start)).toMatchObject({
+    solved: false,
+    why: "Cannot find name 'data'.",
+  });
+  const lines = ["listening on 127.0.0.1:7788", "127.0.0.1:50001 > 你好", "127.0.0.1:50001 > exit"];
+  const { solved, why } = await judged(
+    "udp/receive",
+    `for (const line of ${JSON.stringify(lines)}) console.log(line);`,
+  );
+  expect(solved).toBe(false);
+  expect(why).toContain("terminal 1: $ bun bare/receive.ts\nexpected on stdout:");
+}, LIMIT);
+
+test(
+  "CHECK judges a folder without a keyboard: a table, JSON, and exit 0 only when all is solved",
+  async () => {
+    await using folder = temporaryFolder();
+    const check = (name: string, env = {}) =>
+      start(["bun", "tests/commands/practice.ts"], {
+        env: { DIR: folder.path, CHECK: name, ...env },
+        limit: LIMIT,
+      }).result();
+    const { file, solution } = find("tcp/time-client");
+    writeFileSync(folder.at(file), solution);
+    const one = await check("tcp/time-client");
+    expect(one).toMatchObject({ code: 0, stderr: "" });
+    expect(one.stdout).toMatch(/^solved {4}\d\.\d s {2}3\.4-time-client\n\n1 of 1 solved\n$/);
+    const lesson = await check("3.4", { JSON: "1" });
+    expect(lesson.code).toBe(1);
+    expect(JSON.parse(lesson.stdout)).toMatchObject({
+      solved: 1,
+      of: 2,
+      exercises: [{ exercise: "3.4-time-server", solved: false, why: "not begun" }, {
+        exercise: "3.4-time-client",
+        solved: true,
+      }],
+    });
+    expect(await check("9.9")).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining("error: L=9.9: no such lesson"),
+    });
+  },
+  LIMIT,
+);
