@@ -3,9 +3,9 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
-import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { ROOT, start } from "../engine/program.ts";
+import { missing } from "../engine/recording.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(120_000);
@@ -44,22 +44,28 @@ function expectLadder(text: string): void {
   }
 }
 
-test.skipIf(!CAN_BE_ALONE)("in a pipe: the ladder of its own dialog (needs unshare, ip)", async () => {
-  await using program = start(DEMO, { limit });
-  const { code, stdout, stderr } = await program.result();
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expectWhole(stdout);
-  expectLadder(stdout);
-});
+test.skipIf(Boolean(missing))(
+  "in a pipe: the ladder of its own dialog (needs unshare, nsenter, mount, ip)",
+  async () => {
+    await using program = start(DEMO, { limit });
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expectWhole(stdout);
+    expectLadder(stdout);
+  },
+);
 
 for (const columns of [80, 76]) {
-  test.skipIf(!CAN_BE_ALONE)(`in a terminal of ${columns} columns (needs unshare, ip)`, async () => {
-    await using person = terminal(DEMO, { limit, columns });
-    expect(await person.ended()).toBe(0);
-    if (columns === 80) expectLadder(person.screen);
-    else expect(person.screen).not.toContain("seq 0"); // no room for it
-    expect(person.screen).toContain("They are equal.");
-  });
+  test.skipIf(Boolean(missing))(
+    `in a terminal of ${columns} columns (needs unshare, nsenter, mount, ip)`,
+    async () => {
+      await using person = terminal(DEMO, { limit, columns });
+      expect(await person.ended()).toBe(0);
+      if (columns === 80) expectLadder(person.screen);
+      else expect(person.screen).not.toContain("seq 0"); // no room for it
+      expect(person.screen).toContain("They are equal.");
+    },
+  );
 }
 
 test.skipIf(process.platform === "win32")("where no network can be made, it ends without", async () => {
@@ -75,8 +81,8 @@ test.skipIf(process.platform === "win32")("where no network can be made, it ends
   expect(`${stdout}`).not.toContain("seq 0");
 });
 
-test.skipIf(!CAN_BE_ALONE)(
-  "where packets cannot be watched, it ends without (needs unshare, ip, setpriv)",
+test.skipIf(Boolean(missing))(
+  "where packets cannot be watched, it ends without (needs unshare, nsenter, mount, ip, setpriv)",
   async () => {
     await using folder = temporaryFolder();
     mkdirSync(folder.at("bin"));

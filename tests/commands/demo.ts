@@ -9,11 +9,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { pipeline } from "node:stream/promises";
 import { parseSections } from "../engine/head.ts";
-import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { chalk, columns, WIDTH } from "../engine/columns.ts";
 import { copyOfProject, type Event, Mismatch, play } from "../engine/engine.ts";
 import { find, type Lesson, lessons } from "../engine/lessons.ts";
-import { recordAlone, type Recording } from "../engine/recording.ts";
+import { missing, recordAlone, type Recording } from "../engine/recording.ts";
 import { WIDTH as LADDER } from "../../scripts/raw/wire/ladder.ts";
 import { endInOrder } from "./interrupt.ts";
 import { draw, serving } from "./wire.ts";
@@ -72,7 +71,7 @@ async function playDialog(dialog: Lesson): Promise<Recording | undefined> {
   };
   const options = { folder, pace: 500, onEvent };
   try {
-    if (CAN_BE_ALONE) return (await recordAlone(dialog, options))[0];
+    if (!missing) return (await recordAlone(dialog, options))[0];
   } catch (error) {
     if (hasBegun) throw error;
   }

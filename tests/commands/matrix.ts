@@ -5,12 +5,13 @@
  * `make matrix L=3.1`, or `L=udp/send`: those of one lesson. `ON=node`: both ends on that runtime alone.
  */
 import process from "node:process";
-import { CAN_BE_ALONE, canPlay } from "../engine/alone.ts";
+import { canPlay } from "../engine/alone.ts";
 import { type Cell, DIFFERENCES, judge } from "../engine/differences.ts";
 import type { Head } from "../engine/head.ts";
 import { LADDERS } from "../engine/ladder.ts";
 import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
 import { ON, READY, type Runtime, RUNTIMES } from "../engine/program.ts";
+import { missing } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
 
@@ -45,7 +46,7 @@ async function main(): Promise<void> {
         continue;
       }
       const { server, client } = next.cell;
-      const ladders = CAN_BE_ALONE && server === client ? LADDERS : [];
+      const ladders = !missing && server === client ? LADDERS : [];
       const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, undefined, ladders);
       (rows.get(next.lesson.path) as string[])[next.column] = mark;
       if (note) notes.push(note);
@@ -61,6 +62,7 @@ async function main(): Promise<void> {
   row("client on", CELLS.map(({ client }) => client));
   for (const [path, cells] of rows) row(path, cells.map((cell) => cell || "-"));
   if (count.skipped > 0) console.log("skipped: needs unshare and ip");
+  if (missing) console.log(`their packets were not compared: ${missing.what}`);
   const known = DIFFERENCES.filter(({ lesson }) => rows.get(lesson)?.includes("known"));
   for (const line of new Set(known.map(({ lesson, reason }) => `known: ${lesson}: ${reason}`))) {
     console.log(line);

@@ -3,9 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { CAN_BE_ALONE } from "../engine/alone.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { type Program, ROOT, start } from "../engine/program.ts";
+import { missing } from "../engine/recording.ts";
 
 const LIMIT = 60_000;
 const wire = (lesson: string, env: Record<string, string> = {}) =>
@@ -17,8 +17,8 @@ const saidIn = (svg: string) =>
   [...svg.matchAll(/class="say".*?>(.*)<\/text>/g)].map(([, text]) => text.replace(/(?<=:)\d{5}/, "PORT"))
     .sort();
 
-test.skipIf(!CAN_BE_ALONE)(
-  "3.1: the packets, and what its programs print between them (needs unshare, ip)",
+test.skipIf(Boolean(missing))(
+  "3.1: the packets, and what its programs print between them (needs unshare, nsenter, mount, ip)",
   async () => {
     await using folder = temporaryFolder();
     const [SVG, PCAP] = [folder.at("ladder.svg"), folder.at("ladder.pcap")];
@@ -50,8 +50,8 @@ test.skipIf(!CAN_BE_ALONE)(
   LIMIT,
 );
 
-test.skipIf(!CAN_BE_ALONE)(
-  "a lesson without packets, a file that cannot be written, no lesson (needs unshare, ip)",
+test.skipIf(Boolean(missing))(
+  "a lesson without packets, a file that cannot be written, no lesson (needs unshare, nsenter, mount, ip)",
   async () => {
     const { code, stdout } = await wire("3.10");
     expect(code).toBe(0);
@@ -108,33 +108,41 @@ describe("in the middle of a lesson", () => {
     ],
   ];
   for (const [signal, part, code, stderr] of parts) {
-    test.skipIf(!CAN_BE_ALONE)(`${signal} of ${part.source} leaves nothing (needs unshare, ip)`, async () => {
-      await using folder = temporaryFolder();
-      mkdirSync(folder.at("tmp"));
-      const [SVG, PCAP] = [folder.at("ladder.svg"), folder.at("ladder.pcap")];
-      writeFileSync(SVG, "an older picture");
-      await using program = start(["bun", "tests/commands/wire.ts", "apps/messenger-client"], {
-        env: { SVG, PCAP, TMPDIR: folder.at("tmp") },
-        limit: LIMIT,
-      });
-      await until(
-        program,
-        (commands) => commands.some((command) => command.includes("messenger-client.ts 张三")),
-      );
-      const found = program.orphans().find(({ command }) => part.test(command));
-      process.kill(found?.pid as number, signal);
-      const result = await program.result();
-      expect({ ...result, stdout: "" }).toEqual({ code, stdout: "", stderr: expect.stringMatching(stderr) });
-      await until(program, (commands) => commands.length === 0);
-      expect(readdirSync(folder.at("tmp"))).toEqual([]);
-      if (part.source.includes("messenger")) return; // what its programs did until then is drawn
-      expect(result.stdout).toBe("");
-      expect(readFileSync(SVG, "utf8")).toBe("an older picture");
-      expect(existsSync(PCAP)).toBe(false);
-    }, LIMIT);
+    test.skipIf(Boolean(missing))(
+      `${signal} of ${part.source} leaves nothing (needs unshare, nsenter, mount, ip)`,
+      async () => {
+        await using folder = temporaryFolder();
+        mkdirSync(folder.at("tmp"));
+        const [SVG, PCAP] = [folder.at("ladder.svg"), folder.at("ladder.pcap")];
+        writeFileSync(SVG, "an older picture");
+        await using program = start(["bun", "tests/commands/wire.ts", "apps/messenger-client"], {
+          env: { SVG, PCAP, TMPDIR: folder.at("tmp") },
+          limit: LIMIT,
+        });
+        await until(
+          program,
+          (commands) => commands.some((command) => command.includes("messenger-client.ts 张三")),
+        );
+        const found = program.orphans().find(({ command }) => part.test(command));
+        process.kill(found?.pid as number, signal);
+        const result = await program.result();
+        expect({ ...result, stdout: "" }).toEqual({
+          code,
+          stdout: "",
+          stderr: expect.stringMatching(stderr),
+        });
+        await until(program, (commands) => commands.length === 0);
+        expect(readdirSync(folder.at("tmp"))).toEqual([]);
+        if (part.source.includes("messenger")) return; // what its programs did until then is drawn
+        expect(result.stdout).toBe("");
+        expect(readFileSync(SVG, "utf8")).toBe("an older picture");
+        expect(existsSync(PCAP)).toBe(false);
+      },
+      LIMIT,
+    );
   }
 
-  test.skipIf(!CAN_BE_ALONE)("SIGKILL of make itself (needs unshare, ip)", async () => {
+  test.skipIf(Boolean(missing))("SIGKILL of make itself (needs unshare, nsenter, mount, ip)", async () => {
     const words = ["sh", "-c", "bun tests/commands/wire.ts apps/messenger-client; :"];
     await using program = start(words, { limit: LIMIT });
     await until(

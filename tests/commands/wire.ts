@@ -10,9 +10,8 @@ import { explain, Failure } from "../../lib/failure.ts";
 import { report, visible } from "../../lib/program.ts";
 import { Mismatch } from "../engine/engine.ts";
 import type { Head } from "../engine/head.ts";
-import { whatIsMissing } from "../engine/network.ts";
 import { READY } from "../engine/program.ts";
-import { recordAlone, type Recording } from "../engine/recording.ts";
+import { missing, recordAlone, type Recording } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
 
@@ -55,7 +54,6 @@ function tryFile(path: string): void {
 async function main(name: string | undefined): Promise<number> {
   const [lesson] = choose(name);
   const { SVG, PCAP } = process.env;
-  const missing = whatIsMissing(["unshare", "nsenter", "mount", "ip"]);
   if (missing) throw new Failure("make wire", missing.what, "ENOSYS", { hint: missing.hint });
   for (const path of [SVG, PCAP]) if (path) tryFile(path); // told at once; written at the end, or not at all
   endInOrder();

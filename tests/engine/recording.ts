@@ -10,8 +10,12 @@ import { type Event, Mismatch, play } from "./engine.ts";
 import type { Head } from "./head.ts";
 import { compare, type Expected } from "./ladder.ts";
 import { barePrograms, find, type Lesson } from "./lessons.ts";
-import { makeNetwork } from "./network.ts";
+import { makeNetwork, whatIsMissing } from "./network.ts";
 import { start } from "./program.ts";
+
+/** What that needs, and what of it this machine lacks. */
+const TOOLS = ["unshare", "nsenter", "mount", "ip"];
+export const missing = whatIsMissing(TOOLS);
 
 /** Much longer than any head takes, in milliseconds. */
 const LIMIT = 60_000;
