@@ -8,9 +8,11 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { ON, ROOT } from "../engine/program.ts";
+import { removeAll } from "../engine/files.ts";
+import { endAll, ON, ROOT } from "../engine/program.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { judge, type Verdict } from "../practice/judge.ts";
+import { Session } from "../practice/session.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
 
@@ -78,10 +80,24 @@ async function check(name: string, asJson: boolean): Promise<number> {
   return solved === rows.length ? 0 : 1;
 }
 
+/** Ends in good order, from the middle of a judgement too. */
+function quit(code: number): never {
+  process.stdin.setRawMode(false);
+  endAll();
+  removeAll();
+  process.exit(code);
+}
+
 if (import.meta.main) {
   endInOrder();
-  const { CHECK, JSON: asJson } = process.env;
-  const words = process.argv.slice(2);
-  const name = CHECK || (words[0] ?? "").replace(/^--json$/, "");
-  process.exitCode = await check(name || "all", Boolean(asJson) || words.includes("--json"));
+  const { CHECK, JSON: asJson, L } = process.env;
+  if (CHECK) process.exitCode = await check(CHECK, Boolean(asJson));
+  else if (process.stdin.isTTY) {
+    await new Session(exercises(), FOLDER).run(L ? chosen(L)[0] : undefined, quit);
+  } else {
+    console.error(
+      "error: make practice: needs a terminal (ENOTTY)\nhint: make practice CHECK=all judges without one",
+    );
+    process.exitCode = 2;
+  }
 }

@@ -1,8 +1,10 @@
 /** The judge is right: it turns wrong programs away, and accepts right ones that are written differently. (thorough) */
 import { describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
-import { temporaryFolder } from "../engine/files.ts";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { EVERYWHERE, type Runtime } from "../engine/program.ts";
+import { terminal } from "../engine/terminal.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { judge } from "../practice/judge.ts";
 import { rightOnes, wrongOnes } from "../practice/programs.ts";
@@ -94,4 +96,74 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       expect(why).toMatch(says);
     }
   }, LIMIT);
+});
+
+describe.skipIf(process.platform === "win32")("make practice", () => {
+  const begin = (folder: Folder, env: Record<string, string> = {}) => {
+    mkdirSync(folder.at("tmp"));
+    return terminal(["bun", "tests/commands/practice.ts"], {
+      env: { DIR: folder.at("practice"), TMPDIR: folder.at("tmp"), L: "tcp/client", ...env },
+      limit: LIMIT,
+    });
+  };
+  const { start, solution } = all.find(({ name }) => name === "tcp/client") as Exercise;
+
+  test(
+    "judges each save, gives hints, shows the solution, keeps the learner's file, and goes on",
+    async () => {
+      await using folder = temporaryFolder();
+      const file = folder.at("practice", "3.1-client.ts");
+      await using person = begin(folder);
+      await person.until("nothing moves any more");
+      expect(person.written).toContain("still open, line ");
+      expect(readFileSync(file, "utf8")).toBe(start);
+      for (const hint of ["1. Python: s.sendall(", "2. The call is socket.end", "3. socket.end(MESSAGE);"]) {
+        person.type("h");
+        await person.until(hint);
+      }
+      person.type("s");
+      await person.until("> socket.end(MESSAGE);");
+      writeFileSync(file, solution);
+      await person.until("solved.");
+      await person.until("next (n):  3.2");
+      person.type("r");
+      await person.until("your file is kept as practice/3.1-client.1.ts");
+      expect(readFileSync(folder.at("practice", "3.1-client.1.ts"), "utf8")).toBe(solution);
+      expect(readFileSync(file, "utf8")).toBe(start);
+      person.type("l");
+      await person.until(">… 3.1-client");
+      person.type("n");
+      await person.until("practice/3.2-many-clients-server.ts:");
+      expect(person.written.split("\r\n").filter((line) => Bun.stringWidth(line) > 80)).toEqual([]);
+      person.type("q");
+      expect(await person.ended()).toBe(0);
+      expect(person.isCooked).toBe(true);
+      expect(readdirSync(folder.at("tmp"))).toEqual([]);
+    },
+    LIMIT,
+  );
+
+  test(
+    "begins with what is not solved, never overwrites, and Ctrl-C in a judgement leaves nothing",
+    async () => {
+      await using folder = temporaryFolder();
+      mkdirSync(folder.at("practice"));
+      writeFileSync(folder.at("practice", "2.1-receive.ts"), all[0].solution);
+      const busy = `console.log("listening on 127.0.0.1:1");\nwhile (true);\n`;
+      writeFileSync(folder.at("practice", "2.1-send.ts"), busy);
+      await using person = begin(folder, { L: "" });
+      await person.until("2.1-send.ts");
+      const mark = folder.at("tmp");
+      const programs = () =>
+        Bun.spawnSync(["sh", "-c", "grep -l $0 /proc/[0-9]*/environ 2>/dev/null | wc -l", mark]).stdout
+          .toString();
+      while (Number(programs()) < 3 && !/expected|still missing/.test(person.written)) await Bun.sleep(5);
+      person.press("Ctrl-C");
+      expect(await person.ended()).toBe(130);
+      expect(person.isCooked).toBe(true);
+      expect(readdirSync(folder.at("tmp"))).toEqual([]);
+      expect(readFileSync(folder.at("practice", "2.1-send.ts"), "utf8")).toBe(busy);
+    },
+    LIMIT,
+  );
 });

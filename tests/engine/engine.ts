@@ -366,6 +366,7 @@ class Terminal {
   }
 
   #say(kind: Event["kind"], text: string): void {
+    if (this.#stage.isOver) return; // what it says because we end it
     const mark = kind === "stderr" ? " stderr" : "";
     this.#stage.log.push(`  ${this.#number}${mark} | ${kind === "command" ? "$ " : ""}${visible(text)}`);
     this.#stage.options.onEvent?.({ terminal: this.#number, kind, text });

@@ -50,8 +50,10 @@ export async function judge(exercise: Exercise, file: string, runtime: Runtime):
 }
 
 async function scenesWith(exercise: Exercise, file: string, runtime: Runtime): Promise<Omit<Verdict, "ms">> {
+  let shown: Event[] | undefined;
   for (const scene of exercise.scenes()) {
     const events: Event[] = [];
+    shown ??= events;
     const why = await mistake(exercise, scene, file, runtime, events);
     if (why === undefined) continue;
     const place = RegExp(`${RegExp.escape(nameIn(exercise))}:(\\d+)`);
@@ -67,7 +69,7 @@ async function scenesWith(exercise: Exercise, file: string, runtime: Runtime): P
       ...(threw && { line: Number(threw) }),
     };
   }
-  return { solved: true, why: "", events: [] };
+  return { solved: true, why: "", events: shown ?? [] };
 }
 
 /** The first that fits of what was said on stderr. */

@@ -122,12 +122,12 @@ terminal 1
   ^C
   [exit 130]
 terminal 2
-  $ bun scripts/udp/echo-client.ts
+  $ bun tests/practice/peers/asker.ts
   > 你好
   你好
   > 下雨了
   下雨了
-  > exit
+  ^D
 `;
 
 /** All that a server says until it hangs up. */

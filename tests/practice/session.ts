@@ -1,0 +1,313 @@
+/** A learner at the keyboard: one exercise at a time, judged at each save, on a screen that keeps what matters. */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import process from "node:process";
+import { visible } from "../../lib/program.ts";
+import { chalk, columns, wrap } from "../engine/columns.ts";
+import type { Event } from "../engine/engine.ts";
+import { ON, ROOT } from "../engine/program.ts";
+import type { Exercise, Words } from "./exercise.ts";
+import { judge, type Verdict } from "./judge.ts";
+
+/** How often we look whether the file was saved, in milliseconds. */
+const LOOK = 100;
+
+/** The language of the person, as programs are told it (locale(7)). */
+const { LC_ALL, LC_MESSAGES, LANG } = process.env;
+const IS_CHINESE = /^zh/.test(LC_ALL || LC_MESSAGES || LANG || "");
+const say = ({ en, zh }: Words) => (IS_CHINESE ? zh : en);
+
+const KEYS: Words = {
+  en: "h hint  s solution  n next  l list  r start again  q quit   saving judges it",
+  zh: "h 提示  s 答案  n 下一题  l 列表  r 重新开始  q 退出   保存文件即评判",
+};
+
+/** What is on the way to the person's file: it was saved, or a key was pressed. */
+type News = "saved" | "hint" | "solution" | "next" | "list" | "again";
+const NEWS: Record<string, News> = { h: "hint", s: "solution", n: "next", l: "list", r: "again" };
+
+/** Where an event is shown in its column: commands as the learner would type them. */
+function shown(event: Event, { file, name }: Exercise): Event {
+  if (event.kind !== "command") return { ...event, text: visible(event.text) };
+  const text = event.text.replaceAll(ROOT, "").replaceAll('"', "")
+    .replace(`bare/${name.replace(/.*\//, "")}.ts`, `practice/${file}`);
+  return { ...event, text };
+}
+
+/** The terminals of a judgement, as lines that fit the screen. */
+function terminals(verdict: Verdict, exercise: Exercise, width: number): string[] {
+  const last = Math.max(0, ...verdict.events.map(({ terminal }) => terminal));
+  if (last === 0) return [];
+  const lines: string[] = [];
+  const titles = Array.from(
+    { length: last },
+    (_, index) => say({ en: `terminal ${index + 1}`, zh: `终端 ${index + 1}` }),
+  );
+  const show = columns(titles, width, (line) => lines.push(line));
+  for (const event of verdict.events) show(shown(event, exercise));
+  return lines;
+}
+
+/** Why it is not solved: the place in the learner's file, and what was expected. */
+function reasons({ why, line }: Verdict, exercise: Exercise, source: string, width: number): string[] {
+  const text = (number: number) => source.split("\n")[number - 1]?.trim() ?? "";
+  const place = line === undefined ? [] : [`practice/${exercise.file}:${line}: ${text(line)}`];
+  const open = source.split("\n").findIndex((text) => text.trim().startsWith("// TODO"));
+  const todo = open < 0
+    ? []
+    : [say({ en: `still open, line ${open + 1}: `, zh: `第 ${open + 1} 行还空着：` }) + text(open + 1)];
+  const said = why.split("\n").map((text) => shown({ terminal: 0, kind: "command", text }, exercise).text);
+  return [...place, ...said, ...todo].flatMap((text) => wrap(text, width));
+}
+
+/** How many equal lines are shown beside a difference. */
+const CONTEXT = 2;
+
+/** Two texts side by side where they differ (by their longest common subsequence), and the lines around. */
+export function beside(own: string[], other: string[], width: number): string[] {
+  const common = Array.from({ length: own.length + 1 }, () => new Array<number>(other.length + 1).fill(0));
+  for (let i = own.length - 1; i >= 0; i--) {
+    for (let j = other.length - 1; j >= 0; j--) {
+      const longer = Math.max(common[i + 1][j], common[i][j + 1]);
+      common[i][j] = own[i] === other[j] ? common[i + 1][j + 1] + 1 : longer;
+    }
+  }
+  const rows: { left: string; right: string; mark: string }[] = [];
+  for (let [i, j] = [0, 0]; i < own.length || j < other.length;) {
+    if (i < own.length && own[i] === other[j]) rows.push({ left: own[i++], right: other[j++], mark: "|" });
+    else if (j === other.length || i < own.length && common[i + 1][j] >= common[i][j + 1]) {
+      rows.push({ left: own[i++], right: "", mark: "<" });
+    } else rows.push({ left: "", right: other[j++], mark: ">" });
+  }
+  const half = Math.floor((width - 3) / 2);
+  const isNear = rows.map((_, at) =>
+    rows.slice(Math.max(0, at - CONTEXT), at + CONTEXT + 1).some(({ mark }) => mark !== "|")
+  );
+  return rows.flatMap(({ left, right, mark }, at) => {
+    if (!isNear[at]) return isNear[at - 1] ?? true ? ["..."] : [];
+    const [a, b] = [wrap(left, half), wrap(right, half)];
+    return Array.from({ length: Math.max(a.length, b.length) }, (_, line) => {
+      const cell = a[line] ?? "";
+      return `${cell}${" ".repeat(Math.max(0, half - Bun.stringWidth(cell)))} ${mark} ${b[line] ?? ""}`
+        .trimEnd();
+    });
+  });
+}
+
+const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** The code of a file, behind its head, without the remarks behind it. */
+const codeOf = (source: string) =>
+  source.replace(/^(?:#!.*\n)?\/\*\*[^]*?\*\/\n/, "").trimEnd().split("\n")
+    .map((line) => line.replace(/(?<=\S) *\/\/ .*/, ""));
+
+export class Session {
+  readonly #all: Exercise[];
+  readonly #folder: string;
+  readonly #news: News[] = [];
+  #wake = () => {};
+  #at = 0;
+  #hints = 0;
+  /** What was judged, by file. */
+  readonly #known = new Map<string, { source: string; verdict: Verdict }>();
+
+  /** @param folder where the learner's files are */
+  constructor(all: Exercise[], folder: string) {
+    this.#all = all;
+    this.#folder = folder;
+  }
+
+  get #exercise(): Exercise {
+    return this.#all[this.#at];
+  }
+
+  /** Runs until a key ends it. @param first the exercise to begin with; by default, the first that is not solved */
+  async run(first: Exercise | undefined, quit: (code: number) => never): Promise<never> {
+    mkdirSync(this.#folder, { recursive: true });
+    // fs.watch() does not tell of each save on each runtime and file system; a look at one file costs nothing.
+    setInterval(() => this.#isChanged() && this.#tell("saved"), LOOK);
+    process.stdin.setRawMode(true);
+    process.stdin.on("data", (bytes) => {
+      for (const key of bytes.toString()) {
+        if (key === "q" || key === "\x03" || key === "\x04") quit(key === "q" ? 0 : 130);
+        if (NEWS[key]) this.#tell(NEWS[key]);
+      }
+    });
+    process.stdin.on("end", () => quit(0));
+    this.#at = first ? this.#all.findIndex(({ file }) => file === first.file) : await this.#firstOpen();
+    let extra: string[] = [];
+    while (true) {
+      this.#write();
+      const verdict = await this.#judged(this.#exercise);
+      this.#draw(verdict, extra);
+      extra = await this.#answer(await this.#next());
+    }
+  }
+
+  #tell(news: News): void {
+    this.#news.push(news);
+    this.#wake();
+  }
+
+  /** The next key, or a save that changed the file. */
+  async #next(): Promise<News> {
+    while (true) {
+      const news = this.#news.shift();
+      if (news && (news !== "saved" || this.#isChanged())) return news;
+      if (!news) await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  #isChanged(): boolean {
+    const source = this.#read(this.#exercise);
+    return source !== "" && source !== this.#known.get(this.#exercise.file)?.source;
+  }
+
+  #read({ file }: Exercise): string {
+    try {
+      return readFileSync(join(this.#folder, file), "utf8");
+    } catch {
+      return ""; // an editor is just putting another in its place
+    }
+  }
+
+  /** Writes the start of the exercise, unless the learner has a file there. */
+  #write(): void {
+    const { file, start } = this.#exercise;
+    try {
+      writeFileSync(join(this.#folder, file), start, { flag: "wx" });
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EEXIST") throw error;
+    }
+  }
+
+  async #judged(exercise: Exercise): Promise<Verdict> {
+    const source = this.#read(exercise);
+    const known = this.#known.get(exercise.file);
+    if (known && (known.source === source || source === "")) return known.verdict;
+    this.#screen([...this.#title(exercise), "", say({ en: "judging ...", zh: "正在评判……" })]);
+    const verdict = await judge(exercise, join(this.#folder, exercise.file), ON);
+    this.#known.set(exercise.file, { source, verdict });
+    return verdict;
+  }
+
+  /** The first that is not begun or not solved. */
+  async #firstOpen(): Promise<number> {
+    for (const [index, exercise] of this.#all.entries()) {
+      if (!existsSync(join(this.#folder, exercise.file))) return index;
+      if (!(await this.#judged(exercise)).solved) return index;
+    }
+    return 0;
+  }
+
+  /** What a key brings to the screen. */
+  async #answer(news: News): Promise<string[]> {
+    const exercise = this.#exercise;
+    if (news === "saved") this.#hints = 0;
+    if (news === "next") {
+      this.#at = (this.#at + 1) % this.#all.length;
+      this.#hints = 0;
+    }
+    if (news === "hint") return this.#hint();
+    if (news === "solution") {
+      const width = this.#width;
+      const path = say({ en: `yours, and ${exercise.path}`, zh: `左边是你的，右边是 ${exercise.path}` });
+      return [path, ...beside(codeOf(this.#read(exercise)), codeOf(exercise.solution), width)];
+    }
+    if (news === "list") return await this.#list();
+    if (news === "again") {
+      const name = exercise.file.replace(/\.ts$/, "");
+      let number = 1;
+      while (existsSync(join(this.#folder, `${name}.${number}.ts`))) number++;
+      const kept = `${name}.${number}.ts`;
+      if (existsSync(join(this.#folder, exercise.file))) {
+        renameSync(join(this.#folder, exercise.file), join(this.#folder, kept));
+      }
+      return [say({ en: `your file is kept as practice/${kept}`, zh: `你的文件保存为 practice/${kept}` })];
+    }
+    return [];
+  }
+
+  #hint(): string[] {
+    const exercise = this.#exercise;
+    const source = this.#read(exercise);
+    const hints = exercise.hints((hole) => !source.includes(`TODO: ${hole.python}`));
+    this.#hints = Math.min(this.#hints + 1, hints.length);
+    return hints.slice(0, this.#hints).flatMap((hint, index) => {
+      const lines = say(hint).split("\n");
+      return lines.flatMap((line, at) =>
+        wrap(at === 0 ? `${index + 1}. ${line}` : `   ${line}`, this.#width)
+      );
+    });
+  }
+
+  async #list(): Promise<string[]> {
+    const cells: string[] = [];
+    for (const exercise of this.#all) {
+      const isBegun = existsSync(join(this.#folder, exercise.file));
+      const solved = isBegun && (await this.#judged(exercise)).solved;
+      const mark = solved ? "✓" : isBegun ? "…" : " ";
+      cells.push(`${exercise === this.#exercise ? ">" : " "}${mark} ${exercise.file.replace(/\.ts$/, "")}`);
+    }
+    const half = Math.ceil(cells.length / 2);
+    const width = Math.floor(this.#width / 2);
+    return cells.slice(0, half).map((cell, index) =>
+      `${cell.padEnd(width)}${cells[half + index] ?? ""}`.trimEnd()
+    );
+  }
+
+  get #width(): number {
+    return process.stdout.columns || 80;
+  }
+
+  #title({ number, title, file }: Exercise): string[] {
+    const path = relative(process.cwd(), join(this.#folder, file));
+    return [chalk.bold(`${number} ${say(title)}`), path];
+  }
+
+  #draw(verdict: Verdict, extra: string[]): void {
+    const exercise = this.#exercise;
+    const width = this.#width;
+    const source = this.#read(exercise);
+    const end = verdict.solved
+      ? this.#solved()
+      : reasons(verdict, exercise, source, width).map((line) => chalk.red(line));
+    const below = [
+      "",
+      ...(extra.length > 0 ? extra : end),
+      "",
+      ...wrap(say(KEYS), width).map((line) => chalk.dim(line)),
+    ];
+    const space = (process.stdout.rows || 24) - 4 - below.length; // the newest lines of the terminals that fit
+    const [titles, ...rows] = extra.length > 0 ? [] : terminals(verdict, exercise, width);
+    const kept = titles === undefined
+      ? []
+      : ["", titles, ...rows.slice(Math.max(0, rows.length - Math.max(space, 4)))];
+    this.#screen([...this.#title(exercise), ...kept, ...below]);
+  }
+
+  #solved(): string[] {
+    const exercise = this.#exercise;
+    const next = this.#all[this.#at + 1];
+    const lines = [
+      chalk.green(say({ en: "solved.", zh: "做对了。" })) + ` ${sentence(say(exercise.idea))}`,
+      ...(exercise.name.startsWith("own/") ? [] : [
+        say({
+          en: `on the wire:  make wire L=${exercise.name}`,
+          zh: `看看线上的包：make wire L=${exercise.name}`,
+        }),
+      ]),
+      next
+        ? say({
+          en: `next (n):  ${next.number} ${next.title.en}`,
+          zh: `下一题（n）：${next.number} ${next.title.zh}`,
+        })
+        : say({ en: "that was the last one", zh: "这是最后一题" }),
+    ];
+    return lines.flatMap((line) => wrap(line, this.#width));
+  }
+
+  #screen(lines: string[]): void {
+    process.stdout.write(`\x1b[2J\x1b[H${lines.join("\r\n")}\r\n`);
+  }
+}
