@@ -61,8 +61,11 @@ async function main(stop: AbortSignal) {
         else print(`${peer} connected`);
       },
       data(socket, bytes) { // recv: bytes have arrived
-        socket.data.unsent = Buffer.concat([socket.data.unsent, bytes]);
-        send(socket);
+        const { unsent } = socket.data;
+        const sent = unsent.length === 0 ? Math.max(0, socket.write(bytes)) : 0; // -1: closed meanwhile
+        if (sent === bytes.length) return; // so it is nearly always: nothing needs to be kept
+        socket.data.unsent = Buffer.concat([unsent, bytes.subarray(sent)]);
+        socket.pause(); // while something is left, reads no more: the client's sending then stands still
       },
       drain: send, // the system has room again
       end(socket) { // the client's FIN: it sends nothing more, but still reads
@@ -80,12 +83,12 @@ async function main(stop: AbortSignal) {
   if (!stop.aborted) await once(stop, "abort");
 }
 
-/** Sends what the system takes. While something is left, reads no more: the client's sending then stands still. */
+/** Sends what was left, as far as the system takes it; then reads on, or closes. */
 function send(socket: Socket<Connection>) {
   const connection = socket.data;
   const sent = socket.write(connection.unsent);
-  connection.unsent = connection.unsent.subarray(Math.max(0, sent)); // -1: closed meanwhile
-  if (connection.unsent.length > 0) return socket.pause();
+  connection.unsent = connection.unsent.subarray(Math.max(0, sent));
+  if (connection.unsent.length > 0) return;
   socket.resume();
   if (connection.isEnded) socket.end(); // FIN
 }

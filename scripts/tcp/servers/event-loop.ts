@@ -25,9 +25,11 @@
  *   ^D
  *
  * Python     asyncio.start_server(echo, host, port)
- *            ->  echo(socket), without await: the one change from sequential.ts
+ *            ->  echo(socket), without await: sequential.ts waits for its end
  *            while data := await reader.read(1024): writer.write(data)
- *            ->  for await (const data of reads), socket.write(data, done)
+ *            ->  socket.on("data", (data) => { ... }), socket.write(data)
+ *            await writer.drain()
+ *            ->  socket.pause(), and socket.resume() on "drain"
  * Watch out  Waiting costs nothing: the system tells which socket can be read
  *            (epoll), and a silent client costs some kilobytes of memory.
  *            Computing costs everybody: there is one thread, and while it works
@@ -45,9 +47,9 @@
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
+import { finished } from "node:stream/promises";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report, run } from "../../../lib/program.ts";
-import { sent } from "../../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
 async function main(stop: AbortSignal) {
@@ -84,13 +86,16 @@ async function main(stop: AbortSignal) {
 
   async function echo(socket: Socket) {
     const peer = peerName(socket);
-    const reads = socket.iterator({ destroyOnReturn: false }); // at the end of the loop our half is still open
     try {
       await print(`${peer} connected`);
-      for await (const data of reads) { // waits for bytes; meanwhile the other connections are served
+      // A call for each read, in place of the loop of sequential.ts, which waits twice: a third more requests a second.
+      socket.on("data", (data) => { // bytes have come; in between, the other connections are served
         if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // computes, as a log-in checks a password
-        await sent((done) => socket.write(data, done)); // waits until the system has taken them
-      }
+        if (socket.write(data)) return;
+        socket.pause(); // the system takes no more: until it does, we read no more
+        socket.once("drain", () => socket.resume());
+      });
+      await finished(socket, { writable: false }); // the client's FIN, or an error
     } catch (error) {
       await report(error, peer);
     } finally {

@@ -127,7 +127,7 @@ async function child(stop: AbortSignal) {
     const reads = socket.iterator({ destroyOnReturn: false });
     try {
       await print(`process ${process.pid}: ${peer} connected`);
-      for await (const data of reads) { // as in event-loop.ts
+      for await (const data of reads) { // as in sequential.ts
         if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256");
         await sent((done) => socket.write(data, done));
       }
