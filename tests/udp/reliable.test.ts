@@ -293,6 +293,7 @@ if (EVERYTHING) {
     const [first, second] = [await heard("DATA", 4), await heard("DATA", 4)];
     expect((second.timestamp - first.timestamp) / 1000).toBeGreaterThan(500);
     await answer("ACK", first, 350);
+    await answer("ACK", first, -5000); // nonsense, which is not believed: it would wait for an hour
     await answer("SAVED", await heard("FIN", 5), 0, Buffer.alloc(12));
     const { code, stdout } = await sender.result();
     expect(code).toBe(0);
@@ -644,6 +645,27 @@ describe("hostile datagrams change nothing", () => {
     expect(said.stderr).toBe("");
   });
 
+  if (EVERYTHING) {
+    test("1,024 SYNs are remembered, and the last words of 64 transfers; then the oldest go", async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out);
+      using sender = await peer(await receiver.port());
+      const open = (number: number) => sender.open(number, encodeFile({ name: `${number}`, size: 1 }));
+      const opened: number[] = [];
+      while (opened.length < 1025) opened.push(await open(opened.length));
+      const reason = async (connection: number) => {
+        // An answer is not longer than the question: with less than 41 bytes it gives no reason.
+        const wrong: Packet = { connection, type: "FIN", number: 1, payload: Buffer.alloc(32) };
+        return decodeReason((await sender.ask(wrong, "RST")).payload).code;
+      };
+      expect(await reason(opened[0])).toBe("ECONNRESET"); // nothing is known of it
+      const ended = opened.slice(1, 66);
+      for (const connection of ended) expect(await reason(connection)).toBe("EBADMSG");
+      expect(await reason(ended[1])).toBe("EBADMSG"); // said again
+      expect(await reason(ended[0])).toBe("ECONNRESET");
+    });
+  }
+
   test("no answer to an address that may be forged is longer than the question", async () => {
     await using here = await folder();
     await using receiver = receive(here.out);
@@ -669,6 +691,10 @@ describe("hostile datagrams change nothing", () => {
             expect([type, number, size, answer.length <= most]).toEqual([type, number, size, true]);
           }
           expect(answers.length).toBeLessThanOrEqual(2);
+          // An answer to a receiver's own words could go on for ever, between two receivers.
+          if (["ACK", "SAVED", "RST", "SYNACK"].includes(type)) {
+            expect([type, answers.length]).toEqual([type, 1]);
+          }
           if (answers.length === 2) answered++;
         }
       }
@@ -682,7 +708,7 @@ describe("hostile datagrams change nothing", () => {
     await using here = await folder();
     const [socket, stranger] = [createSocket("udp4").bind(0, "127.0.0.1"), createSocket("udp4")];
     await once(socket, "listening");
-    let most = 0;
+    let [most, own, copies] = [0, 0, 0];
     let end: NodeJS.Timeout | undefined;
     socket.on("message", (data, { port }) => {
       const packet = decodePacket(data);
@@ -690,14 +716,20 @@ describe("hostile datagrams change nothing", () => {
       const { connection, type, number } = packet;
       const say = (answer: Packet, from = socket) => from.send(encodePacket(answer), port, "127.0.0.1");
       most = Math.max(most, number);
+      if (number === 1) copies++;
       if (number === 0) {
+        own = connection;
         socket.send(randomBytes(100), port, "127.0.0.1");
         say({ connection, type: "RST", number: 0 }, stranger); // from another endpoint
         say({ connection: (connection ^ 1) >>> 0, type: "RST", number: 0 }); // of another connection
         say({ connection, type: "ACK", number: 2 ** 32 - 1, window: 65_535 }); // of what was never sent
         say({ connection, type: "SAVED", number: 1 }); // too early
         say({ connection, type: "SYNACK", number: 1, window: 65_535, payload: encodeNumber(77) });
-      } else if (number >= 256 && type === "DATA") {
+      } else if (number === 1 && copies === 1) {
+        say({ connection: own, type: "ACK", number: 2 ** 32 - 1, window: 65_535 }); // of what was never sent
+        const timestamp = (packet.timestamp + 5_000_000) >>> 0; // a round trip of more than an hour
+        say({ connection: own, type: "ACK", number: 1, window: 65_535, timestamp });
+      } else if (copies > 1 && most >= 256 && type === "DATA") { // the timeout has come all the same
         const payload = Buffer.from("ETEST \x1b[2Jenough");
         end ??= setTimeout(say, 50, { connection, type: "RST", number: 0, payload });
       }
