@@ -48,6 +48,16 @@ test: setup ## play every lesson, test what can go wrong (L=2.1 ON=node)
 matrix: setup ## play each lesson, both ends on Bun, Node and Deno (L=2.1)
 	@$(BUN) tests/commands/matrix.ts "$$L"
 
+site: setup ## build the course as pages, in site/out
+	@$(BUN) site/build.ts
+
+# PORT=8000 chooses the port.
+serve: setup ## build the pages, and show them at a local port
+	@$(BUN) site/serve.ts
+
+ladders: setup ## record anew what the lessons of the pages put on the wire
+	@$(BUN) site/ladders.ts
+
 copy: setup ## take a lesson along, all it needs: make copy L=3.1 TO=DIR
 	@$(BUN) tests/commands/copy.ts "$$L" "$$TO"
 

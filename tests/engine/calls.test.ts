@@ -1,6 +1,6 @@
 /** What a Python row of a head promises, and whether the code keeps it. */
 import { describe, expect, test } from "bun:test";
-import { occurs, plainCode, promisedCalls } from "./calls.ts";
+import { callRows, occurs, plainCode, promisedCalls } from "./calls.ts";
 
 describe("a row promises", () => {
   const rows: [right: string, calls: string[]][] = [
@@ -32,6 +32,16 @@ describe("a row promises", () => {
     expect(promisedCalls("s.bind(a)  ->  a(b),\nc(d)\nx(y) -> e(f)").calls).toEqual(["a(", "c(", "e("]);
     expect(promisedCalls("s.bind(a)\nif x(): y()\n->  a(b),\nc(d)\ne(f)  ->  g(h)\ni(j)\n-> k(l)").calls)
       .toEqual(["a(", "c(", "g(", "k("]);
+  });
+
+  test("its rows, with both sides of each", () => {
+    const note =
+      'none  ->  a("x"), b("y") and\nc("z"), which reads it;\nd(e)\nAF_INET, AF_INET6\n->  (none)\ns.f(g)  ->  h(i)';
+    expect(callRows(note)).toEqual([
+      { python: "none", ours: 'a("x"), b("y") and c("z"), which reads it; d(e)' },
+      { python: "AF_INET, AF_INET6", ours: "(none)" },
+      { python: "s.f(g)", ours: "h(i)" },
+    ]);
   });
 
   test("of a helper, what it wraps", () => {

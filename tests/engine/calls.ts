@@ -17,15 +17,29 @@ const LOOP = /\bfor await \((?:const|let) (?:[^;]*?) of ([^()\s]+\(?)/g;
 const CALL =
   /((?<![\w$.#])(?:new )?[#A-Za-z_$][\w$]*(?:\.#?[\w$]+)*|(?<=\))(?:\.#?[\w$]+)+)\((?:\s*("[^"]*"))?/g;
 
+/** A row of a Python note: Python's side, and ours with its remark. */
+export type CallRow = { python: string; ours: string };
+
 /** Reads the Python note of a head: rows `PYTHON  ->  OURS`, where `->  OURS` may stand on a line of its own. */
+export function callRows(note: string): CallRow[] {
+  // Lines without an arrow are Python where an arrow begins the line after them; else they go on with our side, and
+  // so does a line after an unfinished one.
+  const rows = note
+    .replaceAll(/->(?:.*(?:[,;]|\band|\bwhich)\n(?!.*->))+/g, (lines) => lines.replaceAll("\n", " "))
+    .replaceAll(/^((?:(?!.*->).*\n)+)->/gm, (_, lines: string) => `${lines.replaceAll("\n", " ")}->`)
+    .replaceAll(/\n(?!.*->)/g, " ");
+  return rows.split("\n").map((row) => {
+    const [python, ours = ""] = row.split(/->(.*)/s);
+    return { python: python.trim(), ours: ours.trim() };
+  });
+}
+
+/** The calls that a Python note promises. */
 export function promisedCalls(note: string): Promised {
   const promised: Promised = { calls: [], wrapped: [] };
-  // Lines without an arrow are Python where an arrow begins the line after them; else they go on with our side.
-  const rows = note.replaceAll(/^(?:(?!.*->).*\n)+->/gm, "->").replaceAll(/\n(?!.*->)/g, " ");
-  for (const row of rows.split("\n")) {
-    const right = row.split(/->(.*)/s)[1]?.trim() ?? "";
-    if (right.startsWith("(none")) continue;
-    const [code, remark] = cutRemark(right);
+  for (const { ours } of callRows(note)) {
+    if (ours.startsWith("(none")) continue;
+    const [code, remark] = cutRemark(ours);
     const calls = callsIn(code);
     promised.calls.push(...calls);
     const wraps = /\bwhich wraps (.*)/.exec(remark)?.[1];
@@ -36,7 +50,7 @@ export function promisedCalls(note: string): Promised {
 }
 
 /** Cuts a right side into code and remark. */
-function cutRemark(text: string): [code: string, remark: string] {
+export function cutRemark(text: string): [code: string, remark: string] {
   let depth = 0;
   for (const { 0: part, index } of text.matchAll(/"[^"]*"|, which wraps |: |[^]/g)) {
     if ("([{".includes(part)) depth++;
