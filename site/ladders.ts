@@ -5,19 +5,16 @@
  * Values that differ from run to run are kept as the head shows them. What the head does not show (a port that nobody
  * prints, say) gets a number of its own.
  */
-import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import process from "node:process";
 import type { Arrow } from "../scripts/raw/wire/arrow.ts";
 import { Picture } from "../scripts/raw/wire/picture.ts";
-import { record, type Recording, serving } from "../tests/commands/wire.ts";
-import { aloneWords } from "../tests/engine/alone.ts";
-import { environment } from "../tests/engine/environment.ts";
+import { serving } from "../tests/commands/wire.ts";
 import type { Head, Step } from "../tests/engine/head.ts";
 import { filesBelow, type Lesson, lessons } from "../tests/engine/lessons.ts";
 import { matches, PORT } from "../tests/engine/normalise.ts";
 import { ROOT } from "../tests/engine/program.ts";
+import { recordAlone, type Recording } from "../tests/engine/recording.ts";
 
 /** A step of a terminal: the next one of its head. `at` is in ms from the beginning. */
 type Spoke = { at: number; terminal: number };
@@ -130,27 +127,13 @@ export function keep(head: Pick<Head, "sections">, recording: Recording): Kept {
 const asText = ({ moments, more }: Kept) =>
   `{"more":${more},"moments":[\n${moments.map((moment) => JSON.stringify(moment)).join(",\n")}\n]}\n`;
 
-/** Records some lessons, one after another; only in a network of its own. */
-async function recordAll(paths: string[]): Promise<void> {
-  for (const { path, head } of lessons().filter((lesson) => paths.includes(lesson.path))) {
-    const found = keep(head, await record({ head }));
-    if (!found.moments.some((moment) => "conversation" in moment)) console.log(`${path}: no packet at all`);
+if (import.meta.main) {
+  rmSync(join(ROOT, "site", "ladders"), { recursive: true, force: true });
+  for (const { path, head } of lessons().filter(isDrawn)) {
+    const [recording] = await recordAlone({ path });
     const file = join(ROOT, fileOf(path));
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, asText(found));
+    writeFileSync(file, asText(keep(head, recording)));
     console.log(fileOf(path));
-  }
-}
-
-if (import.meta.main) {
-  const [inside, ...paths] = process.argv.slice(2);
-  if (inside === "inside") await recordAll(paths);
-  else {
-    const all = lessons().filter(isDrawn).map(({ path }) => path);
-    if (!inside) rmSync(join(ROOT, "site", "ladders"), { recursive: true, force: true });
-    const wanted = inside ? all.filter((path) => path.includes(inside)) : all;
-    const words = aloneWords('exec "$@"', ["bun", import.meta.path, "inside", ...wanted]);
-    process.exitCode = spawnSync(words[0], words.slice(1), { env: environment(), stdio: "inherit" }).status ??
-      1;
   }
 }

@@ -10,9 +10,9 @@ import { isDrawn, kept, order, shown, stepsOf } from "../../site/ladders.ts";
 import { pageOf } from "../../site/lesson.ts";
 import { unwrapped } from "../../site/page.ts";
 import { fileServer } from "../../site/serve.ts";
-import type { Arrow } from "../../scripts/raw/wire/arrow.ts";
-import { aloneWords, CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
+import { aloneWords, CAN_BE_ALONE } from "../engine/alone.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
+import { compare, ladderOf, LADDERS } from "../engine/ladder.ts";
 import { barePrograms, filesBelow, find, lessonOf, lessons } from "../engine/lessons.ts";
 import { ROOT, start } from "../engine/program.ts";
 
@@ -158,30 +158,19 @@ describe("the ladders", () => {
     );
   });
 
-  /** What does not depend on time: acknowledgements alone come now and then. */
-  const essence = (moments: object[], isToRight: boolean) =>
-    moments.filter((moment): moment is Arrow => "conversation" in moment)
-      .filter((arrow) => arrow.isToRight === isToRight)
-      .filter(({ protocol, flags, length }) => protocol !== "TCP" || length > 0 || /SYN|FIN/.test(`${flags}`))
-      .map(({ left, right, protocol, flags, length, text }) => ({
-        ...{ left, right, protocol, length, text },
-        flags: flags?.filter((flag) => flag === "SYN" || flag === "FIN"),
-      }));
-
-  test.skipIf(!CAN_BE_ALONE).each(["tcp/server", "udp/send", "tcp/many-requests-server"])(
-    "%s: a new recording is the one that is kept (needs unshare, ip)",
-    async (name) => {
-      const { stdout, stderr } = await startAlone('exec "$@"', ["bun", "tests/site/record.ts", name])
-        .result();
-      expect(stderr).toBe("");
-      const [lesson] = find(name);
-      for (const isToRight of [true, false]) {
-        const before = essence(kept(lesson)?.moments ?? [], isToRight);
-        expect(essence(JSON.parse(stdout).moments, isToRight)).toEqual(before);
-        if (isToRight) expect(before.length).toBeGreaterThan(0);
-      }
-    },
-  );
+  test("are those of tests/engine/ladders.txt, which make matrix compares with what the lessons do", () => {
+    const all = lessons().filter(isDrawn).flatMap((lesson) => {
+      const { moments, more } = kept(lesson)!;
+      const expected = ladderOf(lesson.path, { server: "bun", client: "bun" }, LADDERS);
+      if (more > 0 || !expected) return [];
+      return [{
+        path: lesson.path,
+        difference: compare(moments.filter((one) => "conversation" in one), 0, expected),
+      }];
+    });
+    expect(all.length).toBeGreaterThan(25);
+    expect(all.filter(({ difference }) => difference)).toEqual([]);
+  });
 });
 
 describe("the page of errors", () => {
