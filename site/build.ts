@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { barePrograms, filesBelow, lessonOf, lessons } from "../tests/engine/lessons.ts";
 import { ROOT } from "../tests/engine/program.ts";
+import { exercises } from "../tests/practice/exercise.ts";
 import { ERRORS } from "./errors.ts";
 import { draw, kept } from "./ladders.ts";
 import { type Course, ladderOf, lessonPage, modulePage } from "./lesson.ts";
@@ -28,6 +29,7 @@ function course(): Course {
       return found ? [[lesson.path, found]] : [];
     })),
     heights: new Map(),
+    exercises: new Set(exercises().map(({ name }) => name)),
     codes: new Set(ERRORS.map(({ code }) => code)),
   };
 }

@@ -9,7 +9,7 @@ import { ROOT } from "../tests/engine/program.ts";
 import { codeAsHtml, escaped, fileAsHtml, twoColumns } from "./code.ts";
 import { type Kept, order, shown, stepsOf } from "./ladders.ts";
 import { href, inline, type Page, unwrapped } from "./page.ts";
-import { CHAPTERS, EXERCISES, type Language, WORDS } from "./words.ts";
+import { CHAPTERS, type Language, WORDS } from "./words.ts";
 
 /** All that the pages are made from. */
 export type Course = {
@@ -20,6 +20,8 @@ export type Course = {
   ladders: Map<string, Kept>;
   /** The heights of their pictures, in pixels. */
   heights: Map<string, number>;
+  /** The scripts that have an exercise: "udp/send". */
+  exercises: Set<string>;
   /** The codes on the errors page. */
   codes: Set<string>;
 };
@@ -208,8 +210,9 @@ export function lessonPage(lesson: Lesson, lang: Language, course: Course): Page
       }"><small>${label}</small><span>${other.head.number} ${escaped(titleOf(other, lang))}</span></a>`
       : "<span></span>";
   };
-  const exercise = EXERCISES
-    ? `<p class="exercise"><a href="${EXERCISES}${head.number}">${words.exercise}</a></p>`
+  const name = path.replace(/^scripts\/|\.ts$/g, "");
+  const exercise = course.exercises.has(name)
+    ? `<p class="exercise">${words.exercise}</p>${command(`make practice L=${name}`, lang)}`
     : "";
   const intro = bare
     ? `<p class="note">${words.bareNote}</p>${command(bare.head.usage.replace(/ \[.*/, ""), lang)}`

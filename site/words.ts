@@ -6,9 +6,6 @@ export const LANGUAGES: Language[] = ["en", "zh"];
 /** A text in both languages. */
 export type Both = Record<Language, string>;
 
-/** Where the project lives. The exercises are not there yet: their link is left out until they are. */
-export const EXERCISES: string | undefined = undefined;
-
 export const WORDS = {
   en: {
     name: "Sockets by Example",
@@ -49,7 +46,7 @@ export const WORDS = {
     wholeFile: (path: string, lines: number) => `${path}, ${lines} lines`,
     parts: "Its parts",
     shared: "Shared with other chapters:",
-    exercise: "Exercise",
+    exercise: "Exercise: write the calls of this program yourself. It is judged each time you save it.",
     previous: "Lesson before",
     next: "Next lesson",
     previousChapter: "Chapter before",
@@ -111,7 +108,7 @@ export const WORDS = {
     wholeFile: (path: string, lines: number) => `${path}，${lines} 行`,
     parts: "用到的部分",
     shared: "与其他章共用：",
-    exercise: "练习",
+    exercise: "练习：自己写出这个程序里的调用，每次保存都会立刻评判。",
     previous: "上一课",
     next: "下一课",
     previousChapter: "上一章",
