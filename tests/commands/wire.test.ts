@@ -42,7 +42,7 @@ test.skipIf(Boolean(missing))(
     const svg = readFileSync(SVG, "utf8");
     expect(svg.match(/class="head"/g)).toHaveLength(stdout.match(/`-+>\||\|<-+'/g)?.length ?? 0);
     expect(svg).toContain(">listening on 127.0.0.1:7890</text>");
-    const readme = readFileSync(join(ROOT, "docs/wire-3.1.svg"), "utf8"); // the same, made some time ago
+    const readme = readFileSync(join(ROOT, "site/wire-3.1.svg"), "utf8"); // the same, made some time ago
     expect(style(readme)).toBe(style(svg));
     expect(saidIn(readme)).toEqual(saidIn(svg));
     expect(readFileSync(PCAP).readUInt32LE(0)).toBe(0xa1b23c4d);
