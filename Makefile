@@ -7,7 +7,7 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson practice wire lab test matrix check fmt index fuzz bench ci setup clean
+.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix check fmt index fuzz bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
@@ -32,6 +32,10 @@ lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 # CHECK=all judges without a keyboard (JSON=1, DIR=folder, ON=node); L=3.3 begins there.
 practice: setup ## write the calls yourself: each file is judged when you save it
 	@$(BUN) tests/commands/practice.ts
+
+# TIMES=100 says how often, ON=node on which runtime alone, L=tcp/client whose.
+practice-soak: setup
+	@$(BUN) tests/practice/soak.ts
 
 # SVG=file draws a picture, too; PCAP=file writes what Wireshark opens.
 wire: setup ## see what a lesson puts on the wire: make wire L=3.1 SVG=file

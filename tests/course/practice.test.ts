@@ -6,6 +6,7 @@ import { start } from "../engine/program.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { exercises, withoutHole } from "../practice/exercise.ts";
 import { chosenHoles, cut, headAlone, holesOf } from "../practice/holes.ts";
+import { OWN } from "../practice/own.ts";
 import { judge, type Verdict } from "../practice/judge.ts";
 
 const LIMIT = 60_000;
@@ -131,3 +132,16 @@ test(
   },
   LIMIT,
 );
+
+test("the exercises of one's own have a text of five lines in both languages, and three hints", () => {
+  const own = all.filter(({ name }) => name.startsWith("own/"));
+  expect(own.length).toBe(10);
+  expect(OWN.map(({ name }) => `own/${name}`).toSorted()).toEqual(own.map(({ name }) => name).toSorted());
+  for (const { text } of OWN) {
+    for (const words of [text.en, text.zh]) {
+      expect(words.split("\n").length).toBe(5);
+      for (const line of words.split("\n")) expect(Bun.stringWidth(` * ${line}`)).toBeLessThanOrEqual(80);
+    }
+  }
+  for (const { hints } of all) expect(hints(() => false).length).toBe(3);
+});

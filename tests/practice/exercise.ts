@@ -11,7 +11,7 @@ import { type BareProgram, barePrograms, type Lesson, lessonOf, lessons } from "
 import { ROOT } from "../engine/program.ts";
 import { chosenHoles, cut, type Depth, headAlone, type Hole } from "./holes.ts";
 import { OWN, type Own } from "./own.ts";
-import { scenesOf } from "./scenes.ts";
+import { reworded, scenesOf } from "./scenes.ts";
 
 /** A text in both languages. */
 export type Words = { en: string; zh: string };
@@ -110,7 +110,7 @@ function hintsOf({ python, code }: Hole): Words[] {
   ];
 }
 
-function ofOwn({ number, name, title, idea, text, hints, terminals, scenes }: Own): Exercise {
+function ofOwn({ number, name, title, idea, text, hints, scenes = [], ...first }: Own): Exercise {
   const file = `${number}-${name}.ts`;
   const path = `tests/practice/own/${name}.ts`;
   const solution = readFileSync(join(ROOT, path), "utf8");
@@ -124,7 +124,7 @@ function ofOwn({ number, name, title, idea, text, hints, terminals, scenes }: Ow
     ...text.zh.split("\n"),
     "",
   ];
-  const lines = terminals.trim().split("\n");
+  const lines = first.terminals.trim().split("\n");
   return {
     number,
     name: `own/${name}`,
@@ -139,9 +139,9 @@ function ofOwn({ number, name, title, idea, text, hints, terminals, scenes }: Ow
     holes: [],
     hints: () => [...hints, { en: solution, zh: solution }],
     scenes: () =>
-      [{ terminals }, ...scenes].map(({ terminals, ...rest }) => ({
+      [first, ...scenes].map(({ terminals, ...rest }) => ({
         ...rest,
-        sections: transcript(terminals),
+        sections: reworded(transcript(terminals)),
       })),
   };
 }

@@ -109,7 +109,8 @@ async function mistake(
     });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
-    return error.message.split("\n\nUntil then:\n")[0];
+    const [why] = error.message.split("\n\nUntil then:\n");
+    if (!why.endsWith("ended with exit code 0, not 130")) return why; // one that handles its Ctrl-C is as right
   }
   const strangers = readdirSync(outer.path).filter((name) => name !== "folder");
   if (strangers.length > 0) return `wrote outside of its folder: ${strangers.join(", ")}`;

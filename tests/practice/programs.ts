@@ -29,8 +29,129 @@ const HEARD: [RegExp, string][] = [
   [/visible\(time\)/, '"2026-11-20 17:04:30.293444"'],
 ];
 
-/** The wrong programs of a bare program's exercise: at least three. */
-export function wrongOnes({ name, solution, start, holes }: Exercise): Program[] {
+/** What is wrong with a program of one's own: what stands in the solution, and what stands there instead. */
+const SINS: Record<string, [name: string, from: string | RegExp, to: string, says: RegExp][]> = {
+  "own/chat-log": [
+    ["logs nothing", /^ *appendFileSync.*\n/m, "", /chat\.log is not there/],
+    ["logs without a line end", "`${line}\\n`", "line", /chat\.log holds other lines/],
+    [
+      "a time that is not now",
+      /const time = .*/,
+      'const time = "2026-01-01 00:00:00.000000";',
+      /not the times of now/,
+    ],
+    ["no time", "`${time} ${address}", "`${address}", /expected on stdout/],
+  ],
+  "own/guess": [
+    ["bigger and smaller mixed up", "number > Number(guess)", "number < Number(guess)", /but saw:/],
+    ["always the same number", "1 + Math.floor(Math.random() * 100)", "42", /always the same number/],
+    [
+      "answers twice",
+      "  socket.send(answer, port, address);",
+      "socket.send(answer, port, address);\nsocket.send(answer, port, address);",
+      /but saw:/,
+    ],
+    ["takes a word for a number", 'if (!/^\\d+$/.test(guess)) answer = "what?";\n  else ', "", /but saw:/],
+  ],
+  "own/roll-call": [
+    ["answers everything", 'if (text === "who is there?") ', "", /but saw:/],
+    [
+      "answers twice",
+      'if (text === "who is there?") ',
+      'if (text === "who is there?") socket.send(NAME, port, address);\nif (text === "who is there?") ',
+      /but saw:/,
+    ],
+    ["wants the port for itself", '{ type: "udp4", reuseAddr: true }', '"udp4"', /EADDRINUSE/],
+    ["does not end", /^.*socket\.close.*\n/m, "", /nothing moves any more/],
+  ],
+  "own/timeout": [
+    ["waits for ever", /const timer = .*/, "const timer = undefined;", /nothing moves any more/],
+    ["does not wait", "const LIMIT = 1000", "const LIMIT = 10", /10 ms|ended with exit code 1/],
+    ["says it on stdout", "console.error", "console.log", /but|before this line on stderr/],
+    ["exit code 0", "process.exit(1)", "process.exit(0)", /exit code 0/],
+    ["never sends", /^socket\.write.*\n/m, "", /still missing|no reply|before this line/],
+  ],
+  "own/three-callers": [
+    ["a fourth is welcome", "const MOST = 3", "const MOST = 4", /but saw:/],
+    ["never forgets one", "    here--;\n", "", /but saw:/],
+    [
+      "does not hang up on the fourth",
+      'socket.end("busy\\n")',
+      'socket.write("busy\\n")',
+      /still missing: this line on stdout:\n {2}hung up/,
+    ],
+  ],
+  "own/upper-case": [
+    ["lower case", "toUpperCase", "toLowerCase", /but saw:/],
+    [
+      "only English letters",
+      "text.toUpperCase()",
+      "text.replace(/[a-z]/g, (letter) => letter.toUpperCase())",
+      /but saw:/,
+    ],
+    ["answers once", 'socket.on("data"', 'socket.once("data"', /still missing/],
+    ["prints what it sends", "> ${text}`", "> ${text.toUpperCase()}`", /but saw:/],
+    ["hangs up after an answer", "socket.write(", "socket.end(", /terminal/],
+  ],
+  "own/backwards": [
+    ["takes one read for one line", "(rest + text)", "(text)", /terminal/],
+    [
+      "one half line for all callers",
+      /(const server.*\n[^]*?)^ *let rest = "";.*\n/m,
+      'let rest = "";\n$1',
+      /terminal/,
+    ],
+    ["cuts a character in two", /^ *socket\.setEncoding.*\n/m, "", /terminal/],
+    ["bytes backwards", '[...line].reverse().join("")', "Buffer.from(line).reverse().toString()", /but saw:/],
+  ],
+  "own/slow-and-fast": [
+    [
+      "counts all callers together",
+      /(const server[^]*?)^ *let count = 0;\n/m,
+      "let count = 0;\n$1",
+      /but saw:/,
+    ],
+    ["takes one read for one line", "for (const _ of text.matchAll(/\\n/g)) ", "", /terminal/],
+    [
+      "one after the other",
+      /const server = createServer\(\(socket\) => \{\n(.*\n)/,
+      "let last = Promise.resolve();\nconst server = createServer(async (socket) => {\nconst before = last;\nlast = new Promise((done) => socket.on('close', () => done()));\nawait before;\n$1",
+      /still missing|nothing moves/,
+    ],
+  ],
+  "own/no-such-file": [
+    ["leaves its folder", "file.startsWith(realpathSync(FOLDER) + sep)", "file", /no such file|but saw:/],
+    ["silence for what is not there", 'socket.end("no such file\\n")', "socket.end()", /but saw:/],
+    ["a size that is not it", "bytes.length}", "bytes.length + 1}", /but saw:/],
+    ["forgets the bytes", "socket.end(bytes)", "socket.end()", /but saw:/],
+    ["does not close", "socket.end(bytes)", "socket.write(bytes)", /still missing/],
+  ],
+  "own/closed-or-filtered": [
+    [
+      "takes a refusal for silence",
+      '=== "AbortError" ? "filtered" : "closed"',
+      '=== "AbortError" ? "filtered" : "filtered"',
+      /but saw:/,
+    ],
+    ["takes silence for a refusal", '? "filtered"', '? "closed"', /but saw:/],
+    ["waits for ever", ", { signal: AbortSignal.timeout(1000) }", "", /nothing moves any more/],
+    ["all is open", /^ *await once.*\n/m, "", /but saw:/],
+  ],
+};
+
+/** The wrong programs of an exercise: at least three. */
+export function wrongOnes(exercise: Exercise): Program[] {
+  const { name, solution, start } = exercise;
+  const sins = SINS[name];
+  if (!sins) return wrongBare(exercise);
+  return [
+    { name: "the start", source: start },
+    ...sins.map(([name, from, to, says]) => ({ name, source: solution.replace(from, to), says })),
+  ];
+}
+
+/** Those of a bare program's exercise. */
+function wrongBare({ name, solution, start, holes }: Exercise): Program[] {
   const isWhole = !/^import /m.test(start); // nobody can tell which of its calls is missing
   const open = (isWhole ? [] : holes).map((hole): Program => ({
     name: `open: ${hole.python}`,
@@ -120,9 +241,15 @@ function inAnotherWay(solution: string): string {
   return source.includes("async (socket)") ? rewritten(source, [AFTER_LOOP]) : source;
 }
 
-/** The right programs of a bare program's exercise: the course's own, and others. */
+/** A server may end in good order at Ctrl-C. */
+const IN_GOOD_ORDER = 'process.on("SIGINT", () => process.exit(0));\n';
+
+/** The right programs of an exercise: the course's own, and others. */
 export function rightOnes({ solution }: Exercise): Program[] {
   const others = [
+    ...(/createServer|\.bind\(/.test(solution) && !solution.includes("SIGINT")
+      ? [{ name: "that ends in good order", source: solution + IN_GOOD_ORDER }]
+      : []),
     { name: "in other words", source: rewritten(solution, OTHER_WORDS) },
     { name: "in another way", source: inAnotherWay(solution) },
   ];

@@ -31,7 +31,7 @@ const change = (sections: Section[], text: (old: string) => string): Section[] =
   }));
 
 /** The same terminals with other words typed. */
-function reworded(sections: Section[]): Section[] {
+export function reworded(sections: Section[]): Section[] {
   const typed = sections.flatMap(({ steps }) => steps).flatMap((step) =>
     step.kind === "type" ? step.text : step.kind === "run" ? step.command.split(" ") : []
   );
