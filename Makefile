@@ -78,8 +78,9 @@ index: setup ## write the lesson tables of the READMEs
 fuzz: setup ## try the parsers with a million inputs each (CASES=N SEED=N)
 	@CASES=$${CASES:-1000000} $(BUN) test tests/course/properties.test.ts
 
-bench: setup ## measure time and memory, beside known tools in the same run
-	@for file in tests/bench/*.ts; do echo "== $$file"; $(BUN) $$file || exit 1; done
+# ROW=small one row, RUNS=3, SIZE=100M, JSON=file for the figures: tests/bench/README.md
+bench: setup ## measure time and memory beside known tools (ROW=checked)
+	@$(BUN) tests/bench/index.ts
 
 ci: setup ## all that must hold: check, test, matrix
 	@$(MAKE) check

@@ -1,5 +1,6 @@
-/** What the benchmarks share: time and peak memory of a program, and the median of several runs. */
+/** What the benchmarks share: time and peak memory of a program, files, and the median of several runs. */
 import { readFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import type { Program } from "../engine/program.ts";
 
 /** Seconds, and the peak memory in MB (VmHWM, man 5 proc) of a program that is waited for, with those it started. */
@@ -25,6 +26,15 @@ export function highWater(pid: number): number {
     return children.reduce((sum, child) => sum + highWater(Number(child)), own);
   } catch {
     return 0;
+  }
+}
+
+/** Writes a file of random bytes. */
+export async function randomFile(path: string, size: number): Promise<void> {
+  await using file = await open(path, "wx");
+  const piece = new Uint8Array(65_536);
+  for (let left = size; left > 0; left -= piece.length) {
+    await file.appendFile(crypto.getRandomValues(piece).subarray(0, left));
   }
 }
 

@@ -1,90 +1,150 @@
 /**
- * Lesson 4.5 with a file of 1 GiB, both ways, in one run: OpenSSH's `sftp` and our shell at OpenSSH's `sshd`,
- * and OpenSSH's `sftp` at our server. The median of five, time and peak memory of the client, with the `ssh` that
- * OpenSSH's starts. Linux, as root (as `sshd` wants it), with openssh-client and openssh-server.
+ * Lesson 4.5 beside OpenSSH: its sftp and ours at its sshd, with a large file and with a folder of small ones, and its
+ * sftp at its sshd and at our server.
  */
 import { spawnSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { mkdir, open, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { userName } from "../../scripts/apps/sftp/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
-import { temporaryFolder } from "../engine/files.ts";
 import { freePort } from "../engine/sockets.ts";
-import { cost, highWater, medianOf } from "./measure.ts";
+import type { Bench, Contestant, Row, Sample } from "./frame.ts";
+import { cost, highWater, randomFile } from "./measure.ts";
 
-const MIB = 1 << 20;
-const folder = (await temporaryFolder()).path;
-const path = (name: string) => join(folder, name);
-const options = { cwd: folder, limit: 300_000 };
-const user = userName();
+const LIMIT = 300_000;
+const FILES = 1000;
 
-/** Fetches and stores the file with a client, checks the copies, and shows what it cost. */
-async function measure(title: string, client: () => Program, server?: Program) {
-  for (const [verb, command] of [["get", "get root/file"], ["put", "put file root/back"]]) {
-    const { seconds, peak } = await medianOf(5, async () => {
-      await rm(path(verb === "get" ? "file" : "root/back"), { force: true });
-      await using program = client();
-      program.type(`${server ? command.replace("root/", "") : `cd ${folder}\n${command}`}\n`);
-      program.endOfInput();
-      return await cost(program);
-    });
-    const copy = verb === "get" ? "file" : "root/back";
-    if (await start(["cmp", "root/file", copy], options).ended() !== 0) {
-      throw new Error(`${title}: it differs`);
-    }
-    const ends = `client ${peak} MB${server ? `, server ${highWater(server.pid)} MB` : ""}`;
-    console.log(`${title.padEnd(34)} ${verb}  ${seconds.toFixed(2)} s   ${ends}   equal`);
-  }
+const runtimes = Object.keys(RUNTIMES) as Runtime[];
+const target = `${userName()}@127.0.0.1`;
+
+/** OpenSSH's client, so that nothing of this machine's user has a say. It knows no host: each server has its own key. */
+function openSsh({ at, path }: Bench["folder"], port: number, cwd = path): Program {
+  const settings = ["-F", "none", "-o", "LogLevel=ERROR", "-o", "StrictHostKeyChecking=no"];
+  const files = ["-o", `UserKnownHostsFile=/nowhere`, "-o", "IdentitiesOnly=yes", "-i", at("key")];
+  const words = [...settings, ...files, "-P", `${port}`, "-b", "-", target];
+  return start(["sftp", ...words], { cwd, limit: LIMIT });
 }
 
-/** What OpenSSH's client gets, so that nothing of this machine's user has a say. */
-const sftp = (port: number) => {
-  const settings = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"];
-  const files = ["-o", `UserKnownHostsFile=${path("known")}`, "-o", "IdentitiesOnly=yes", "-i", path("key")];
-  return start(["sftp", ...settings, ...files, "-P", `${port}`, "-b", "-", `${user}@127.0.0.1`], options);
-};
-
-try {
-  await mkdir(path("root"));
-  const file = await open(path("root/file"), "w");
-  for (let written = 0; written < 1024; written++) await file.write(randomBytes(MIB));
-  await file.close();
+/** A server of OpenSSH's in the folder of a row. @returns its port */
+async function sshd({ folder: { at }, stack }: Bench): Promise<number> {
   for (const name of ["key", "host"]) {
-    spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", path(name)]);
+    spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", at(name)]);
   }
-
   const port = await freePort();
   await mkdir("/run/sshd", { recursive: true }); // sshd asks for it
-  await writeFile(
-    path("config"),
-    `Port ${port}
-     ListenAddress 127.0.0.1
-     HostKey ${path("host")}
-     AuthorizedKeysFile ${path("key.pub")}
-     StrictModes no
-     UsePAM no
-     PermitRootLogin yes
-     PidFile none
-     Subsystem sftp internal-sftp\n`,
-  );
-  await using sshd = start(["/usr/sbin/sshd", "-D", "-e", "-f", path("config")], options);
-  const ready = await sshd.next("stderr");
+  const settings = [
+    `Port ${port}`,
+    "ListenAddress 127.0.0.1",
+    `HostKey ${at("host")}`,
+    `AuthorizedKeysFile ${at("key.pub")}`,
+    "StrictModes no",
+    "UsePAM no",
+    "PermitRootLogin yes",
+    "PidFile none",
+    "Subsystem sftp internal-sftp",
+  ];
+  await writeFile(at("config"), `${settings.join("\n")}\n`);
+  await writeFile(at("trusted"), `[127.0.0.1]:${port} ${readFileSync(at("host.pub"), "utf8")}`);
+  const server = stack.use(start(["/usr/sbin/sshd", "-D", "-e", "-f", at("config")], { limit: LIMIT }));
+  const ready = await server.next("stderr");
   if (!ready?.startsWith("Server listening on")) throw new Error(ready);
-  await measure("OpenSSH at OpenSSH's sshd", () => sftp(port));
-  await writeFile(path("trusted"), `[127.0.0.1]:${port} ${await Bun.file(path("host.pub")).text()}`);
-  for (const runtime of Object.keys(RUNTIMES) as Runtime[]) {
-    const words = ["--port", `${port}`, "--identity", path("key"), "--known-hosts", path("trusted")];
-    const client = () => script("apps/sftp", [`${user}@127.0.0.1`, ...words], { ...options, runtime });
-    await measure(`sftp.ts on ${runtime} at sshd`, client);
-  }
-  for (const runtime of Object.keys(RUNTIMES) as Runtime[]) {
-    const words = ["--port", "0", "--root", "root", "--user", user, "--authorized-keys", "key.pub"];
-    await using server = script("apps/sftp-server", words, { ...options, runtime });
-    const ours = await server.port();
-    await rm(path("known"), { force: true }); // each server has its own key
-    await measure(`OpenSSH at sftp-server.ts on ${runtime}`, () => sftp(ours), server);
-  }
-} finally {
-  await rm(folder, { recursive: true, force: true });
+  return port;
 }
+
+/** Gives a client its command, compares the copy with the original, and removes it. @throws Error when they differ */
+async function passed(
+  client: Program,
+  at: Bench["folder"]["at"],
+  command: string,
+  name: string,
+  server?: Program,
+): Promise<Sample> {
+  client.type(server ? `${command}\n` : `cd ${at()}\n${command}\n`); // ours begins in its root
+  client.endOfInput();
+  const { seconds, peak } = await cost(client);
+  await using same = start(["diff", "-rq", at("root", name), at("copy", name)], { limit: LIMIT });
+  if (await same.ended() !== 0) throw new Error(`${command}: the copy differs`);
+  rmSync(at("copy"), { recursive: true });
+  mkdirSync(at("copy"));
+  return { seconds, client: peak, server: server && highWater(server.pid) };
+}
+
+async function contestants(bench: Bench, command: string, name: string): Promise<Contestant[]> {
+  const { folder } = bench;
+  const port = await sshd(bench);
+  mkdirSync(folder.at("copy"));
+  const words = ["--port", `${port}`, "--identity", folder.at("key"), "--known-hosts", folder.at("trusted")];
+  const options = { cwd: folder.path, limit: LIMIT };
+  const run = (client: () => Program) => () => passed(client(), folder.at, command, name);
+  return [
+    { name: "OpenSSH's sftp", run: run(() => openSsh(folder, port)) },
+    ...runtimes.map((runtime) => ({
+      name: `4.5 on ${runtime}`,
+      run: run(() => script("apps/sftp", [target, ...words], { ...options, runtime })),
+    })),
+  ];
+}
+
+/** OpenSSH's client at its own server, and at ours. */
+async function served(bench: Bench, command: string): Promise<Contestant[]> {
+  const { folder, stack } = bench;
+  const at = (...names: string[]) => folder.at("tree", ...names);
+  for (const name of ["root", "copy"]) mkdirSync(at(name), { recursive: true });
+  await randomFile(at("root/file"), bench.size);
+  const port = await sshd(bench);
+  const run = (port: number, server?: Program) => () =>
+    passed(openSsh(folder, port, at()), at, command, "file", server);
+  const all: Contestant[] = [{ name: "sshd", run: run(port) }];
+  for (const runtime of runtimes) {
+    const words = [
+      "--port",
+      "0",
+      "--root",
+      at(),
+      "--user",
+      userName(),
+      "--authorized-keys",
+      folder.at("key.pub"),
+    ];
+    const server = stack.use(script("apps/sftp-server", words, { limit: LIMIT, runtime }));
+    all.push({ name: `sftp-server.ts on ${runtime}`, run: run(await server.port(), server) });
+  }
+  return all;
+}
+
+async function large(bench: Bench, command: string): Promise<Contestant[]> {
+  mkdirSync(bench.folder.at("root"));
+  await randomFile(bench.folder.at("root/file"), bench.size);
+  return await contestants(bench, command, "file");
+}
+
+async function small(bench: Bench, command: string): Promise<Contestant[]> {
+  mkdirSync(bench.folder.at("root/many"), { recursive: true });
+  for (let n = 0; n < FILES; n++) {
+    await writeFile(bench.folder.at(`root/many/file-${n}`), crypto.getRandomValues(new Uint8Array(1000)));
+  }
+  return await contestants(bench, command, "many");
+}
+
+const needs = ["sftp", "sshd", "ssh-keygen"];
+
+export const rows: Row[] = (["get", "put"] as const).flatMap((verb) => [
+  {
+    name: `sftp-${verb}`,
+    title: `4.5, ${verb} of a large file (SIZE), at OpenSSH's sshd`,
+    needs,
+    contestants: (bench) => large(bench, `${verb} root/file copy/file`),
+  },
+  {
+    name: `sftp-small-${verb}`,
+    title: `4.5, ${verb} -r of a folder of 1,000 files of 1 KB, at OpenSSH's sshd`,
+    needs,
+    contestants: (bench) => small(bench, `${verb} -r root/many copy`),
+  },
+  {
+    name: `sftp-served-${verb}`,
+    title: `4.5, ${verb} of a large file (SIZE) by OpenSSH's sftp, at its sshd and at our server`,
+    needs,
+    contestants: (bench) => served(bench, `${verb} root/file copy/file`),
+  },
+]);

@@ -39,7 +39,10 @@ async function passAll(entries: Entry[], more: { stop?: AbortController; stopAt?
     lstat: () => Promise.reject(new Failure("x", "", "ENOENT")),
     open: (path: string) => Promise.resolve({ ...opened(path, 0), x: seen.parts++ }),
     rename: () => Promise.resolve(void seen.parts--),
-    unlink: () => Promise.resolve(void seen.parts--),
+    unlink: async () => {
+      await Bun.sleep(20); // as the answer of a server: it is waited for
+      seen.parts--;
+    },
   } as unknown as Side;
   const each = async (all: Entry[], work: (entry: Entry) => Promise<unknown>) => {
     for (const entry of all) {

@@ -1,0 +1,140 @@
+/**
+ * The frame of `make bench`: a row has contestants that do the same job. They take turns, A B A B, after one run each
+ * that warms up and is not counted, so that what slows the machine slows all of them.
+ */
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
+import process from "node:process";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
+
+/** What one run cost: seconds, or how many a second; the peak memory of both ends in MB. */
+export type Sample = { seconds?: number; rate?: number; client?: number; server?: number };
+
+export type Contestant = {
+  name: string;
+  /** Programs that it cannot do without. */
+  needs?: string[];
+  run(): Promise<Sample>;
+};
+
+/** What a row gets: a folder of its own, and a stack of what it must dispose of at the end, such as its servers. */
+export type Bench = { folder: Folder; stack: AsyncDisposableStack; size: number };
+
+export type Row = {
+  /** ROW=name */
+  name: string;
+  title: string;
+  /** The contestant with which the others are compared; default: the first. */
+  reference?: string;
+  /** Programs without which there is nothing to compare. */
+  needs?: string[];
+  contestants(bench: Bench): Promise<Contestant[]>;
+};
+
+/** The figures of a contestant: medians, spread and memory. `value` is in seconds, or a second. */
+export type Figures = {
+  name: string;
+  unit: "s" | "/s";
+  value: number;
+  least: number;
+  most: number;
+  runs: number;
+  /** How often as long as the reference, or how many times its rate. */
+  ratio: number;
+  client?: number;
+  server?: number;
+};
+
+export type Settings = {
+  runs: number;
+  size: number;
+  /** How long the turns of one row may go on, in milliseconds; what has begun ends. */
+  budget: number;
+};
+
+/** What of these is not on this machine. */
+export const absent = (programs: string[] = []) =>
+  programs.filter((program) => !Bun.which(program, { PATH: `${process.env.PATH}:/usr/sbin:/sbin` }));
+
+/** Measures a row, and says what is absent. */
+export async function measure(row: Row, settings: Settings, say = console.log): Promise<Figures[]> {
+  say(`\n${row.name}: ${row.title}`);
+  const missing = absent(row.needs);
+  if (missing.length > 0) {
+    say(`  left out: needs ${missing.join(", ")}`);
+    return [];
+  }
+  await using folder = temporaryFolder();
+  await using stack = new AsyncDisposableStack();
+  const all = await row.contestants({ folder, stack, size: settings.size });
+  for (const { name, needs } of all) {
+    if (absent(needs).length > 0) say(`  ${name} is left out: needs ${absent(needs).join(", ")}`);
+  }
+  const contestants = all.filter(({ needs }) => absent(needs).length === 0);
+  const samples = await takeTurns(contestants, settings);
+  const figures = contestants.map(({ name }, index) => figuresOf(name, samples[index]));
+  const reference = figures.find(({ name }) => name === row.reference) ?? figures[0];
+  for (const one of figures) {
+    one.ratio = one.value / reference.value;
+    say(line(one));
+  }
+  return figures;
+}
+
+/** @returns the counted runs of each */
+async function takeTurns(contestants: Contestant[], { runs, budget }: Settings): Promise<Sample[][]> {
+  const samples: Sample[][] = contestants.map(() => []);
+  for (const { run } of contestants) await run(); // warms up
+  const begin = performance.now();
+  for (let turn = 0; turn < runs; turn++) {
+    for (const [index, { run }] of contestants.entries()) samples[index].push(await run());
+    const turns = turn + 1;
+    if ((performance.now() - begin) / turns * (turns + 1) > budget) break; // one more would be too long
+  }
+  return samples;
+}
+
+export function figuresOf(name: string, samples: Sample[]): Figures {
+  const unit = samples[0].rate === undefined ? "s" : "/s";
+  const values = samples.map(({ seconds, rate }) => rate ?? seconds ?? NaN);
+  const peak = (end: "client" | "server") => {
+    const known = samples.map((sample) => sample[end]).filter((value) => value !== undefined);
+    return known.length > 0 ? Math.max(...known) : undefined;
+  };
+  return {
+    name,
+    unit,
+    value: median(values),
+    least: Math.min(...values),
+    most: Math.max(...values),
+    runs: samples.length,
+    ratio: 1,
+    client: peak("client"),
+    server: peak("server"),
+  };
+}
+
+export function median(numbers: number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** `  ours on bun       2.41 s   (2.38 to 2.60, 5 runs)   1.21 x   client 86 MB, server 57 MB` */
+function line({ name, unit, value, least, most, runs, ratio, client, server }: Figures): string {
+  const shown = (number: number) => unit === "s" ? number.toFixed(2) : Math.round(number).toString();
+  const memory = [client && `client ${client} MB`, server && `server ${server} MB`].filter(Boolean).join(
+    ", ",
+  );
+  const spread = `(${shown(least)} to ${shown(most)}, ${runs} run${runs === 1 ? "" : "s"})`;
+  return `  ${name.padEnd(34)} ${`${shown(value)} ${unit}`.padStart(10)}   ${spread.padEnd(30)} ${
+    ratio.toFixed(2)
+  } x   ${memory}`.trimEnd();
+}
+
+/** The machine in one line. */
+export function machine(): string {
+  const [{ model = "?" } = {}] = cpus();
+  const load = readFileSync("/proc/loadavg", "utf8").split(" ", 1);
+  return `${availableParallelism()} x ${model.trim()}, ${Math.round(totalmem() / 1e9)} GB, ` +
+    `${process.platform} ${release()}, Bun ${Bun.version}, load ${load}`;
+}

@@ -1,0 +1,84 @@
+/**
+ * `make bench`: measures the tools of the course beside those that people would use instead. ROW= one row, RUNS= how
+ * many runs of each (5), SIZE= bytes of the large files (1G), JSON= a file for the figures. tests/bench/README.md says
+ * how to read them.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { start } from "../engine/program.ts";
+import { endInOrder } from "../commands/interrupt.ts";
+import { type Figures, machine, measure, type Row } from "./frame.ts";
+
+/** How long a whole run may take, in milliseconds; half of it is for what is not counted: files, warming up. */
+const WHOLE = 480_000;
+
+const FOLDER = import.meta.dirname;
+const PARTS = ["frame.ts", "index.ts", "measure.ts"];
+
+/** A benchmark that is a program of its own; it is run when it is asked for by name. */
+type Script = { name: string; path: string };
+
+/** All rows, in the order of their files, and the programs. */
+async function find(): Promise<{ rows: Row[]; scripts: Script[] }> {
+  const rows: Row[] = [];
+  const scripts: Script[] = [];
+  for (
+    const file of readdirSync(FOLDER).filter((name) => /\.ts$/.test(name) && !/\.test\./.test(name)).sort()
+  ) {
+    const path = join(FOLDER, file);
+    if (PARTS.includes(file)) continue;
+    if (readFileSync(path, "utf8").includes("export const rows")) rows.push(...(await import(path)).rows);
+    else scripts.push({ name: file.replace(/\.ts$/, ""), path });
+  }
+  return { rows, scripts };
+}
+
+/** Reads a number of bytes: 1000000, 64K, 100M, 1G. */
+function readSize(text: string): number {
+  const [, number, unit] = /^(\d{1,12})([KMG]?)$/i.exec(text) ?? [];
+  if (number === undefined) return stop(`SIZE=${text}: it is a number of bytes: 100M, 1G`);
+  return Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
+}
+
+function stop(why: string): never {
+  console.error(`error: ${why}`);
+  process.exit(2);
+}
+
+endInOrder();
+const { ROW = "", RUNS = "5", SIZE = "1G", JSON: file } = process.env;
+const { rows, scripts } = await find();
+const runs = Number(RUNS);
+if (!Number.isInteger(runs) || runs < 1) stop(`RUNS=${RUNS}: it is a number of runs`);
+const size = readSize(SIZE);
+const chosen = rows.filter(({ name }) => !ROW || name === ROW || name.startsWith(`${ROW}-`));
+const script = scripts.find(({ name }) => name === ROW);
+if (chosen.length === 0 && !script) {
+  stop(`ROW=${ROW}: there is ${[...rows, ...scripts].map(({ name }) => name).join(", ")}`);
+}
+
+console.log(machine());
+if (script) {
+  const onLine = (_: string, line: string) => console.log(line);
+  await using program = start([process.execPath, script.path], { limit: 1_800_000, onLine });
+  process.exit(await program.ended());
+}
+const begin = performance.now();
+const results: { row: string; title: string; figures: Figures[] }[] = [];
+for (const [index, row] of chosen.entries()) {
+  const left = WHOLE - (performance.now() - begin);
+  if (!ROW && left < 0) {
+    console.log(`\n${row.name}: left out, as ${WHOLE / 60_000} minutes are over; make bench ROW=${row.name}`);
+    continue;
+  }
+  const budget = ROW ? Infinity : left / 2 / (chosen.length - index);
+  const figures = await measure(row, { runs, size, budget });
+  results.push({ row: row.name, title: row.title, figures });
+}
+if (!ROW && scripts.length > 0) {
+  console.log(`\nOnly by name, as they take long: ${scripts.map(({ name }) => `ROW=${name}`).join(", ")}`);
+}
+if (file) await writeFile(file, `${JSON.stringify({ machine: machine(), size, results }, null, 2)}\n`);
+process.exit();
