@@ -7,7 +7,7 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix check fmt index fuzz bench ci setup clean
+.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix check fmt index fuzz mistakes bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
@@ -77,6 +77,9 @@ index: setup ## write the lesson tables of the READMEs
 # A failure prints a seed: SEED=N tries the same inputs again.
 fuzz: setup ## try the parsers with a million inputs each (CASES=N SEED=N)
 	@CASES=$${CASES:-1000000} $(BUN) test tests/course/properties.test.ts
+
+mistakes: setup ## put known mistakes into a copy: does a test notice? (M=2.6)
+	@$(BUN) tests/commands/mistakes.ts "$$M"
 
 # ROW=small one row, RUNS=3, SIZE=100M, JSON=file for the figures: tests/bench/README.md
 bench: setup ## measure time and memory beside known tools (ROW=checked)

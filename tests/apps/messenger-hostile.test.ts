@@ -361,6 +361,25 @@ describe.concurrent("a peer that is dead without a word", () => {
     clearInterval(pongs);
   });
 
+  test("the pauses of a client whose server is gone grow", async () => {
+    await using listener = await listen();
+    const words = ["--port", `${listener.port}`, "one"];
+    await using program = hurried(20, "apps/messenger-client", words, { runtime: "node" });
+    const peer = await caller(listener);
+    await peer.send({ type: "welcome", token: SECRET, here: [] });
+    expect(await program.next()).toStartWith("logged in as one");
+    peer.line.hangUp();
+    const times: number[] = [];
+    while (times.length < 7) {
+      const again = await listener.accept();
+      times.push(performance.now());
+      again.hangUp();
+    }
+    // 1, 2, 4, 8, 15 and 15 s, or half as long: at least 22.5 s, a twentieth of which has passed. Always half a
+    // second, it would be 3 s at most.
+    expect(times[6] - times[0]).toBeGreaterThan(600);
+  });
+
   test("a client that asks, and reads nothing, is disconnected", async () => {
     await using server = hurried(20, "apps/messenger-server", ["--port", "0"]); // 1,000 requests a second
     const port = await server.port();

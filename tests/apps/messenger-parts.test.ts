@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { Bucket, Shown } from "../../scripts/apps/messenger/limits.ts";
 import { checkName, looks } from "../../scripts/apps/messenger/names.ts";
+import { Outbox } from "../../scripts/apps/messenger/outbox.ts";
 import {
   decodeRegistration,
   decodeSeen,
@@ -10,6 +11,7 @@ import {
   NO_COOKIE,
   readEndpoint,
 } from "../../scripts/apps/messenger/registration.ts";
+import { Rates } from "../../scripts/apps/messenger/shares.ts";
 
 test("a registration and its answer", () => {
   const token = Buffer.alloc(16, 7);
@@ -109,6 +111,24 @@ test("what was shown is remembered for a while", () => {
   expect(shown.add("a", 1)).toBe(true); // forgotten: memory is bounded
   for (let sender = 0; sender < 200; sender++) shown.add(`${sender}`, 1);
   expect(shown.add("b", 1)).toBe(true);
+});
+
+test("rates are counted for 1,000 addresses, and those that were silent longest are forgotten", () => {
+  const rates = new Rates(1, 0); // once, and never again
+  expect([rates.take("first"), rates.take("first")]).toEqual([true, false]);
+  for (let count = 0; count < 999; count++) expect(rates.take(`${count}`)).toBe(true);
+  expect(rates.take("first")).toBe(false); // known, and now the youngest
+  for (let count = 0; count < 1000; count++) rates.take(`other ${count}`);
+  expect(rates.take("first")).toBe(true);
+});
+
+test("500 messages are kept while nobody confirms them; for one more the oldest goes, which is told", () => {
+  const outbox = new Outbox({ direct: () => undefined, canRelay: () => false, relay() {} });
+  const add = (id: number) => outbox.add(null, `text ${id}`, Buffer.from("x"), ["two"]);
+  for (let id = 1; id <= 500; id++) add(id);
+  expect(() => add(501)).toThrow("text 1: not acknowledged, and too old to be kept (ENOBUFS)");
+  expect(() => add(502)).toThrow("text 2: ");
+  expect(outbox.unconfirmed("the server")).toEqual(new Map([["the server", 500]]));
 });
 
 test("a bucket gives its tokens, and then no more than come back", async () => {
