@@ -250,16 +250,19 @@ describe("each mechanism answers to what the link does", () => {
 describe("the timeout", () => {
   test("doubles from try to try, up to half a second", async () => {
     await using here = await folder();
-    await using receiver = await letterbox(); // which never answers
-    const timeout = EVERYTHING ? 4500 : 900;
-    await using sender = send(receiver.port, await here.file("a", "x"), ["--timeout", `${timeout}`]);
-    expect((await sender.result()).stderr).toContain(`nothing heard for ${timeout} ms (ETIMEDOUT)`);
-    await receiver.send("end", receiver.port);
-    const times: number[] = []; // in ms, of the sender's own clock
-    for (let [data] = await receiver.next(); data.length > 3; [data] = await receiver.next()) {
-      times.push((decodePacket(data)?.timestamp ?? NaN) / 1000);
+    const path = await here.file("a", "x");
+    let times: number[] = []; // when each SYN was sent, in ms, by the sender's own clock
+    for (let timeout = EVERYTHING ? 4500 : 900; times.length < (EVERYTHING ? 6 : 4); timeout *= 2) { // if it is busy
+      expect(timeout).toBeLessThan(20_000);
+      await using receiver = await letterbox(); // which never answers
+      await using sender = send(receiver.port, path, ["--timeout", `${timeout}`]);
+      expect((await sender.result()).stderr).toContain(`nothing heard for ${timeout} ms (ETIMEDOUT)`);
+      await receiver.send("end", receiver.port);
+      times = [];
+      for (let [data] = await receiver.next(); data.length > 3; [data] = await receiver.next()) {
+        times.push((decodePacket(data)?.timestamp ?? NaN) / 1000);
+      }
     }
-    expect(times.length).toBeGreaterThanOrEqual(4);
     const pauses = times.slice(1).map((time, index) => time - times[index]);
     for (const [index, pause] of pauses.entries()) { // a busy machine makes them longer, never shorter
       expect(pause).toBeGreaterThan(Math.max(200, Math.min(500, times[index] - times[0])) - 1);
@@ -275,7 +278,7 @@ describe("the timeout", () => {
     const { code, stdout } = await sender.result();
     expect(code).toBe(0);
     expect(figure(stdout, "for a round trip")).toBeGreaterThan(240);
-    expect(figure(stdout, "after a timeout")).toBeWithin(1, 11); // of 12 packets; after SYN there are 720 ms for each
+    expect(figure(stdout, "after a timeout")).toBeLessThan(11); // of 12 packets; after SYN there are 720 ms for each
   });
 });
 
