@@ -19,12 +19,15 @@ export type Depth = "one" | "calls" | "head";
 /** Code, and behind it Python's call, or what an empty read means there. */
 const LINE = /^( *)(\S.*?) *\/\/ +((?:.*\b(?:s|connection)\.\w+\(|.*= socket\(|if not \w+:).*)$/;
 
-/** No judge sees from outside whether these are there, so nobody is asked for them. */
+/**
+ * No judge sees from outside whether these are there, so nobody is asked for them. (A group is heard without joining
+ * it, while any program of the machine is a member.)
+ */
 const UNSEEN = [
   /^s\.getsockname\(/,
   /^s\.settimeout\(/,
   /^if not reply:/,
-  /IP_MULTICAST_(?:IF|TTL)/,
+  /IP_(?:MULTICAST_IF|MULTICAST_TTL|ADD_MEMBERSHIP)/,
 ];
 
 /** The call without which nothing is said, and the one without which nothing is heard. */

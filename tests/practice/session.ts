@@ -278,7 +278,7 @@ export class Session {
       "",
       ...wrap(say(KEYS), width).map((line) => chalk.dim(line)),
     ];
-    const space = (process.stdout.rows || 24) - 4 - below.length; // the newest lines of the terminals that fit
+    const space = (process.stdout.rows || 24) - 5 - below.length; // the newest lines of the terminals that fit
     const [titles, ...rows] = extra.length > 0 ? [] : terminals(verdict, exercise, width);
     const kept = titles === undefined
       ? []
