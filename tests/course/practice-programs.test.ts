@@ -69,6 +69,7 @@ describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
     if (typeof says === "string") expect(verdict.why).toContain(says);
     else expect(verdict.why).toMatch(says);
     if (line !== undefined) expect(verdict.line).toBe(line);
+    expect(Math.max(...verdict.why.split("\n").map((text) => text.length))).toBeLessThan(250);
     expect(processes()).toBe(before);
   }, LIMIT);
 });

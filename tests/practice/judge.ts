@@ -62,9 +62,10 @@ async function scenesWith(exercise: Exercise, file: string, runtime: Runtime): P
       events,
       /^\s*(?:error: )?(?:Uncaught )?(?:\(in promise\) )?(\w*Error: .*|E[A-Z]+: .*)/,
     );
+    const text = error ? `${why}\nit said: ${error}` : why;
     return {
       solved: false,
-      why: error ? `${why}\nit said: ${error}` : why,
+      why: text.split("\n").map(inBounds).join("\n"),
       events,
       ...(threw && { line: Number(threw) }),
     };
@@ -77,6 +78,9 @@ function said(events: Event[], pattern: RegExp): string | undefined {
   const texts = events.filter(({ kind }) => kind === "stderr").map(({ text }) => pattern.exec(text)?.[1]);
   return texts.find((text) => text !== undefined);
 }
+
+/** A line as long as somebody reads one. */
+const inBounds = (line: string) => (line.length > 200 ? `${line.slice(0, 200)}…` : line);
 
 /** The file of a learner's program where it is played. */
 const nameIn = ({ name }: Exercise) => `bare/${basename(name)}.ts`;
@@ -105,7 +109,7 @@ async function mistake(
       most: MOST,
       patience: scene.patience ?? PATIENCE,
       wrap: (words, command) => (canShutIn && command.startsWith("bun bare/") ? shutIn(words) : words),
-      onEvent: (event) => events.push(event),
+      onEvent: (event) => events.push({ ...event, text: inBounds(event.text) }),
     });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
