@@ -1,89 +1,196 @@
-/**
- * Lesson 3.8: each server under `load.ts` and under an independent client in C (`load.c`, built with
- * gcc), in turns in the same run; then what a second processor gains where there is something to compute.
- */
-import { rm } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
+/** Lessons 3.4 and 3.8 under load, beside servers in C and Python; and how long a lesson takes to be ready. */
 import { fileURLToPath } from "node:url";
-import { type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
-import { temporaryFolder } from "../engine/files.ts";
+import { availableParallelism } from "node:os";
+import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
+import type { Bench, Contestant, Row, Sample } from "./frame.ts";
+import { highWater } from "./measure.ts";
 
-const limit = 120_000;
+const limit = 3_600_000;
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
-const folder = (await temporaryFolder()).path;
-const load = join(folder, "load");
 
-/** Requests per second, p50, p90, p99 and max in ms. */
-type Figures = number[];
+const ASYNCIO = `
+import asyncio
+async def echo(reader, writer):
+    while data := await reader.read(1024):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    print("listening on 127.0.0.1:%d" % server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+`;
 
-try {
-  await using compiler = start(["gcc", "-O2", "-o", load, fileURLToPath(new URL("load.c", import.meta.url))]);
-  const { code, stderr } = await compiler.result();
+const THREADS = `
+from socket import create_server
+from threading import Thread
+def echo(connection):
+    with connection:
+        while data := connection.recv(1024):
+            connection.sendall(data)
+s = create_server(("127.0.0.1", 0), backlog=128)
+print("listening on 127.0.0.1:%d" % s.getsockname()[1], flush=True)
+while True:
+    connection, _ = s.accept()
+    Thread(target=echo, args=(connection,), daemon=True).start()
+`;
+
+const TIME = `
+from datetime import datetime
+from socket import create_server
+s = create_server(("127.0.0.1", 0), backlog=128)
+print("listening on 127.0.0.1:%d" % s.getsockname()[1], flush=True)
+while True:
+    connection, peer = s.accept()
+    now = str(datetime.now())
+    connection.sendall(now.encode())
+    connection.close()
+    print(now, "to", "%s:%d" % peer)
+`;
+
+const BUN_TIME = `
+const { port } = Bun.listen({
+  hostname: "127.0.0.1",
+  port: 0,
+  socket: { data() {}, open(socket) { socket.end("2026-11-20 17:04:30.293444"); } },
+});
+console.log("listening on 127.0.0.1:" + port);`;
+
+/** Compiles a program in C. @returns its path */
+async function compiled(name: string, { folder }: Bench): Promise<string> {
+  const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
+  const { code, stderr } = await start(["gcc", "-O2", "-o", folder.at(name), source]).result();
   if (code !== 0) throw new Error(`gcc: ${stderr}`);
+  return folder.at(name);
+}
 
-  console.log("50 clients, 2000 requests each, 32 bytes; median of 3");
-  row("", "", ["requests/s", "p50", "p90", "p99", "max ms", "of C's"]);
-  for (const name of ["event-loop", "bun-listen", "processes", "worker-threads", "sequential"]) {
+/**
+ * A server that a client in C loads, which prints its rate first.
+ * @param ready its port, where its ready line has been read
+ */
+async function loaded(name: string, server: Program, client: string[], ready?: number): Promise<Contestant> {
+  const port = `${ready ?? await server.port()}`;
+  const [path, ...words] = client;
+  const run = async (): Promise<Sample> => {
+    const { code, stdout, stderr } = await start([path, port, ...words], { limit }).result();
+    if (code !== 0) throw new Error(`${name}: ${stderr}`);
+    return { rate: Number(stdout.split(" ", 1)), server: highWater(server.pid) };
+  };
+  return { name, run };
+}
+
+const lesson = (name: string, runtime: Runtime, words: string[], { stack }: Bench) =>
+  stack.use(script(`tcp/${name}`, ["--port", "0", ...words], { runtime, limit }));
+
+async function echo(bench: Bench): Promise<Contestant[]> {
+  const client = [await compiled("load", bench), "64", "500", "100"];
+  const server = (words: string[]) => bench.stack.use(start(words, { limit }));
+  const contestants = [
+    await loaded("C, epoll", server([await compiled("echo", bench)]), client),
+    await loaded("Python, asyncio", server(["python3", "-c", ASYNCIO]), client),
+    await loaded("Python, threads", server(["python3", "-c", THREADS]), client),
+  ];
+  for (const name of ["event-loop", "bun-listen", "worker-threads", "processes"]) {
     for (const runtime of name === "event-loop" ? runtimes : ["bun" as const]) {
-      await using server = script(`tcp/servers/${name}`, ["--port", "0"], { runtime, limit });
-      const port = await server.port();
-      await inC(port, 50, 1000); // warms up
-      const ours: Figures[] = [];
-      const theirs: Figures[] = [];
-      for (let turn = 0; turn < 3; turn++) {
-        theirs.push(await inC(port, 50, 2000));
-        ours.push(await inTypeScript(port, 50, 2000));
-      }
-      const [c, ts] = [median(theirs), median(ours)];
-      row(`${name} on ${runtime}`, "C", c);
-      row("", "load.ts", [...ts, `${Math.round(ts[0] / c[0] * 100)} %`]);
+      const server = lesson(`servers/${name}`, runtime, [], bench);
+      contestants.push(await loaded(`${name} on ${runtime}`, server, client));
     }
   }
+  return contestants;
+}
 
-  console.log(
-    `\n8 clients, 50 requests each, --work 20000, ${availableParallelism()} processors; median of 3`,
-  );
+async function compute(bench: Bench): Promise<Contestant[]> {
+  const client = [await compiled("load", bench), "8", "25", "32"];
+  const contestants: Contestant[] = [];
   for (const runtime of runtimes) {
-    let alone = 0;
     for (const name of ["event-loop", "worker-threads", "processes"]) {
-      await using server = script(`tcp/servers/${name}`, ["--port", "0", "--work", "20000"], {
-        runtime,
-        limit,
-      });
-      const port = await server.port();
-      const rates: Figures[] = [];
-      for (let turn = 0; turn < 3; turn++) rates.push(await inC(port, 8, 50));
-      const [rate] = median(rates);
-      alone ||= rate;
-      console.log(
-        `${`${name} on ${runtime}`.padEnd(26)} ${rate}/s   ${(rate / alone).toFixed(2)} x event-loop`,
-      );
+      const server = lesson(`servers/${name}`, runtime, ["--work", "20000"], bench);
+      contestants.push(await loaded(`${name} on ${runtime}`, server, client));
     }
   }
-} finally {
-  await rm(folder, { recursive: true, force: true });
+  return contestants;
 }
 
-async function inC(port: number, clients: number, requests: number): Promise<Figures> {
-  await using client = start([load, `${port}`, `${clients}`, `${requests}`, "32"], { limit });
-  return (await client.result()).stdout.trim().split(" ").map(Number);
+/** `load.ts` beside the client in C, at the same server. */
+async function clients(bench: Bench): Promise<Contestant[]> {
+  const server = lesson("servers/bun-listen", "bun", [], bench);
+  const ready = await server.port();
+  const words = ["--port", `${ready}`, "--clients", "50", "--requests", "500"];
+  const client = [await compiled("load", bench), "50", "500", "32"];
+  const contestants = [await loaded("load.c", server, client, ready)];
+  for (const runtime of runtimes) {
+    const run = async (): Promise<Sample> => {
+      const { stdout, stderr } = await script("tcp/load", words, { runtime, limit }).result();
+      const rate = Number(/(\d+) requests\/s/.exec(stdout)?.[1]);
+      if (stderr !== "" || !rate) throw new Error(`load.ts on ${runtime}: ${stderr}`);
+      return { rate };
+    };
+    contestants.push({ name: `load.ts on ${runtime}`, run });
+  }
+  return contestants;
 }
 
-async function inTypeScript(port: number, clients: number, requests: number): Promise<Figures> {
-  const words = ["--port", `${port}`, "--clients", `${clients}`, "--requests", `${requests}`];
-  await using client = script("tcp/load", words, { limit });
-  const { stdout } = await client.result();
-  const rate = /(\d+) requests\/s/.exec(stdout)?.[1];
-  const latency = /^latency: p50 (.*) ms, p90 (.*) ms, p99 (.*) ms, max (.*) ms$/m.exec(stdout) ?? [];
-  return [rate, ...latency.slice(1)].map(Number);
+async function accept(bench: Bench): Promise<Contestant[]> {
+  const client = [await compiled("callers", bench), "16", "5000"];
+  const server = (words: string[]) => bench.stack.use(start(words, { limit }));
+  const contestants = [
+    await loaded("Python", server(["python3", "-c", TIME]), client),
+    await loaded("Bun.listen, prints nothing", server(["bun", "-e", BUN_TIME]), client),
+  ];
+  for (const runtime of runtimes) {
+    const bare = server([...RUNTIMES[runtime], "scripts/tcp/bare/time-server.ts", "0"]);
+    contestants.push(await loaded(`3.4 bare on ${runtime}`, bare, client));
+    contestants.push(await loaded(`3.4 on ${runtime}`, lesson("time-server", runtime, [], bench), client));
+  }
+  return contestants;
 }
 
-/** The run whose rate is in the middle. */
-function median(runs: Figures[]): Figures {
-  return runs.sort(([a], [b]) => a - b)[runs.length >> 1];
+/** How long a program takes from its start to the line that says that it is ready. */
+function ready(name: string, words: string[]): Contestant {
+  const run = async (): Promise<Sample> => {
+    const begin = performance.now();
+    await using program = start(words, { limit });
+    await program.port();
+    return { seconds: (performance.now() - begin) / 1000, server: highWater(program.pid) };
+  };
+  return { name, run };
 }
 
-function row(title: string, client: string, cells: (string | number)[]): void {
-  console.log(title.padEnd(26), client.padEnd(8), ...cells.map((cell) => String(cell).padStart(10)));
-}
+const needs = ["gcc", "python3"];
+
+export const rows: Row[] = [
+  {
+    name: "echo",
+    title: "3.8, echo: 64 connections of 100 bytes",
+    reference: "Python, asyncio",
+    needs,
+    contestants: echo,
+  },
+  {
+    name: "echo-work",
+    title: `3.8, --work 20000, 8 connections, ${availableParallelism()} processors`,
+    needs: ["gcc"],
+    contestants: compute,
+  },
+  {
+    name: "echo-clients",
+    title: "3.8, load.ts and load.c at bun-listen.ts: 50 connections of 32 bytes",
+    needs: ["gcc"],
+    contestants: clients,
+  },
+  { name: "accept", title: "3.4, accept, answer, close: 16 callers at once", needs, contestants: accept },
+  {
+    name: "ready",
+    title: "3.1, from start to the ready line",
+    needs: ["python3"],
+    contestants: () =>
+      Promise.resolve([
+        ready("Python", ["python3", "-c", TIME]),
+        ...runtimes.flatMap((runtime) => [
+          ready(`3.1 bare on ${runtime}`, [...RUNTIMES[runtime], "scripts/tcp/bare/server.ts", "0"]),
+          ready(`3.1 on ${runtime}`, [...RUNTIMES[runtime], "scripts/tcp/server.ts", "--port", "0"]),
+        ]),
+      ]),
+  },
+];
