@@ -131,6 +131,12 @@ function line({ name, unit, value, least, most, runs, ratio, client, server }: F
   } x   ${memory}`.trimEnd();
 }
 
+/** Reads a number of bytes: 1000000, 64K, 100M, 1G. @returns NaN for anything else */
+export function readSize(text: string): number {
+  const [, number, unit = ""] = /^(\d{1,12})([KMG]?)$/i.exec(text) ?? [];
+  return Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
+}
+
 /** The machine in one line. */
 export function machine(): string {
   const [{ model = "?" } = {}] = cpus();

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { start } from "../engine/program.ts";
 import { endInOrder } from "../commands/interrupt.ts";
-import { type Figures, machine, measure, type Row } from "./frame.ts";
+import { type Figures, machine, measure, readSize, type Row } from "./frame.ts";
 
 /** How long a whole run may take, in milliseconds; half of it is for what is not counted: files, warming up. */
 const WHOLE = 480_000;
@@ -35,13 +35,6 @@ async function find(): Promise<{ rows: Row[]; scripts: Script[] }> {
   return { rows, scripts };
 }
 
-/** Reads a number of bytes: 1000000, 64K, 100M, 1G. */
-function readSize(text: string): number {
-  const [, number, unit] = /^(\d{1,12})([KMG]?)$/i.exec(text) ?? [];
-  if (number === undefined) return stop(`SIZE=${text}: it is a number of bytes: 100M, 1G`);
-  return Number(number) * 1024 ** ["", "K", "M", "G"].indexOf(unit.toUpperCase());
-}
-
 function stop(why: string): never {
   console.error(`error: ${why}`);
   process.exit(2);
@@ -52,7 +45,7 @@ const { ROW = "", RUNS = "5", SIZE = "1G", JSON: file } = process.env;
 const { rows, scripts } = await find();
 const runs = Number(RUNS);
 if (!Number.isInteger(runs) || runs < 1) stop(`RUNS=${RUNS}: it is a number of runs`);
-const size = readSize(SIZE);
+const size = readSize(SIZE) || stop(`SIZE=${SIZE}: it is a number of bytes: 100M, 1G`);
 const chosen = rows.filter(({ name }) => !ROW || name === ROW || name.startsWith(`${ROW}-`));
 const script = scripts.find(({ name }) => name === ROW);
 if (chosen.length === 0 && !script) {
@@ -62,7 +55,8 @@ if (chosen.length === 0 && !script) {
 console.log(machine());
 if (script) {
   const onLine = (_: string, line: string) => console.log(line);
-  await using program = start([process.execPath, script.path], { limit: 1_800_000, onLine });
+  const env: Record<string, string> = process.env.SIZE ? { SIZE } : {};
+  await using program = start([process.execPath, script.path], { env, limit: 1_800_000, onLine });
   process.exit(await program.ended());
 }
 const begin = performance.now();
