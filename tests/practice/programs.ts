@@ -25,8 +25,11 @@ const PRINTING = /^( *)console\.log\((.*)\);$/m;
 /** The words that the head shows, in the place of those that came. */
 const HEARD: [RegExp, string][] = [
   [/visible\(data\.toString\(\)\)/, '"你好"'],
-  [/visible\((?:text|reply|name)\)|(?<=> \$\{)visible\(message\)/, '"ok, Processing Request Completion！"'],
-  [/visible\(time\)/, '"2026-11-20 17:04:30.293444"'],
+  [
+    /visible\((?:text|reply|name)\)|(?<=> \$\{)visible\(message\)/,
+    'String("ok, Processing Request Completion！")',
+  ],
+  [/visible\(time\)/, 'String("2026-11-20 17:04:30.293444")'],
 ];
 
 /** What is wrong with a program of one's own: what stands in the solution, and what stands there instead. */
