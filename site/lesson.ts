@@ -151,7 +151,7 @@ export function calls({ head }: Lesson): string {
       : cutRemark(ours);
     const right = (code ? `<code>${codeAsHtml(code)}</code>` : "") + escaped(remark.replace(/^[,:] /, ""));
     const plain = left.startsWith("(none") ? escaped(left) : `<code>${codeAsHtml(left, "python")}</code>`;
-    return `<tr><td>${plain}</td><td>${right}</td></tr>`;
+    return `<tr><td>${plain}</td><td><span>${right}</span></td></tr>`;
   });
   return `<table class="calls" lang="en"><thead><tr><th scope="col">Python</th><th scope="col">TypeScript</th></tr></thead><tbody>${
     html.join("\n")
