@@ -67,7 +67,11 @@ async function open(name: string, options: BrowserContextOptions = {}): Promise<
     if (["error", "warning"].includes(message.type())) wrong.push(`${page.url()}: ${message.text()}`);
   });
   page.on("pageerror", ({ message }) => wrong.push(`${page.url()}: ${message}`));
-  page.on("requestfailed", (request) => wrong.push(`${page.url()}: ${request.url()} failed`));
+  page.on("requestfailed", (request) => {
+    const why = request.failure()?.errorText;
+    if (why === "net::ERR_ABORTED") return; // we went to the next page while a picture was loading
+    wrong.push(`${page.url()}: ${request.url()} failed: ${why}`);
+  });
   page.on("request", (request) => {
     if (!request.url().startsWith(address(""))) wrong.push(`${page.url()} asks for ${request.url()}`);
   });
