@@ -64,7 +64,12 @@ const SINS: Record<string, [name: string, from: string | RegExp, to: string, say
       'if (text === "who is there?") socket.send(NAME, port, address);\nif (text === "who is there?") ',
       /but saw:/,
     ],
-    ["wants the port for itself", '{ type: "udp4", reuseAddr: true }', '"udp4"', /EADDRINUSE/],
+    [
+      "wants the port for itself",
+      '{ type: "udp4", reuseAddr: true }',
+      '"udp4"',
+      /EADDRINUSE|before this line on stdout:\n {2}listening on/,
+    ],
     ["does not end", /^.*socket\.close.*\n/m, "", /nothing moves any more/],
   ],
   "own/timeout": [
@@ -72,7 +77,12 @@ const SINS: Record<string, [name: string, from: string | RegExp, to: string, say
     ["does not wait", "const LIMIT = 1000", "const LIMIT = 10", /10 ms|ended with exit code 1/],
     ["says it on stdout", "console.error", "console.log", /but|before this line on stderr/],
     ["exit code 0", "process.exit(1)", "process.exit(0)", /exit code 0/],
-    ["never sends", /^socket\.write.*\n/m, "", /still missing|no reply|before this line/],
+    [
+      "never sends",
+      /^socket\.write.*\n/m,
+      "",
+      /still missing|no reply|before this line|hung up without a word/,
+    ],
   ],
   "own/three-callers": [
     ["a fourth is welcome", "const MOST = 3", "const MOST = 4", /but saw:/],
