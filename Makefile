@@ -7,7 +7,7 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix check fmt index fuzz mistakes bench ci setup clean
+.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix site serve ladders copy check fmt index fuzz mistakes bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
