@@ -13,10 +13,28 @@ const LIMIT = 300_000;
 
 const all = exercises();
 
+/** How many programs are judged at once: with more, a busy machine only makes all of them wait. */
+const AT_ONCE = 3;
+let judging = 0;
+const waiting: (() => void)[] = [];
+
 async function judged(exercise: Exercise, source: string, runtime: Runtime = "bun") {
+  if (judging === AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve));
+  else judging++;
   await using folder = temporaryFolder();
   writeFileSync(folder.at("program.ts"), source);
-  return await judge(exercise, folder.at("program.ts"), runtime);
+  try {
+    const verdict = await judge(exercise, folder.at("program.ts"), runtime);
+    // The judge gives up after 10 s where it does not see sooner that nothing moves any more.
+    return {
+      ...verdict,
+      why: verdict.why.replace(/waited \d+ ms for /, "nothing moves any more; still missing: "),
+    };
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else judging--;
+  }
 }
 
 /** What a learner's program must not do, and what is said of it. */

@@ -43,7 +43,7 @@ test("a line cannot contain a line end, and no message exceeds the limit", () =>
 function countingCopies<T>(work: () => T): { result: T; copied: number } {
   const { copy } = Buffer.prototype, { concat } = Buffer;
   let copied = 0;
-  Buffer.prototype.copy = function (...words) {
+  Buffer.prototype.copy = function (...words: Parameters<Buffer["copy"]>) {
     const count = copy.apply(this, words);
     copied += count;
     return count;

@@ -5,13 +5,19 @@ import process from "node:process";
 
 const port = Number(process.argv[process.argv.indexOf("--port") + 1]);
 const socket = createSocket("udp4");
+const answers: string[] = []; // also those that nobody has asked for
+let wake = () => {};
+socket.on("message", (data) => {
+  answers.push(data.toString());
+  wake();
+});
 socket.bind(0, "127.0.0.1");
 await once(socket, "listening");
 
 async function ask(guess: string): Promise<string> {
   socket.send(guess, port, "127.0.0.1");
-  const [answer] = await once(socket, "message");
-  return `${answer}`;
+  while (answers.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+  return answers.shift() as string;
 }
 
 async function game(): Promise<number> {
