@@ -84,6 +84,9 @@ tests/a.test.ts:
 error: expect(received).toBe(expected)
 (fail) bad [0.65ms]
 
+1 tests skipped:
+(skip) one (needs nft)
+
 1 tests failed:
 (fail) bad [0.65ms]
 
@@ -111,7 +114,12 @@ Ran 14 tests across 1 file. [6.00ms]
   });
 
   test("what is missing is told once", () => {
-    const names = ["a (needs unshare, ip and nft)", "b (needs nft)", "c (needs IPv6)", "d"];
+    const names = [
+      "a (needs unshare, ip and nft)",
+      "b (needs nft)",
+      "c (needs unshare) > d (needs IPv6)",
+      "d",
+    ];
     expect(skips(names, (tool) => ["unshare", "ip"].includes(tool))).toEqual([
       "skipped: needs nft (2 tests)",
       "skipped: needs IPv6 (1 test)",

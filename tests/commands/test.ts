@@ -66,7 +66,7 @@ const isThorough = (source: string) => /^\/\*\*[^]*?\(thorough\)[^]*?\*\//.test(
 
 /** What Bun's test runner prints although nothing is wrong. */
 const NO_FAILURE = /^(?:\((?:pass|skip|todo)\) |bun test v|\S+\.test\.ts:$)/;
-const SUMMARY = /\n(?:\d+ tests failed:| *\d+ pass)\n[^]*$/;
+const SUMMARY = /\n(?:\d+ tests (?:skipped|failed):| *\d+ pass)\n[^]*$/;
 
 /** What Bun's test runner has said of a file. */
 export function read(code: number, output: string): Outcome {
@@ -74,7 +74,8 @@ export function read(code: number, output: string): Outcome {
   const count = (word: string) =>
     Number(lines.map((line) => RegExp(`^ *(\\d+) ${word}$`).exec(line)?.[1]).findLast((found) => found) ?? 0);
   const [passed, failed] = [count("pass"), count("fail")];
-  const skipped = lines.flatMap((line) => /^\(skip\) (.*)$/.exec(line)?.[1] ?? []);
+  const [asTheyCame] = output.split(/^\d+ tests skipped:$/m); // behind that, the same once more
+  const skipped = [...asTheyCame.matchAll(/^\(skip\) (.*)$/gm)].map(([, name]) => name);
   const isBroken = code !== 0 && failed === 0 && !/regex .* matched 0 tests/.test(output);
   const text = lines.filter((line) => !NO_FAILURE.test(line)).join("\n").replace(SUMMARY, "").trim();
   return { passed, failed: isBroken ? 1 : failed, skipped, text };
@@ -84,7 +85,7 @@ export function read(code: number, output: string): Outcome {
 export function skips(names: string[], isHere: (tool: string) => boolean): string[] {
   const counts = new Map<string, number>();
   for (const name of names) {
-    const needs = /\(needs ([^()]+)\)/.exec(name)?.[1];
+    const needs = /\(needs ([^()]+)\)(?!.*\(needs )/.exec(name)?.[1]; // the last: its own, not its group's
     const missing = needs?.split(/, | and /).filter((tool) => /^[\w-]+$/.test(tool) && !isHere(tool)) ?? [];
     const why = needs ? `needs ${missing.length > 0 ? missing.join(" and ") : needs}` : name;
     counts.set(why, (counts.get(why) ?? 0) + 1);
