@@ -35,6 +35,12 @@ test("in Chinese where the person's programs speak it", async () => {
   await titleWith({ LANG: "" }, head.title);
   const { stdout } = await lesson(["3.5"], { LANG: "zh_CN.UTF-8" });
   expect(stdout).toContain(`3.5 ${find("3.5")[0].head.chinese.title}：`);
+  for (const note of ["注意", "试试"]) {
+    const { text } = find("3.5")[0].head.notes.find(({ label }) => label === note)!;
+    const shown = stdout.slice(stdout.indexOf(`\n${note} `)).replaceAll(/\s+/g, "");
+    expect(shown).toStartWith(note + text.replaceAll(/\s+/g, ""));
+  }
+  expect(stdout).not.toMatch(/^Watch out|^Try|[一-龥] [一-龥]/m);
   expect(stdout).toMatch(/^下一课 {5}make lesson L=3\.6 {3}3\.6 .*\n$/m);
 }, LIMIT);
 
@@ -67,12 +73,12 @@ test.skipIf(!CAN_BE_ALONE)(
   LIMIT,
 );
 
-test.skipIf(process.platform === "win32")("no line is wider than the terminal", async () => {
-  for (const name of (EVERYTHING ? ["3.3", "3.8", "4.5"] : ["tcp/servers/worker-threads"])) {
+for (const name of EVERYTHING ? ["3.3", "3.8", "4.5"] : ["tcp/servers/worker-threads"]) {
+  test.skipIf(process.platform === "win32")(`${name}: no line is wider than the terminal`, async () => {
     const words = ["bun", "tests/commands/lesson.ts", name];
     await using person = terminal(words, { columns: 80, limit: LIMIT });
     expect(await person.ended()).toBe(0);
     const lines = person.written.split("\r\n");
     expect(lines.filter((line) => Bun.stringWidth(line) > 80)).toEqual([]);
-  }
-}, LIMIT);
+  }, LIMIT);
+}

@@ -17,13 +17,8 @@ import { endInOrder } from "./interrupt.ts";
 const { LC_ALL, LC_MESSAGES, LANG } = process.env;
 const IS_CHINESE = /^zh/.test(LC_ALL || LC_MESSAGES || LANG || "");
 const WORDS = IS_CHINESE
-  ? { "Watch out": "注意", "Try": "试一试", next: "下一课", none: "这是最后一课；README.zh-CN.md 里有更多" }
-  : {
-    "Watch out": "Watch out",
-    "Try": "Try",
-    next: "Next",
-    none: "this was the last one; README.md has more",
-  };
+  ? { notes: ["注意", "试试"], next: "下一课", none: "这是最后一课；README.zh-CN.md 里有更多" }
+  : { notes: ["Watch out", "Try"], next: "Next", none: "this was the last one; README.md has more" };
 
 const [name, inside] = process.argv.slice(2);
 if (inside) await playOne(choose(name)[0].head, true);
@@ -61,7 +56,7 @@ async function playAll(chosen: Lesson[]): Promise<void> {
     } else await playOne(head);
     console.log();
     for (const { label, text } of head.notes) {
-      if (label === "Watch out" || label === "Try") say(WORDS[label], text);
+      if (WORDS.notes.includes(label)) say(label, text);
     }
   }
   say(WORDS.next, nextOf(chosen));
@@ -87,10 +82,14 @@ async function playOne(head: Head, asWritten = false): Promise<void> {
   }
 }
 
-/** Prints a note, its lines below each other: those of a head end where a sentence ends, or where the page does. */
+/**
+ * Prints a note, its lines below each other: those of a head end where a sentence ends, or where the page does. Between
+ * two Chinese characters the end of the page's line is no space.
+ */
 function say(label: string, text: string): void {
   const margin = 11;
-  const sentences = text.replaceAll(/(?<![.:?!。：？！])\n/g, " ").split("\n");
+  const chinese = text.replaceAll(/(?<=[\u2e80-\uffef])(?<![。：？！])\n(?=[\u2e80-\uffef])/g, "");
+  const sentences = chinese.replaceAll(/(?<![.:?!。：？！])\n/g, " ").split("\n");
   const lines = sentences.flatMap((line) => wrap(line, WIDTH - margin, ""));
   for (const [index, line] of lines.entries()) {
     const begin = index === 0 ? label : "";
