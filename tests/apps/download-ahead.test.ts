@@ -6,6 +6,7 @@ import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
 import { EVERYWHERE } from "../engine/program.ts";
+import { until } from "../engine/sockets.ts";
 import { dial, fetch, folder, frame, impostor, message, saved, serve, sha256 } from "./download-peers.ts";
 
 type Request = { list?: string; get?: string; from?: number; check?: string; cancel?: boolean };
@@ -206,7 +207,7 @@ test("a file that an earlier run has begun goes on, among others that are asked 
     const part = (await readdir(out.path)).find((name) => name.startsWith("11 is large."));
     return part !== undefined && (await stat(join(out.path, part))).size > 0;
   };
-  while (!await isBegun()) await Bun.sleep(5);
+  await until(isBegun, "the first bytes of the large file");
   first.signal("SIGKILL");
   await first.ended();
   const { code, stdout, stderr } = await fetch(port, out.path, ["--recursive", "."]).result();
@@ -225,7 +226,7 @@ test("what is held back leaves in one write, and says when it is time", async ()
   const [socket] = await accepted;
   const frames = new FrameStream(socket, "the test");
   expect(frames.hold({ entry: 1 })).toBe(false);
-  await Bun.sleep(150);
+  await Bun.sleep(150); // longer than anything is held back; but it leaves with the next, not by itself
   expect(socket.bytesWritten).toBe(0);
   expect(frames.hold({ entry: 2 })).toBe(true); // the first has waited for long
   await frames.flush();

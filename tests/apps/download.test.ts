@@ -321,7 +321,7 @@ if (EVERYTHING) {
             saved(join(out.path, "small"), "x"),
           stderr: "",
         });
-        await Bun.sleep(4000);
+        await Bun.sleep(4000); // twice as long as the server's patience
         client.signal("SIGINT");
         expect((await client.result()).stderr).toMatch(/^hint: \d+ bytes of .*large are kept/);
       },

@@ -1,5 +1,6 @@
 /** The parts of lesson 4.4 that need no network: registrations, names, limits. */
-import { expect, test } from "bun:test";
+import { expect, mock, spyOn, test } from "bun:test";
+import { Failure } from "../../lib/failure.ts";
 import { Bucket, Shown } from "../../scripts/apps/messenger/limits.ts";
 import { checkName, looks } from "../../scripts/apps/messenger/names.ts";
 import { Outbox } from "../../scripts/apps/messenger/outbox.ts";
@@ -11,6 +12,7 @@ import {
   NO_COOKIE,
   readEndpoint,
 } from "../../scripts/apps/messenger/registration.ts";
+import { Session } from "../../scripts/apps/messenger/session.ts";
 import { Rates } from "../../scripts/apps/messenger/shares.ts";
 
 test("a registration and its answer", () => {
@@ -141,4 +143,44 @@ test("a bucket gives its tokens, and then no more than come back", async () => {
   expect(take()).toBe(5);
   await new Promise((resolve) => setTimeout(resolve, 110));
   expect(take()).toBeGreaterThanOrEqual(2);
+});
+
+/** The pauses, in milliseconds, that a client makes whose connections fail. @param takes how long each one takes */
+async function pausesOfSession(count: number, takes: number): Promise<number[]> {
+  const pauses: number[] = [];
+  const stop = new AbortController();
+  const real = { ...await import("node:timers/promises") };
+  let clock = 0;
+  const now = spyOn(performance, "now").mockImplementation(() => clock);
+  const random = spyOn(Math, "random").mockReturnValue(1); // the longest that may be
+  mock.module("node:timers/promises", () => ({
+    ...real,
+    setTimeout: (ms: number) => {
+      if (pauses.push(ms) === count) stop.abort();
+      return Promise.resolve();
+    },
+  }));
+  try {
+    const session: Session = new Session({
+      ...{ name: "one", secret: "", server: "127.0.0.1:1", encoding: "utf-8" },
+      connect: () => {
+        session.open(); // as after a welcome
+        clock += takes;
+        throw new Failure("127.0.0.1:1", "refused", "ECONNREFUSED");
+      },
+      handle: () => Promise.resolve(),
+      broken: () => Promise.resolve(),
+    });
+    session.open();
+    await session.stay(stop.signal).catch(() => {});
+  } finally {
+    for (const one of [now, random]) one.mockRestore();
+    mock.module("node:timers/promises", () => real);
+  }
+  return pauses;
+}
+
+test("a client whose server is gone waits longer each time, 15 s at most, and less after a good connection", async () => {
+  expect(await pausesOfSession(8, 10)).toEqual([500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000]);
+  expect(await pausesOfSession(3, 20_000)).toEqual([500, 500, 500]);
 });

@@ -142,7 +142,7 @@ for (const runtime of EVERYWHERE) {
     await using scan = script("apps/port-scan", words, { runtime });
     const caller = await talker.accept();
     await caller.send(Buffer.from([0xe4, 0xbd])); // the first bytes of 你
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await new Promise((resolve) => setTimeout(resolve, 30)); // two reads: if it is one, the test only proves less
     await caller.send(Buffer.from([0xa0, 0x0d, 0x0a]));
     const drip = await endless.accept();
     const dripping = setInterval(() => drip.send("a").catch(() => {}), 50);

@@ -1,8 +1,9 @@
 /**
  * `make mistakes`: puts one mistake after another into a copy of the project, and tells whether a test notices it.
  *
- *     make mistakes               all of tests/engine/mistakes.ts; it takes a quarter of an hour
+ *     make mistakes               all of tests/engine/mistakes.ts; it takes half an hour
  *     make mistakes M=2.6         those that have this in their words or in the name of their file
+ *     make mistakes M=forty       those that were chosen to measure the tests
  */
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -11,48 +12,107 @@ import { temporaryFolder } from "../engine/files.ts";
 import { type Mistake, MISTAKES } from "../engine/mistakes.ts";
 import { ROOT, start } from "../engine/program.ts";
 import { endInOrder } from "./interrupt.ts";
+import { isThorough } from "./test.ts";
+
+/** How many mistakes are tried at once, each in a copy of its own. */
+const AT_ONCE = 2;
 
 /** How long the tests of one mistake may take, in milliseconds. */
 const LIMIT = 10 * 60_000;
 
-/** What becomes of a mistake: "gone" where the code is no longer as it was. */
-export type Fate = "noticed" | "unnoticed" | "gone";
+/** What becomes of a mistake, and what that means. */
+export const FATES = {
+  noticed: "by what `make test` runs",
+  thorough: "noticed, but with EVERYTHING=1 only",
+  unnoticed: "no test fails",
+  gone: "the code is no longer as it was, or no test has such a name",
+  broken: "the tests fail without the mistake, too",
+};
+export type Fate = keyof typeof FATES;
 
-/** Puts a mistake into a copy of the project, runs its tests, and takes it out again. */
-export async function tryOne(mistake: Mistake, copy: string, temporary: string): Promise<Fate> {
-  const path = join(copy, mistake.file);
-  const source = readFileSync(path, "utf8");
-  if (source.split(mistake.was).length !== 2) return "gone";
-  writeFileSync(path, source.replace(mistake.was, () => mistake.is));
-  try {
-    const names = mistake.names ? ["-t", mistake.names] : [];
-    const words = ["bun", "test", "--timeout=60000", ...names, ...mistake.tests.map((file) => `./${file}`)];
-    const env = { EVERYTHING: "1", CASES: "200", TMPDIR: temporary };
-    await using program = start(words, { cwd: copy, env, limit: LIMIT });
-    const { code, stdout, stderr } = await program.result();
-    if (/matched 0 tests/.test(stdout + stderr)) return "gone";
-    return code === 0 ? "unnoticed" : "noticed";
-  } finally {
-    writeFileSync(path, source);
+/** A copy of the project, into which one mistake at a time is put. */
+class Copy {
+  readonly #path: string;
+  readonly #temporary: string;
+  /** The runs that pass without a mistake. */
+  readonly #passing: Set<string>;
+
+  constructor(from: string, path: string, temporary: string, passing: Set<string>) {
+    const isLeftOut = (path: string) => ["node_modules", ".git"].includes(basename(path));
+    cpSync(from, path, { recursive: true, filter: (path) => !isLeftOut(path) });
+    symlinkSync(join(ROOT, "node_modules"), join(path, "node_modules"));
+    [this.#path, this.#temporary, this.#passing] = [path, temporary, passing];
   }
+
+  /** Puts a mistake in, runs its tests, and takes it out again. */
+  async try(mistake: Mistake): Promise<Fate> {
+    const path = join(this.#path, mistake.file);
+    const source = readFileSync(path, "utf8");
+    if (source.split(mistake.was).length !== 2) return "gone";
+    const usual = mistake.tests.filter((file) => !isThorough(readFileSync(join(this.#path, file), "utf8")));
+    for (
+      const [fate, files, everything] of [["noticed", usual, ""], ["thorough", mistake.tests, "1"]] as const
+    ) {
+      writeFileSync(path, source.replace(mistake.was, () => mistake.is));
+      const outcome = await this.#run(files, everything, mistake.names).finally(() =>
+        writeFileSync(path, source)
+      );
+      if (outcome === "none" && everything) return "gone";
+      if (outcome !== "failed") continue;
+      const run = JSON.stringify([files, everything, mistake.names]);
+      if (!this.#passing.has(run) && await this.#run(files, everything, mistake.names) !== "passed") {
+        return "broken";
+      }
+      this.#passing.add(run);
+      return fate;
+    }
+    return "unnoticed";
+  }
+
+  /** Runs test files: "none" where no test has such a name. */
+  async #run(files: string[], everything: string, name?: string): Promise<"passed" | "failed" | "none"> {
+    if (files.length === 0) return "none";
+    const names = name ? ["-t", name] : [];
+    const words = ["bun", "test", "--timeout=60000", "--bail", ...names, ...files.map((file) => `./${file}`)];
+    const env = { EVERYTHING: everything, CASES: "200", TMPDIR: this.#temporary };
+    await using program = start(words, { cwd: this.#path, env, limit: LIMIT });
+    const { code, stdout, stderr } = await program.result();
+    if (/matched 0 tests/.test(stdout + stderr)) return "none";
+    return code === 0 ? "passed" : "failed";
+  }
+}
+
+/** Tries mistakes in copies of a project, and says of each what becomes of it. */
+export async function tryAll(mistakes: Mistake[], from: string, print: (line: string) => void) {
+  await using folder = temporaryFolder();
+  await using temporary = temporaryFolder();
+  const counts = { noticed: 0, thorough: 0, unnoticed: 0, gone: 0, broken: 0 };
+  const [todo, passing] = [[...mistakes], new Set<string>()];
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, todo.length) }, async (_, number) => {
+    const copy = new Copy(from, folder.at(`${number}`), temporary.path, passing);
+    for (let mistake = todo.shift(); mistake; mistake = todo.shift()) {
+      const fate = await copy.try(mistake);
+      counts[fate]++;
+      print(`${fate.padEnd(10)} ${mistake.what}`);
+      if (fate === "gone") {
+        print(`           ${mistake.file}, ${mistake.names ?? "all tests"}: ${mistake.was.trim()}`);
+      }
+    }
+  }));
+  return counts;
 }
 
 async function main(word: string) {
   endInOrder();
-  await using folder = temporaryFolder();
-  await using temporary = temporaryFolder();
-  const isLeftOut = (path: string) => ["node_modules", ".git"].includes(basename(path));
-  cpSync(ROOT, folder.at("copy"), { recursive: true, filter: (path) => !isLeftOut(path) });
-  symlinkSync(join(ROOT, "node_modules"), folder.at("copy", "node_modules"));
-  const counts = { noticed: 0, unnoticed: 0, gone: 0 };
-  for (const mistake of MISTAKES.filter(({ what, file }) => `${what} ${file}`.includes(word))) {
-    const fate = await tryOne(mistake, folder.at("copy"), temporary.path);
-    counts[fate]++;
-    console.log(`${fate.padEnd(10)} ${mistake.what}`);
-    if (fate === "gone") console.log(`           ${mistake.file} has no longer: ${mistake.was.trim()}`);
+  const chosen = MISTAKES.filter(({ what, file, forty }) =>
+    `${what} ${file} ${forty ? "forty" : ""}`.includes(word)
+  );
+  const counts = await tryAll(chosen, ROOT, (line) => console.log(line));
+  console.log();
+  for (const [fate, meaning] of Object.entries(FATES)) {
+    console.log(`${`${counts[fate as Fate]}`.padStart(4)} ${fate.padEnd(10)} ${meaning}`);
   }
-  console.log(`\n${counts.noticed} noticed, ${counts.unnoticed} unnoticed, ${counts.gone} gone`);
-  if (counts.unnoticed + counts.gone > 0) process.exitCode = 1;
+  if (counts.unnoticed + counts.gone + counts.broken > 0) process.exitCode = 1;
 }
 
 if (import.meta.main) await main(process.argv[2] ?? "");

@@ -62,7 +62,7 @@ export function lessonsOf(source: string): string[] {
 }
 
 /** Whether a test file says in its first comment that it is thorough: with EVERYTHING=1 or L= only. */
-const isThorough = (source: string) => /^\/\*\*[^]*?\(thorough\)[^]*?\*\//.test(source.slice(0, 1000));
+export const isThorough = (source: string) => /^\/\*\*[^]*?\(thorough\)[^]*?\*\//.test(source.slice(0, 1000));
 
 /** What Bun's test runner prints although nothing is wrong. */
 const NO_FAILURE = /^(?:\((?:pass|skip|todo)\) |bun test v|\S+\.test\.ts:$)/;

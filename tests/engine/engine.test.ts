@@ -439,7 +439,7 @@ describe.concurrent("what needs time", () => {
     );
     isOver = true;
     expect(message).toContain("/nowhere/at-all");
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await new Promise((resolve) => setTimeout(resolve, 1000)); // only time can show that nothing comes
     expect(late).toEqual([]);
     await expectNothingLeft(words);
   });

@@ -121,6 +121,8 @@ export class Program {
   readonly exit: Promise<number>;
   /** The same, once it has ended. */
   code: number | undefined;
+  /** The signal that ended it, where it did not end itself. */
+  killedBy: NodeJS.Signals | undefined;
   /** Whether it was killed because it printed too much. */
   floods = false;
 
@@ -159,6 +161,7 @@ export class Program {
     const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
     this.exit = new Promise((resolve) => {
       this.#process.child?.once("exit", (code, signal) => {
+        this.killedBy = signal ?? undefined;
         this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
         resolve(this.code);
       });

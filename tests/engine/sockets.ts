@@ -34,9 +34,12 @@ export async function until(done: () => boolean | Promise<boolean>, what: string
   }
 }
 
-/** Waits until a number has not changed for a quarter of a second. @returns it */
+/** Waits until a number has not changed for a quarter of a second. @returns it @throws Late */
 export async function settled(value: () => number): Promise<number> {
-  while (true) {
+  for (const end = Date.now() + 4 * LIMIT;;) {
+    if (Date.now() > end) {
+      throw new Late(`waited ${4 * LIMIT} ms for a number that still changes: ${value()}`);
+    }
     const before = value();
     await new Promise((resolve) => setTimeout(resolve, 250));
     if (value() === before) return before;

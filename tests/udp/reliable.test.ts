@@ -26,7 +26,7 @@ import {
   start,
 } from "../engine/program.ts";
 import { sha256, temporaryFolder } from "../engine/files.ts";
-import { inTime, letterbox } from "../engine/sockets.ts";
+import { inTime, letterbox, until } from "../engine/sockets.ts";
 
 const RUNTIMES: Runtime[] = ["bun", "node", "deno"];
 
@@ -347,9 +347,7 @@ async function slowly(
   const from = /^\S+/.exec(begun ?? "")?.[0];
   const [part] = await readdir(here.out);
   expect(part).toEndWith(".part");
-  while ((await stat(join(here.out, part))).size < 2400) { // SYN is answered, data comes in
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until(async () => (await stat(join(here.out, part))).size >= 2400, "the first data");
   const all = [receiver, between, sender];
   return {
     receiver,
@@ -688,7 +686,7 @@ describe("hostile datagrams change nothing", () => {
           const last = encodePacket({ type: "DATA", connection: 0xffff_ffff, number: 9 });
           socket.send(last, port, "127.0.0.1");
           const isLast = (data: Buffer) => decodePacket(data)?.connection === 0xffff_ffff;
-          while (!answers.some(isLast)) await new Promise((resolve) => setTimeout(resolve, 1));
+          while (!answers.some(isLast)) await inTime(once(socket, "message"), "the answer to the second");
           for (const answer of answers) {
             const most = isLast(answer) ? last.length : packet.length;
             expect([type, number, size, answer.length <= most]).toEqual([type, number, size, true]);
