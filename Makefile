@@ -7,11 +7,11 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson practice practice-soak wire lab test matrix site serve ladders copy check fmt index fuzz mistakes bench ci setup clean
+.PHONY: help demo lessons lesson practice practice-soak wire lab test flaky matrix site serve ladders copy check fmt index fuzz mistakes bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
-ifneq ($(filter lesson practice wire lab test matrix copy,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter lesson practice wire lab test flaky matrix copy,$(firstword $(MAKECMDGOALS))),)
   ifneq ($(WORDS),)
     $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
   endif
@@ -48,6 +48,10 @@ lab: setup ## open a shell in a small internet on this machine
 # EVERYTHING=1: what goes wrong, on all three runtimes, and what takes long.
 test: setup ## play every lesson, test what can go wrong (L=2.1 ON=node)
 	@$(BUN) tests/commands/test.ts "$$L"
+
+# RUNS=100 says how often; half of the runs while all cores are busy.
+flaky: setup ## the tests again and again: what fails now and then? (L=4.3)
+	@$(BUN) tests/commands/flaky.ts "$$L"
 
 matrix: setup ## play each lesson, both ends on Bun, Node and Deno (L=2.1)
 	@$(BUN) tests/commands/matrix.ts "$$L"

@@ -5,6 +5,7 @@
  *     make test L=3.1             what belongs to one lesson, or to one script: L=udp/send
  *     make test L=3.1 ON=node     with the scripts on another runtime
  *     make test EVERYTHING=1      what goes wrong on all three runtimes, and what takes long
+ *     make test L=tests/udp/chat.test.ts    one file
  *
  * A file belongs to the lessons that its first lines name ("Lesson 3.6: ..."). Those below tests/course/ are about
  * all lessons: there it is the tests whose names name the script.
@@ -12,7 +13,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
-import { delimiter, dirname, join } from "node:path";
+import { delimiter, dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { environment } from "../engine/environment.ts";
 import { temporaryFolder } from "../engine/files.ts";
@@ -93,45 +94,67 @@ export function skips(names: string[], isHere: (tool: string) => boolean): strin
   return Array.from(counts, ([why, count]) => `skipped: ${why} (${count} ${count === 1 ? "test" : "tests"})`);
 }
 
+/** The files that a name means: those of a lesson, or one file; without a name, all but the thorough ones. */
+export function workOf(name = ""): Work[] {
+  if (/\.test\.ts$/.test(name)) return [{ file: relative(ROOT, resolve(ROOT, name)) }];
+  const all = testFiles();
+  if (name) return workFor(choose(name), all);
+  return all.filter(({ source }) => EVERYTHING || !isThorough(source)).map(({ file }) => ({ file }));
+}
+
+const testFiles = () =>
+  filesBelow("tests/**/*.test.ts").map((file) => ({ file, source: readFileSync(join(ROOT, file), "utf8") }));
+
+/**
+ * Runs test files, several at once.
+ * @param told hears of each when it has ended
+ */
+export async function run(
+  work: Work[],
+  told: (work: Work, outcome: Outcome, ms: number) => void,
+): Promise<void> {
+  await using folder = temporaryFolder();
+  await chmod(folder.path, 0o755); // a test may look at its own folder as another user
+  const todo = [...work];
+  const path = pathWithPython();
+  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    for (let next = todo.shift(); next; next = todo.shift()) {
+      const own = folder.at(`${todo.length}`);
+      mkdirSync(own);
+      const began = Date.now();
+      told(next, await runOne(next, { TMPDIR: own, PATH: path }), Date.now() - began);
+    }
+  }));
+}
+
+/** Runs one test file. What it leaves behind is a failure. */
+async function runOne({ file, names }: Work, env: { TMPDIR: string; PATH: string }): Promise<Outcome> {
+  const chosen = names ? ["-t", names.source] : [];
+  const words = ["bun", "test", "--no-orphans", `--timeout=${LIMIT}`, ...chosen, `./${file}`];
+  await using program = start(words, { env, limit: LIMIT_OF_FILE });
+  const { code, stdout, stderr } = await program.result();
+  const outcome = read(code, stdout + stderr);
+  if (names) outcome.skipped = outcome.skipped.filter((name) => names.test(name));
+  const behind = [...program.orphans().map(({ command }) => command), ...readdirSync(env.TMPDIR)];
+  if (behind.length > 0) {
+    outcome.failed++;
+    outcome.text += `\nleft behind:\n${behind.map((what) => `  ${what}\n`).join("")}`;
+  }
+  return outcome;
+}
+
 async function main(name: string | undefined): Promise<void> {
-  const all = filesBelow("tests/**/*.test.ts")
-    .map((file) => ({ file, source: readFileSync(join(ROOT, file), "utf8") }));
-  const usual = all.filter(({ source }) => EVERYTHING || !isThorough(source));
-  const todo = name ? workFor(choose(name), all) : usual.map(({ file }): Work => ({ file }));
+  const todo = workOf(name);
   const times = knownTimes();
   const length = ({ file }: Work) => times[file] ?? statSync(join(ROOT, file)).size;
   todo.sort((a, b) => length(b) - length(a));
-
   endInOrder();
-  await using folder = await temporaryFolder();
-  await chmod(folder.path, 0o755); // a test may look at its own folder as another user
 
   const began = Date.now();
   const sum = { files: 0, passed: 0, failed: 0, skipped: [] as string[] };
   const width = Math.max(...todo.map(({ file }) => file.length));
-  const path = pathWithPython();
-  const runNext = async ({ file, names }: Work, own: string) => {
-    const began = Date.now();
-    const words = [
-      "bun",
-      "test",
-      "--no-orphans",
-      `--timeout=${LIMIT}`,
-      ...(names ? ["-t", names.source] : []),
-      `./${file}`,
-    ];
-    await using program = start(words, { env: { TMPDIR: own, PATH: path }, limit: LIMIT_OF_FILE });
-    const { code, stdout, stderr } = await program.result();
-    const outcome = read(code, stdout + stderr);
-    const behind = [...program.orphans().map(({ command }) => command), ...readdirSync(own)];
-    if (behind.length > 0) {
-      outcome.failed++;
-      outcome.text += `\nleft behind:\n${behind.map((what) => `  ${what}\n`).join("")}`;
-    }
-    const ms = Date.now() - began;
-    if (names) outcome.skipped = outcome.skipped.filter((name) => names.test(name));
-    else times[file] = ms;
-    const { passed, failed, skipped } = outcome;
+  await run(todo, ({ file, names }, { passed, failed, skipped, text }, ms) => {
+    if (!names) times[file] = ms;
     if (names && passed + failed + skipped.length === 0) return; // none of its tests is of this lesson
     sum.files++;
     sum.passed += passed;
@@ -141,19 +164,13 @@ async function main(name: string | undefined): Promise<void> {
     const told = counts.flatMap(([count, word]) => count > 0 ? `${count} ${word}` : []).join(", ");
     const mark = `${failed > 0 ? "FAIL" : "ok  "} ${(ms / 1000).toFixed(1).padStart(5)} s`;
     console.log(`${mark}  ${file.padEnd(width)}  ${told || "only with EVERYTHING=1"}`);
-    if (failed > 0) console.log(`\n${outcome.text}\n`);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    for (let next = todo.shift(); next; next = todo.shift()) {
-      const own = folder.at(`${todo.length}`);
-      mkdirSync(own);
-      await runNext(next, own);
-    }
-  }));
+    if (failed > 0) console.log(`\n${text}\n`);
+  });
   mkdirSync(dirname(TIMES), { recursive: true });
   writeFileSync(TIMES, JSON.stringify(times));
-  if (!name && usual.length < all.length) {
-    console.log(`left out: ${all.length - usual.length} thorough files, for EVERYTHING=1 and for L=`);
+  const leftOut = testFiles().length - todo.length;
+  if (!name && leftOut > 0) {
+    console.log(`left out: ${leftOut} thorough files, for EVERYTHING=1 and for L=`);
   }
   for (const line of skips(sum.skipped, (tool) => Boolean(Bun.which(tool)))) console.log(line);
   console.log(`\n${sum.files} files in ${((Date.now() - began) / 1000).toFixed(0)} s`);

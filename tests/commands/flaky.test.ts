@@ -1,0 +1,107 @@
+/** `make flaky`: it names what fails now and then, and with what seed; nothing of it stays. (thorough) */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { type Folder, temporaryFolder } from "../engine/files.ts";
+import { EVERYTHING, type Program, ROOT, start } from "../engine/program.ts";
+import { until } from "../engine/sockets.ts";
+import { failures } from "./flaky.ts";
+
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
+
+/** A suite that fails in each third run. A run tells that it is there, and waits until it is let go. */
+const SUITE = `
+import { test } from "bun:test";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { fc, holds } from ${JSON.stringify(join(ROOT, "tests/engine/property.ts"))};
+const run = readdirSync(import.meta.dir).filter((name) => name.startsWith("run")).length + 1;
+writeFileSync(import.meta.dir + "/run" + run, "");
+test("waits", async () => {
+  while (!existsSync(import.meta.dir + "/go" + run)) await Bun.sleep(5);
+});
+test("is steady", () => {});
+holds("flips", [fc.integer()], (n) => {
+  if (run % 3 === 0) throw new Error("an error of " + n);
+});
+`;
+
+async function flaky(folder: Folder, runs: number): Promise<Program> {
+  const file = folder.at("flips.test.ts");
+  await writeFile(file, SUITE);
+  return start(["bun", "tests/commands/flaky.ts", file], {
+    env: { RUNS: `${runs}`, TMPDIR: folder.path },
+    limit: 60_000,
+  });
+}
+
+/** Waits until a run is there. @returns how many programs keep the machine busy */
+async function cores(program: Program, folder: Folder, run: number): Promise<number> {
+  await until(() => existsSync(folder.at(`run${run}`)), `run ${run}`);
+  return program.orphans().filter(({ command }) => command.includes("for (;;) ;")).length;
+}
+
+if (EVERYTHING) {
+  test("each second run is a busy one; what fails is named with its seed, and its output kept", async () => {
+    await using folder = temporaryFolder();
+    await using program = await flaky(folder, 6);
+    const busy: number[] = [];
+    for (let run = 1; run <= 6; run++) {
+      busy.push(await cores(program, folder, run));
+      await writeFile(folder.at(`go${run}`), "");
+    }
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
+    const all = availableParallelism();
+    expect(busy).toEqual([0, all, 0, all, 0, all]);
+    const kept = /FAIL \S+flips\.test\.ts: flips, SEED=(-?\d+)\n {5}see (\S+3-idle-flips\.txt)\n/.exec(
+      stdout,
+    );
+    expect(await readFile(`${kept?.[2]}`, "utf8")).toMatch(
+      RegExp(`seed: ${kept?.[1]}\\b[^]*an error of [^]*^\\(fail\\) flips`, "m"),
+    );
+    expect(stdout.match(/^run .*(?= in \d+ s$)/gm)).toEqual([
+      "run 1 of 6, idle: 3 passed, 0 failed",
+      "run 2 of 6, busy: 3 passed, 0 failed",
+      "run 3 of 6, idle: 2 passed, 1 failed",
+      "run 4 of 6, busy: 3 passed, 0 failed",
+      "run 5 of 6, idle: 3 passed, 0 failed",
+      "run 6 of 6, busy: 2 passed, 1 failed",
+    ]);
+    expect(stdout.slice(stdout.indexOf("\n\n") + 2).replace(/\S+(?=flips\.test)/, "")).toBe(
+      "  idle   busy\n     3      3  runs\n     1      1  failed: flips.test.ts: flips\n",
+    );
+  });
+
+  test("Ctrl-C ends it, and prints what is known", async () => {
+    await using folder = temporaryFolder();
+    await using program = await flaky(folder, 6);
+    await writeFile(folder.at("go1"), "");
+    expect(await cores(program, folder, 2)).toBe(availableParallelism());
+    program.signal("SIGINT");
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 130, stderr: "" });
+    expect(stdout).toEndWith("\n\n  idle   busy\n     1      0  runs\n");
+    expect(program.orphans()).toEqual([]);
+    expect((await readdir(folder.path)).sort()).toEqual(["flips.test.ts", "go1", "run1", "run2"]);
+  });
+}
+
+describe("what has failed", () => {
+  test("has a name each, and the seed that stands before it", () => {
+    const text =
+      'error: no\n(fail) a > b [2.00ms]\nProperty failed after 1 tests\n{ seed: -12, path: "0" }\n' +
+      "(fail) c [12.00s]\n(fail) d\n\nleft behind:\n  sleep 9\n";
+    expect(failures({ text })).toEqual([
+      { name: "a > b", seed: undefined },
+      { name: "c", seed: "-12" },
+      { name: "d", seed: undefined },
+      { name: "left behind", seed: undefined },
+    ]);
+  });
+
+  test("is the file itself where it has broken off", () => {
+    expect(failures({ text: "panic: oh" })).toEqual([{ name: "the file itself" }]);
+  });
+});
