@@ -259,6 +259,14 @@ export const MISTAKES: Mistake[] = [
     names: "bounds its callers|turned away.*worker-threads on bun",
   },
   {
+    what: "3.8, threads: a client asks for any number of computations",
+    file: "scripts/tcp/servers/worker-threads.ts",
+    was: "const isFull = asked > MOST_ASKED || ",
+    is: "const isFull = ",
+    tests: ["tests/tcp/servers.test.ts"],
+    names: "worker-threads reads no more while its threads",
+  },
+  {
     what: "4.1: a silent caller keeps its place",
     file: "scripts/apps/download-basic-server.ts",
     was: "    limitIdle(socket, PATIENCE);",

@@ -1,5 +1,6 @@
 /** Lesson 3.8: five servers that must do the same, and the client that measures them. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import process from "node:process";
@@ -121,6 +122,24 @@ for (const name of EVERYTHING ? [...SERVERS, "bun-listen"] : ["event-loop"]) {
       expect(flood.equals(await buffer(greedy))).toBe(true);
     },
   );
+}
+
+for (const runtime of EVERYWHERE) {
+  test(`worker-threads reads no more while its threads have enough to compute, on ${runtime}`, async () => {
+    await using server = serve("worker-threads", runtime, ["--work", "1000000"]);
+    const greedy = connect({ host: "127.0.0.1", port: await server.port() });
+    greedy.on("error", () => {}); // the server is stopped while it computes
+    const size = 80 << 20; // much more than the system's buffers hold
+    let taken = 0;
+    const send = () => {
+      taken += 1 << 16;
+      if (taken < size) greedy.write(Buffer.alloc(1 << 16), send);
+    };
+    await once(greedy, "connect");
+    send();
+    expect(await settled(() => taken)).toBeWithin(1, size / 2);
+    greedy.destroy();
+  });
 }
 
 for (const runtime of EVERYWHERE) {
