@@ -24,7 +24,7 @@
  *
  * Python     s.settimeout(seconds)             ->  AbortSignal.timeout(ms)
  *            s.sendto(data, (host, port))      ->  socket.send(data, port, host)
- *            data, sender = s.recvfrom(65535)  ->  once(socket, "message", ...)
+ *            data, sender = s.recvfrom(65535)  ->  on(socket, "message", ...)
  * Watch out  A datagram that is sent again may arrive twice, and a late reply
  *            may belong to an earlier one. Lesson 2.6 numbers its datagrams.
  * Try        Ctrl-C the server in the middle and type on; start it again
@@ -34,7 +34,7 @@
  * 试试       中途按 Ctrl-C 停掉服务器，继续键入；在重试用完之前再把它启动起来。
  */
 import { createSocket, type Socket } from "node:dgram";
-import { once } from "node:events";
+import { on } from "node:events";
 import { readArguments } from "../../lib/arguments.ts";
 import { Failure, isStop } from "../../lib/failure.ts";
 import { keyboard } from "../../lib/keyboard.ts";
@@ -100,8 +100,8 @@ async function main(stop: AbortSignal) {
  */
 async function receive(socket: Socket, port: number, signal: AbortSignal) {
   try {
-    while (true) {
-      const [data, sender] = await once(socket, "message", { signal }); // recvfrom, until the timeout
+    // on, not once in a loop: of two datagrams that come together, Deno gives the second before we listen again.
+    for await (const [data, sender] of on(socket, "message", { signal })) { // recvfrom, until the timeout
       if (sender.port === port) return { data, sender };
     }
   } catch (error) {

@@ -1,8 +1,11 @@
-/** Lessons 2.1 and 2.2: that one datagram found nobody costs no other datagram. */
-import { expect, test } from "bun:test";
+/** Lessons 2.1 and 2.2: a datagram that found nobody costs no other one, and one of a stranger is no answer. */
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { type Runtime, script } from "../engine/program.ts";
+import { EVERYWHERE, type Runtime, script } from "../engine/program.ts";
+import { letterbox } from "../engine/sockets.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
 
 async function open() {
   const socket = createSocket("udp4").bind(0, "127.0.0.1");
@@ -31,5 +34,21 @@ for (const runtime of ["bun", "node", "deno"] as Runtime[]) {
     const { code, stderr } = await server.result();
     expect(stderr).toBe("");
     expect(code).toBe(0);
+  });
+}
+
+for (const runtime of EVERYWHERE) {
+  test(`a datagram from another port than the server's is no answer, on ${runtime}`, async () => {
+    await using server = await letterbox();
+    await using stranger = await letterbox();
+    const words = ["--port", `${server.port}`, "--timeout", "10000"];
+    await using client = script("udp/echo-client", words, { runtime });
+    client.type("hello\n");
+    const [, { port }] = await server.next();
+    await stranger.send("from a stranger", port);
+    await server.send("the answer", port);
+    expect(await client.next()).toBe("the answer");
+    client.endOfInput();
+    expect(await client.result()).toEqual({ code: 0, stdout: "the answer\n", stderr: "" });
   });
 }
