@@ -53,16 +53,13 @@ test("each kind of mistake is told", async () => {
   );
   expect(counts).toEqual({ noticed: 1, thorough: 2, unnoticed: 1, gone: 3, broken: 1 });
   expect(lines.sort()).toEqual([
-    "           sum.ts, adds: a * b",
-    "           sum.ts, adds: number",
-    "           sum.ts, subtracts: a + b",
     "broken     its test fails anyway",
-    "gone       its code has gone",
-    "gone       its code stands there twice",
-    "gone       its test has gone",
-    "noticed    it is noticed",
-    "thorough   it is noticed by a thorough file",
-    "thorough   it is noticed by what takes long",
+    "gone       its code has gone\n           sum.ts, adds: a * b",
+    "gone       its code stands there twice\n           sum.ts, adds: number",
+    "gone       its test has gone\n           sum.ts, subtracts: a + b",
+    "noticed    it is noticed\n           by: adds",
+    "thorough   it is noticed by a thorough file\n           by: adds",
+    "thorough   it is noticed by what takes long\n           by: slow",
     "unnoticed  nobody notices it",
   ]);
   expect(readFileSync(project.at("sum.ts"), "utf8")).toBe(SUM); // mistakes are put into copies only

@@ -44,11 +44,11 @@ class Copy {
     [this.#path, this.#temporary, this.#passing] = [path, temporary, passing];
   }
 
-  /** Puts a mistake in, runs its tests, and takes it out again. */
-  async try(mistake: Mistake): Promise<Fate> {
+  /** Puts a mistake in, runs its tests, and takes it out again. @returns also the test that failed */
+  async try(mistake: Mistake): Promise<{ fate: Fate; by?: string }> {
     const path = join(this.#path, mistake.file);
     const source = readFileSync(path, "utf8");
-    if (source.split(mistake.was).length !== 2) return "gone";
+    if (source.split(mistake.was).length !== 2) return { fate: "gone" };
     const usual = mistake.tests.filter((file) => !isThorough(readFileSync(join(this.#path, file), "utf8")));
     for (
       const [fate, files, everything] of [["noticed", usual, ""], ["thorough", mistake.tests, "1"]] as const
@@ -57,20 +57,20 @@ class Copy {
       const outcome = await this.#run(files, everything, mistake.names).finally(() =>
         writeFileSync(path, source)
       );
-      if (outcome === "none" && everything) return "gone";
-      if (outcome !== "failed") continue;
+      if (outcome === "none" && everything) return { fate: "gone" };
+      if (outcome === "none" || outcome === "passed") continue;
       const run = JSON.stringify([files, everything, mistake.names]);
       if (!this.#passing.has(run) && await this.#run(files, everything, mistake.names) !== "passed") {
-        return "broken";
+        return { fate: "broken" };
       }
       this.#passing.add(run);
-      return fate;
+      return { fate, by: outcome.failed };
     }
-    return "unnoticed";
+    return { fate: "unnoticed" };
   }
 
   /** Runs test files: "none" where no test has such a name. */
-  async #run(files: string[], everything: string, name?: string): Promise<"passed" | "failed" | "none"> {
+  async #run(files: string[], everything: string, name?: string) {
     if (files.length === 0) return "none";
     const names = name ? ["-t", name] : [];
     const words = ["bun", "test", "--timeout=60000", "--bail", ...names, ...files.map((file) => `./${file}`)];
@@ -78,7 +78,10 @@ class Copy {
     await using program = start(words, { cwd: this.#path, env, limit: LIMIT });
     const { code, stdout, stderr } = await program.result();
     if (/matched 0 tests/.test(stdout + stderr)) return "none";
-    return code === 0 ? "passed" : "failed";
+    if (code === 0) return "passed";
+    return {
+      failed: /^\(fail\) (.*?)(?: \[[\d.]+ms\])?$/m.exec(stdout + stderr)?.[1] ?? `exit code ${code}`,
+    };
   }
 }
 
@@ -91,12 +94,11 @@ export async function tryAll(mistakes: Mistake[], from: string, print: (line: st
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, todo.length) }, async (_, number) => {
     const copy = new Copy(from, folder.at(`${number}`), temporary.path, passing);
     for (let mistake = todo.shift(); mistake; mistake = todo.shift()) {
-      const fate = await copy.try(mistake);
+      const { fate, by } = await copy.try(mistake);
+      const { what, file, was, names = "all tests" } = mistake;
       counts[fate]++;
-      print(`${fate.padEnd(10)} ${mistake.what}`);
-      if (fate === "gone") {
-        print(`           ${mistake.file}, ${mistake.names ?? "all tests"}: ${mistake.was.trim()}`);
-      }
+      const more = fate === "gone" ? `${file}, ${names}: ${was.trim()}` : by && `by: ${by}`;
+      print(`${fate.padEnd(10)} ${what}${more ? `\n           ${more}` : ""}`); // in one go: two may come together
     }
   }));
   return counts;

@@ -214,10 +214,14 @@ describe("a server: its ready line, its end by a signal, its port that is free a
     }
   }
 
-  for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "bun")) {
+  // On Bun an IPv4 socket can be bound to ::1, so that once a run another runtime looks.
+  const others = EVERYWHERE.filter((runtime) => runtime !== "bun");
+  for (const runtime of others.length > 0 ? others : ["node"] as const) {
     for (const name of ["udp/receive", "tcp/server"]) {
+      if (others.length === 0 && name === "tcp/server") continue;
       test.skipIf(!HAS_IPV6)(`${name} on ${runtime} (needs IPv6)`, async () => {
-        for (const [index, { host, shown }] of HOSTS.entries()) {
+        for (const [index, { host, shown, ipv6 }] of HOSTS.entries()) {
+          if (others.length === 0 && !ipv6) continue;
           await using program = script(name, ["--host", host, "--port", "0"], { runtime });
           const port = await program.port();
           program.signal(SIGNALS[(index + 1) % 3]);

@@ -250,6 +250,21 @@ for (const runtime of EVERYWHERE) {
     expect(await next(program)).toBe("CALLER > 5 bytes: next\\r");
   });
 
+  test(`a message ends its characters: half of one is not completed by the next, ${runtime}`, async () => {
+    await using program = server(["--framing", "line"], runtime);
+    const bytes = Buffer.concat([
+      Buffer.from("你").subarray(0, 2),
+      Buffer.of(10),
+      Buffer.from("\xa0a\n", "latin1"),
+    ]);
+    expect(await call(await program.port(), bytes)).toBe("closed");
+    expect(await next(program)).toBe("CALLER connected");
+    expect(await next(program)).toBe("CALLER > 2 bytes: \ufffd");
+    expect(await next(program)).toBe("CALLER > 2 bytes: \ufffda");
+    expect(await next(program)).toBe("CALLER hung up");
+    expect(await next(program, "stderr")).toMatch(/EILSEQ/);
+  });
+
   test(`a character torn at the end of the stream is told, ${runtime}`, async () => {
     await using program = server(["--framing", "none"], runtime);
     expect(await call(await program.port(), Buffer.from("你好").subarray(0, 5))).toBe("closed");
