@@ -27,9 +27,8 @@
  *   $ bun scripts/apps/download-client.ts --list LICENSE
  *            928  LICENSE
  *
- * Python     s.connect((host, port))    ->  connect({ host, port })
- *            s.recv(1024)               ->  this.#frames.receive(), which wraps
- *                                           socket.iterator()
+ * Python     s.connect((host, port))    ->  connect({ host, port, onread })
+ *            s.recv_into(buffer)        ->  buffers.reads(socket)
  *            hashlib.sha256()           ->  createHash("sha256")
  *            f.write(data)              ->  part.append(frame.bytes), which wraps
  *                                           file.appendFile(bytes)
@@ -60,6 +59,7 @@ import { explain, Failure } from "../../lib/failure.ts";
 import { openFile, taken } from "../../lib/files.ts";
 import { closeOnStop, limitIdle } from "../../lib/tcp.ts";
 import { hint, print, report, run, visible } from "../../lib/program.ts";
+import { DoubleBuffer } from "./download/double-buffer.ts";
 import { type Part, Parts } from "./download/part.ts";
 import {
   byteCount,
@@ -125,10 +125,13 @@ async function main(stop: AbortSignal) {
   });
   const rate = bytesPerSecond(options.limitRate);
 
-  await using socket = closeOnStop(connect({ host: options.host, port: options.port }), stop);
+  const { host, port } = options;
+  const buffers = new DoubleBuffer();
+  const { onread } = buffers;
+  await using socket = closeOnStop(connect({ host, port, onread }), stop);
   await once(socket, "connect");
-  limitIdle(socket, PATIENCE);
-  const frames = new FrameStream(socket, endpoint(options.host, options.port));
+  limitIdle(socket, PATIENCE, () => buffers.hasMoved());
+  const frames = new FrameStream(socket, endpoint(host, port), { chunks: buffers.reads(socket) });
   const downloads = new Downloads(frames, { ...options, rate }, stop);
 
   if (options.list || options.words.length === 0) {

@@ -69,7 +69,8 @@ async function main(stop: AbortSignal) {
     closeOnStop(socket, stop, "reset");
     if (!callers.admit(socket)) return;
     limitIdle(socket, idle * 1000);
-    const frames = new FrameStream(socket, peerName(socket), idle * 1000, () => callers.moved(socket));
+    const moved = () => callers.moved(socket);
+    const frames = new FrameStream(socket, peerName(socket), { longestFrame: idle * 1000, moved });
     const session = new Session(frames, folder, comparisons);
     try {
       await session.serve();

@@ -4,7 +4,7 @@
  *
  *     0               4      5                4+L
  *     +---------------+------+----------------+
- *     | L, big-endian | kind | payload        |     L: bytes from the kind on, 1 to 131,072
+ *     | L, big-endian | kind | payload        |     L: bytes from the kind on, 2 to 131,072
  *     +---------------+------+----------------+
  *
  * kind 0: a message, one JSON object in UTF-8. kind 1: a piece of a file.
@@ -64,6 +64,7 @@ const PIECE = 1;
 
 /** The fields of a message. What comes from the network can have any. */
 export type Message = Record<string, unknown>;
+/** A message; or bytes of a piece, as many as one read has brought. */
 export type Frame = { kind: "message"; message: Message } | { kind: "piece"; bytes: Buffer };
 
 /** One end of a connection: sends frames, and receives them. */
@@ -72,9 +73,14 @@ export class FrameStream {
   /** The endpoint of the other end, for errors. */
   readonly peer: string;
   readonly #chunks: AsyncIterator<Buffer>;
+  /** The header of the frame that is coming, and how much of it has come. */
+  readonly #header = Buffer.alloc(HEADER);
+  #headerBytes = 0;
+  /** How many bytes of its payload are still missing. */
+  #missing = 0;
   readonly #unframer: Unframer;
-  /** The messages of the last chunk that have not been received yet. */
-  #messages: Iterator<Buffer> = [].values();
+  /** The frames of the last chunk that have not been received yet. */
+  #frames: Iterator<Frame> = [].values();
   readonly #moved: () => void;
   readonly #longestFrame: number;
   /** Since when the next frame is waited for. */
@@ -86,16 +92,22 @@ export class FrameStream {
   #heldSince = 0;
 
   /**
+   * @param chunks what each read brings. Its bytes may be overwritten when the next chunk but one is asked for: a
+   *   message is copied, and the bytes of a piece must be used by then
    * @param longestFrame how long the other end may take to send one frame, in milliseconds: single bytes, now and
    *   then, would keep a place for ever
-   * @param moved is called for each whole frame that was received or sent
+   * @param moved is called for each frame that was received or sent
    */
-  constructor(socket: Socket, peer: string, longestFrame = Infinity, moved = () => {}) {
+  constructor(socket: Socket, peer: string, {
+    chunks = socket.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>,
+    longestFrame = Infinity,
+    moved = () => {},
+  } = {}) {
     this.socket = socket;
     this.peer = peer;
     this.#longestFrame = longestFrame;
     this.#moved = moved;
-    this.#chunks = socket.iterator({ destroyOnReturn: false });
+    this.#chunks = chunks;
     this.#unframer = new Unframer("length", peer);
   }
 
@@ -178,22 +190,55 @@ export class FrameStream {
 
   async #next(): Promise<Frame | undefined> {
     while (true) {
-      const { value: bytes } = this.#messages.next();
-      const frame = bytes && this.#frame(bytes);
+      const { value: frame } = this.#frames.next();
       if (frame) return frame;
-      if (!bytes && !await this.#nextChunk()) return undefined;
+      if (!await this.#nextChunk()) return undefined;
     }
   }
 
-  /** @returns undefined for one that says to wait */
-  #frame(bytes: Buffer): Frame | undefined {
+  /**
+   * The frames of a chunk. A message is put together; the bytes of a piece are not copied, but come as the reads have
+   * cut them.
+   */
+  *#framesOf(chunk: Buffer): Generator<Frame> {
+    for (let at = 0; at < chunk.length;) {
+      if (this.#headerBytes < HEADER) {
+        at += this.#readHeader(chunk.subarray(at));
+        continue;
+      }
+      const bytes = chunk.subarray(at, at + this.#missing);
+      at += bytes.length;
+      this.#missing -= bytes.length;
+      if (this.#missing === 0) this.#headerBytes = 0;
+      if (this.#header[HEADER - 1] === PIECE) yield { kind: "piece", bytes };
+      else for (const whole of this.#unframer.messages(bytes)) yield* this.#readMessage(whole);
+    }
+  }
+
+  /** Reads the header of a frame, or what has come of it. @returns how many bytes that is */
+  #readHeader(bytes: Buffer): number {
+    const count = bytes.copy(this.#header, this.#headerBytes);
+    this.#headerBytes += count;
+    if (this.#headerBytes < HEADER - 1) return count;
+    const length = this.#header.readUInt32BE();
+    if (length > LIMIT) {
+      throw new Failure(this.peer, `announces a frame of ${length} bytes; the limit is ${LIMIT}`, "EMSGSIZE");
+    }
+    if (length < 2) throw new Failure(this.peer, "sent an empty frame", "EPROTO");
+    if (this.#headerBytes < HEADER) return count;
+    const kind = this.#header[HEADER - 1];
+    if (kind > PIECE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
+    if (kind === MESSAGE) Array.from(this.#unframer.messages(this.#header)); // none is whole yet
+    this.#missing = length - 1;
+    return count;
+  }
+
+  /** @returns nothing for one that says to wait */
+  #readMessage(bytes: Buffer): Frame[] {
     this.#since = performance.now();
-    const payload = bytes.subarray(1);
-    if (bytes[0] === PIECE) return { kind: "piece", bytes: payload };
-    if (bytes[0] !== MESSAGE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
-    const message = this.#parse(payload);
-    if (message.wait !== true) return { kind: "message", message };
-    if (performance.now() <= this.#mayWaitUntil) return undefined;
+    const message = this.#parse(bytes.subarray(1));
+    if (message.wait !== true) return [{ kind: "message", message }];
+    if (performance.now() <= this.#mayWaitUntil) return [];
     const failure = new Failure(this.peer, "keeps us waiting for nothing", "ETIMEDOUT");
     this.socket.destroy(failure); // there is no way on
     throw failure;
@@ -203,7 +248,7 @@ export class FrameStream {
   async #nextChunk(): Promise<boolean> {
     const { value, done } = await this.#chunks.next();
     if (done) {
-      if (!this.#unframer.pending) return false;
+      if (this.#headerBytes === 0) return false;
       throw new Failure(this.peer, "closed the connection inside a message", "EPROTO");
     }
     if (performance.now() - this.#since > this.#longestFrame) {
@@ -213,7 +258,7 @@ export class FrameStream {
         "ETIMEDOUT",
       );
     }
-    this.#messages = this.#unframer.messages(value);
+    this.#frames = this.#framesOf(value);
     return true;
   }
 

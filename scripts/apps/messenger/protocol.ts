@@ -43,9 +43,8 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
-import { frame } from "../../../lib/framing.ts";
+import { frame, Unframer } from "../../../lib/framing.ts";
 import { decode, encode, type Encoding } from "../../../lib/text.ts";
-import { unframe } from "../unframe.ts";
 
 export const VERSION = 1;
 
@@ -164,10 +163,11 @@ export async function* messages<S extends Shapes>(
   shapes: S,
   peer: string,
 ): AsyncGenerator<Messages<S>> {
-  const chunks = socket.iterator({ destroyOnReturn: false });
-  for await (const payload of unframe(chunks, "length", peer)) {
-    yield readMessage(payload, encoding, shapes, peer);
+  const unframer = new Unframer("length", peer);
+  for await (const bytes of socket.iterator({ destroyOnReturn: false })) {
+    for (const payload of unframer.messages(bytes)) yield readMessage(payload, encoding, shapes, peer);
   }
+  if (unframer.pending) throw new Failure(peer, "closed the connection inside a message", "EPROTO");
 }
 
 /** @throws Failure EPROTO, EMSGSIZE, EILSEQ */

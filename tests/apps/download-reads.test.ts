@@ -1,0 +1,124 @@
+/** Lesson 4.2: the client reads into the same two buffers, in turn. */
+import { expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { connect, createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DoubleBuffer } from "../../scripts/apps/download/double-buffer.ts";
+import { EVERYTHING, EVERYWHERE, hurried } from "../engine/program.ts";
+import { inTime, until } from "../engine/sockets.ts";
+import { fetch, folder, frame, impostor, message, saved, serve, sha256 } from "./download-peers.ts";
+
+/** A connection to a server of the test, and its reads. */
+async function connected(serve: (socket: Socket) => void) {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    serve(socket);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const buffers = new DoubleBuffer();
+  const { port } = server.address() as { port: number };
+  const socket = connect({ port, host: "127.0.0.1", onread: buffers.onread });
+  socket.on("error", () => {});
+  await once(socket, "connect");
+  return {
+    socket,
+    buffers,
+    reads: buffers.reads(socket),
+    [Symbol.dispose]: () => {
+      socket.destroy();
+      server.close();
+    },
+  };
+}
+
+test("all bytes come, in order, in two buffers and no more, until the end", async () => {
+  const sent = randomBytes(5_000_000);
+  using one = await connected((socket) => socket.end(sent));
+  const found: Buffer[] = [];
+  const places = new Set<unknown>();
+  let last: Buffer | undefined;
+  for (let read = await one.reads.next(); !read.done; read = await inTime(one.reads.next(), "a read")) {
+    places.add(read.value.buffer);
+    found.push(Buffer.from(read.value));
+    if (last) expect(last.equals(found.at(-2) as Buffer)).toBe(true); // still there while the next one came
+    last = read.value;
+  }
+  expect(Buffer.concat(found).equals(sent)).toBe(true);
+  expect(places.size).toBe(2);
+});
+
+test("who does not ask reads nothing: the sender has to wait", async () => {
+  let taken = 0;
+  using one = await connected((socket) => {
+    const piece = Buffer.alloc(65_536);
+    const send = () => socket.write(piece, (error) => error ?? (taken += piece.length, send()));
+    send();
+  });
+  await one.reads.next();
+  let before = -1;
+  await until(async () => {
+    const hasStopped = taken === before;
+    before = taken;
+    await sleep(300);
+    return hasStopped;
+  }, "the sender waits");
+  expect(taken).toBeLessThan(50_000_000); // what the system keeps for both ends
+  expect(taken).toBeGreaterThan(0);
+});
+
+test("a reset, and a close of our own, are thrown where it is read", async () => {
+  using reset = await connected((socket) =>
+    socket.write("x", () => setTimeout(() => socket.resetAndDestroy(), 50))
+  );
+  expect(`${(await reset.reads.next()).value}`).toBe("x");
+  expect(await inTime(reset.reads.next(), "the reset").catch(({ code }) => code)).toBe("ECONNRESET");
+
+  using closed = await connected((socket) => socket.write("x"));
+  await closed.reads.next();
+  setTimeout(() => closed.socket.destroy(new Error("stopped")), 50);
+  expect(await inTime(closed.reads.next(), "the close").catch(({ message }) => message)).toBe("stopped");
+});
+
+test("whether anything has come is told once", async () => {
+  using one = await connected((socket) => socket.write("x"));
+  await one.reads.next();
+  expect([one.buffers.hasMoved(), one.buffers.hasMoved()]).toEqual([true, false]);
+});
+
+for (const runtime of EVERYWHERE) {
+  test(`on ${runtime}, a server that sends now and then, for longer than a minute, is not silent`, async () => {
+    await using out = await folder();
+    const text = "0123456789".repeat(2);
+    await using server = await impostor(async (socket, next) => {
+      await next();
+      socket.write(message({ file: { size: text.length, time: 1 } }));
+      await next();
+      socket.write(message({ from: 0 }));
+      for (const letter of text) {
+        await sleep(150); // 3 s in all, and the client takes 2 for a minute
+        socket.write(frame(1, letter));
+      }
+      socket.write(message({ sha256: sha256(Buffer.from(text)) }));
+    });
+    const words = ["--port", `${server.port}`, "--out", out.path, "file"];
+    expect(await hurried(30, "apps/download-client", words, { runtime }).result()).toEqual({
+      code: 0,
+      stdout: saved(join(out.path, "file"), text),
+      stderr: "",
+    });
+  });
+
+  test(`on ${runtime}, what is written is what was read, though the buffers are used again`, async () => {
+    await using root = await folder();
+    await using out = await folder();
+    const bytes = randomBytes(EVERYTHING ? 200_000_000 : 30_000_000);
+    await writeFile(join(root.path, "file"), bytes);
+    await using server = serve(root.path, [], runtime);
+    const { code } = await fetch(await server.port(), out.path, ["file", "--quiet"], runtime).result();
+    expect(code).toBe(0);
+    expect((await readFile(join(out.path, "file"))).equals(bytes)).toBe(true);
+  });
+}
