@@ -284,6 +284,31 @@ test("a file that appears under the name meanwhile is not overwritten, except wi
   expect(await readFile(target, "utf8")).toBe("fetched");
 });
 
+test("a server sends neither more than it announced nor nothing, though the hash fits", async () => {
+  await using out = await folder();
+  const bytes = Buffer.from("fetched");
+  for (
+    const pieces of [[Buffer.concat([bytes, bytes])], [bytes.subarray(1), bytes], [
+      bytes.subarray(0, 0),
+      bytes,
+    ]]
+  ) {
+    await using server = await impostor(async (socket, next) => {
+      await next();
+      socket.write(message({ file: { size: bytes.length, time: 1 } }));
+      await next();
+      const all = pieces.map((piece) => frame(1, piece));
+      socket.write(
+        Buffer.concat([message({ from: 0 }), ...all, message({ sha256: sha256(Buffer.concat(pieces)) })]),
+      );
+    });
+    const { code, stderr } = await fetch(server.port, out.path, ["file"]).result();
+    const why = "sent something that is not the next piece (EPROTO)";
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `error: 127.0.0.1:${server.port}: ${why}\n` });
+    expect((await readdir(out.path)).filter((name) => !name.endsWith(".part"))).toEqual([]);
+  }
+});
+
 test("the parts of two files whose long names begin alike do not meet", async () => {
   await using root = await folder();
   await using out = await folder();
@@ -493,12 +518,16 @@ test.skipIf(!canMount)(
 
 test("wrong commands", async () => {
   await using out = await folder();
-  for (const rate of ["0", "1K", "-1", "fast", "1.5M", "99999999999G"]) {
+  for (const rate of ["0", "4095", "3K", "-1", "fast", "1.5M", "99999999999G"]) {
     const { code, stderr } = await fetch(1, out.path, ["x", "--limit-rate", rate]).result();
     expect([rate, code]).toEqual([rate, 2]);
     expect(stderr).toBe(
       `error: --limit-rate ${rate}: it is a number of bytes: 500K, 2M; at least 4K (EINVAL)\n`,
     );
+  }
+  for (const rate of ["4096", "4k", "1G"]) { // right ones; K is 1,024, or 4K would be too little
+    const { stderr } = await fetch(1, out.path, ["x", "--limit-rate", rate]).result();
+    expect([rate, stderr]).toEqual([rate, expect.stringContaining("ECONNREFUSED")]);
   }
 });
 

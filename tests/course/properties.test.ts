@@ -24,6 +24,7 @@ import { fingerprint, judge, keyType, knownKeys } from "../../scripts/apps/sftp/
 import { requests } from "../../scripts/apps/sftp/protocol.ts";
 import { quoteLike, splitWords, unfinishedWords } from "../../scripts/apps/sftp/shell-words.ts";
 import { sourceOf } from "../../scripts/apps/source-of.ts";
+import { echoRequest, parseEcho } from "../../scripts/raw/icmp.ts";
 import { isSameAddress } from "../../scripts/udp/same-address.ts";
 import {
   decodeCounts,
@@ -595,6 +596,29 @@ describe("apps/sftp", () => {
       expect(keyType(key)).toBe(type);
     }
   });
+});
+
+describe("raw/icmp", () => {
+  const uint16 = fc.integer({ min: 0, max: 0xffff });
+  const family = fc.constantFrom(4 as const, 6 as const);
+
+  holds(
+    "an echo is read as it was written",
+    [family, uint16, uint16, fc.nat(100)],
+    (family, identifier, sequence, size) => {
+      const found = parseEcho(family, echoRequest(family, identifier, sequence, size));
+      expect(found).toEqual({ isReply: false, identifier, sequence, isIntact: true });
+    },
+  );
+
+  holds(
+    "over IPv4, one wrong bit is seen",
+    [uint16, uint16, fc.nat(100), share],
+    (identifier, sequence, size, at) => {
+      const damaged = turned(echoRequest(4, identifier, sequence, size), at);
+      expect(parseEcho(4, damaged)?.isIntact ?? false).toBe(false);
+    },
+  );
 });
 
 describe("the head of a lesson", () => {

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readAuthorizedKeys } from "../../../scripts/apps/sftp/authentication.ts";
 import { readHostKey } from "../../../scripts/apps/sftp/host-key.ts";
 import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
 import { Login } from "../../../scripts/apps/sftp/login.ts";
@@ -151,5 +152,19 @@ test.skipIf(process.platform === "win32")(
     }
     await chmod(file, 0o400);
     expect((await readHostKey(file)).fingerprint).toBe(fingerprint);
+  },
+);
+
+test.skipIf(process.platform === "win32")(
+  "a list of keys that the group or others can write is not used; they may read it",
+  async () => {
+    await using box = await folder();
+    const file = box.at("keys");
+    await writeFile(file, `# mine\n\nssh-ed25519 ${blob("host").toString("base64")} anna\n`);
+    for (let bit = 1; bit <= 0o40; bit *= 2) {
+      await chmod(file, 0o600 | bit);
+      const found = await readAuthorizedKeys(file).then(({ length }) => `${length} key`, ({ code }) => code);
+      expect([bit, found]).toEqual([bit, bit & 0o22 ? "EACCES" : "1 key"]);
+    }
   },
 );

@@ -2,7 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync } from "node:fs";
 import { lstat, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
-import { namesReply } from "../../../scripts/apps/sftp/protocol.ts";
+import { namesReply, OPEN, type Request } from "../../../scripts/apps/sftp/protocol.ts";
+import { ServedFiles } from "../../../scripts/apps/sftp/served-files.ts";
+import { Root } from "../../../scripts/apps/root.ts";
 import { EVERYWHERE, ROOT, start } from "../../engine/program.ts";
 import { until } from "../../engine/sockets.ts";
 import {
@@ -193,6 +195,48 @@ describe("requests", () => {
     expect(await client.read("file")).toBe(EOF);
     client.client.end();
     await until(() => open() <= Math.max(0, many - 99), "its files to be closed");
+  });
+
+  test("give back as many descriptors as they take, also where they fail", async () => {
+    await using at = await stage();
+    await mkdir(at.path("root", "folder"));
+    await writeFile(at.path("root", "file"), "");
+    const taken: number[] = [];
+    const descriptors = {
+      ...{
+        most: 100,
+        take: (count: number) => void taken.push(count),
+        give: (count: number) => void taken.push(-count),
+      },
+    };
+    const root = await Root.of(at.root);
+    const files = new ServedFiles({ root, readOnly: false, descriptors, say: () => Promise.resolve() });
+    const ask = async (request: object) => {
+      const reply = await files.answer({ id: 1, ...request } as Request).catch(({ code }) => `${code}`);
+      return typeof reply === "string" ? reply : reply.readUInt32BE(reply.length - 4); // the handle
+    };
+    const open = (path: string) => ask({ kind: "open", path, flags: OPEN.read, attributes: {} });
+    for (
+      const [opened, most] of [
+        [() => open("/file"), 1],
+        [() => ask({ kind: "opendir", path: "/folder" }), 2],
+        [() => open("/folder"), "EISDIR"],
+        [() => open("/missing"), "ENOENT"],
+        [() => ask({ kind: "opendir", path: "/file" }), "ENOTDIR"],
+      ] as const
+    ) {
+      taken.length = 0;
+      const handle = await opened();
+      expect(typeof most === "string" ? handle : taken[0]).toBe(most);
+      if (typeof handle === "number") await ask({ kind: "close", handle });
+      expect(taken.length).toBe(2);
+      expect(taken[0] + taken[1]).toBe(0);
+    }
+    taken.length = 0; // what a client leaves open is given back at its end
+    await open("/file");
+    await ask({ kind: "opendir", path: "/folder" });
+    await files[Symbol.asyncDispose]();
+    expect(taken.toSorted()).toEqual([-1, -2, 1, 2]);
   });
 
   test("list folders of any size, and names of any kind", async () => {
