@@ -5,7 +5,7 @@
  *     make practice CHECK=all        judges all, prints a table; CHECK=3.3 one lesson's, JSON=1 as JSON
  *     make practice ON=node          on another runtime; DIR=folder judges the files that are there
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { removeAll } from "../engine/files.ts";
@@ -67,7 +67,7 @@ async function check(name: string, asJson: boolean): Promise<number> {
     for (const { exercise, index } of next) {
       const file = join(FOLDER, exercise.file);
       const verdict: Verdict = existsSync(file)
-        ? await judge(exercise, file, ON)
+        ? await judge(exercise, readFileSync(file, "utf8"), ON)
         : { solved: false, why: "not begun", events: [], ms: 0 };
       const { solved, why, line, ms } = verdict;
       rows[index] = { exercise: exercise.file.slice(0, -3), file, solved, why: inShort(why), line, ms };

@@ -7,18 +7,13 @@ import { temporaryFolder } from "../engine/files.ts";
 import { exercises, withoutHole } from "../practice/exercise.ts";
 import { chosenHoles, cut, headAlone, holesOf } from "../practice/holes.ts";
 import { OWN } from "../practice/own.ts";
-import { judge, type Verdict } from "../practice/judge.ts";
+import { judge } from "../practice/judge.ts";
 
 const LIMIT = 60_000;
 const all = exercises();
 const find = (name: string) => all.find((exercise) => exercise.name === name)!;
 
-/** Judges a source. */
-async function judged(name: string, source: string): Promise<Verdict> {
-  await using folder = temporaryFolder();
-  writeFileSync(folder.at("program.ts"), source);
-  return await judge(find(name), folder.at("program.ts"), "bun");
-}
+const judged = (name: string, source: string) => judge(find(name), source, "bun");
 
 test("there is one exercise for each bare program, with something to do in each", () => {
   const paths = all.map(({ path }) => path).filter((path) => path.startsWith("scripts/"));

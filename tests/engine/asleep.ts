@@ -8,47 +8,74 @@ import process from "node:process";
 /** How often we look, in milliseconds. */
 const PACE = 50;
 
-/** The processor time of a process, its threads and its children, in ticks; undefined while one of them can run. */
-function ticksOf(pid: number): number | undefined {
-  let ticks = 0;
-  try {
+/** How long runtimes run between two looks while the program itself does nothing, in milliseconds. */
+const NAP = 1;
+
+/** What programs have done since they began; times are in nanoseconds. */
+type Doing = {
+  ran: number;
+  /** How long their threads could have run, and had no turn. */
+  waited: number;
+  /** Whether one of their threads can run now. */
+  isAwake: boolean;
+};
+
+/** What processes, their threads and their children do; undefined while one of them is just ending. */
+function doingOf(pids: number[]): Doing | undefined {
+  const sum: Doing = { ran: 0, waited: 0, isAwake: false };
+  const look = (pid: number) => {
     for (const thread of readdirSync(`/proc/${pid}/task`)) {
       const read = (name: string) => readFileSync(`/proc/${pid}/task/${thread}/${name}`, "utf8");
-      // PID (NAME) STATE, and 11 fields further the time in the program and in the system; the name may hold anything.
-      const fields = read("stat").replace(/^.*\) /s, "").split(" ");
-      if (/[RD]/.test(fields[0])) return undefined;
-      ticks += Number(fields[11]) + Number(fields[12]);
-      for (const child of read("children").split(" ").filter(Boolean)) {
-        const own = ticksOf(Number(child));
-        if (own === undefined) return undefined;
-        ticks += own;
-      }
+      if (/^.*\) [RD]/s.test(read("stat"))) sum.isAwake = true; // PID (NAME) STATE ...; the name may hold anything
+      const [ran, waited] = read("schedstat").split(" ").map(Number);
+      sum.ran += ran;
+      sum.waited += waited;
+      read("children").split(" ").filter(Boolean).map(Number).forEach(look);
     }
+  };
+  try {
+    pids.forEach(look);
+    return sum;
   } catch {
-    return undefined; // it has just ended
+    return undefined;
   }
-  return ticks;
 }
 
+/** How long programs may go on without a word, in milliseconds. */
+export type Patience = { asleep: number; awake: number };
+
 /**
- * Resolves when all of some programs have slept for some time, and nothing was heard of them; never where there is
- * no /proc.
- * @param heard changes when something was heard
+ * Resolves when programs say nothing any more: all of them have slept for some time ("asleep"), or have been awake so
+ * long ("awake"). Time in which a busy machine gave them no turn does not count. Linux only: elsewhere it never resolves.
+ * @param pids undefined while nothing is waited for
+ * @param heard changes when something was heard of them
  * @param isOver true when nobody wants to know any more
  */
-export async function whenAsleep(
-  pids: () => number[],
+export async function whenSilent(
+  pids: () => number[] | undefined,
   heard: () => number,
-  patience: number,
+  patience: Patience,
   isOver: () => boolean,
-): Promise<void> {
+): Promise<keyof Patience> {
   if (process.platform !== "linux") return await new Promise(() => {});
-  let before = "";
-  for (let looks = 0; looks < patience / PACE && !isOver(); looks++) {
+  let [asleep, awake, before, said] = [0, 0, undefined as Doing | undefined, ""];
+  while (!isOver()) {
     await new Promise((resolve) => setTimeout(resolve, PACE));
-    const all = pids().map(ticksOf);
-    const now = `${heard()} ${all}`;
-    if (now !== before || all.length === 0 || all.includes(undefined)) looks = -1;
+    const all = pids();
+    const now = all && doingOf(all);
+    const isNews = `${heard()} ${all}` !== said;
+    said = `${heard()} ${all}`;
+    if (isNews) awake = 0;
+    if (!now || !before || isNews) asleep = 0;
+    else {
+      const [ran, waited] = [(now.ran - before.ran) / 1e6, (now.waited - before.waited) / 1e6];
+      const isAsleep = !now.isAwake && ran < NAP;
+      asleep = isAsleep ? asleep + PACE : 0;
+      if (!isAsleep) awake += Math.max(0, now.isAwake ? ran : PACE - waited);
+      if (asleep >= patience.asleep) return "asleep";
+      if (awake >= patience.awake) return "awake";
+    }
     before = now;
   }
+  return "asleep";
 }

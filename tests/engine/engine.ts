@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/program.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
-import { whenAsleep } from "./asleep.ts";
+import { type Patience, whenSilent } from "./asleep.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
   Late,
@@ -45,8 +45,10 @@ export type Options = {
   onEvent?: (event: Event) => void;
   /** Gives the words of a program others: those of a shell that shuts it in, for example. */
   wrap?: (words: string[], command: string) => string[];
-  /** How long all programs may sleep while a line or an end is waited for, in milliseconds; Linux only. */
-  patience?: number;
+  /** How long all programs may be silent while a line or an end is waited for; Linux only. */
+  patience?: Patience;
+  /** Ends the run at once, with a Mismatch. */
+  stop?: AbortSignal;
   /** How much a program may print, in bytes. */
   most?: number;
   /** Where to play; by default, in a copy of the project that is removed at the end. */
@@ -105,12 +107,13 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   if (options.patience) {
-    const pids = () => [...terminals.values()].flatMap((terminal) => terminal.pid ?? []);
-    const isStill = () => stage.waits.size > 0 && !stage.isOver;
-    whenAsleep(pids, () => stage.log.length, options.patience, () => stage.isOver).then(() => {
-      if (isStill()) failed.reject(new Mismatch(stuck(stage.waits)));
+    const pids = () =>
+      stage.waits.size > 0 ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? []) : undefined;
+    whenSilent(pids, () => stage.log.length, options.patience, () => stage.isOver).then((how) => {
+      if (stage.waits.size > 0 && !stage.isOver) failed.reject(new Mismatch(stuck(stage.waits, how)));
     });
   }
+  options.stop?.addEventListener("abort", () => failed.reject(new Mismatch("stopped")));
   try {
     for (const act of acts) {
       const number = act.section.terminal;
@@ -132,10 +135,11 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   }
 }
 
-/** What is said when nothing moves any more: who waits for a line comes first. */
-function stuck(waits: Map<Terminal, string>): string {
+/** What is said when nothing more comes: who waits for a line comes first. */
+function stuck(waits: Map<Terminal, string>, how: keyof Patience): string {
+  const why = how === "asleep" ? "nothing moves any more" : "busy, without a word";
   const all = [...waits].map(([terminal, what]) => ({
-    text: `${terminal.title}\nnothing moves any more; still missing: ${what}`,
+    text: `${terminal.title}\n${why}; still missing: ${what}`,
     isEnd: what === "its end",
   }));
   return all.toSorted((a, b) => Number(a.isEnd) - Number(b.isEnd))[0].text;

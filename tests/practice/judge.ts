@@ -3,13 +3,14 @@
  * program of the course at the other: what that one says decides too, so that printing without talking is not enough.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { type Event, Mismatch, play } from "../engine/engine.ts";
 import { temporaryFolder } from "../engine/files.ts";
-import { ROOT, type Runtime, start } from "../engine/program.ts";
+import { ROOT, type Runtime, RUNTIMES } from "../engine/program.ts";
 import type { Exercise, Scene } from "./exercise.ts";
+import { typesOf } from "./types.ts";
 
 export type Verdict = {
   solved: boolean;
@@ -22,11 +23,13 @@ export type Verdict = {
   ms: number;
 };
 
-/** How long all programs may sleep while something is awaited: what is on its way through this machine is never on
- * its way that long, and who has no turn does not sleep. */
-const PATIENCE = 1000;
-/** How long a line may take where nobody sleeps, in milliseconds, and how much a program may print, in bytes. */
-const LIMIT = 10_000;
+/**
+ * How long all programs may be silent while something is awaited, in milliseconds. What is on its way through this
+ * machine is never on its way that long, and who has no turn does not sleep.
+ */
+const PATIENCE = { asleep: 1000, awake: 5000 };
+/** The same where nobody can see whether they sleep; and how much a program may print, in bytes. */
+const LIMIT = process.platform === "linux" ? 300_000 : 10_000;
 const MOST = 200_000;
 
 /** Runs a program that can write in its own folder alone. It needs a namespace, which not every machine lets us make. */
@@ -36,25 +39,32 @@ const shutIn = (words: string[]) => ["unshare", "-Urm", "sh", "-c", SHUT_IN, "sh
 let canShutIn: boolean | undefined;
 
 /**
- * Judges a file.
- * @param runtime what runs the program, and the one at the other end
+ * Judges a program.
+ * @param runtime what runs it; the programs of the course at the other end run on Bun, as this one does
  */
-export async function judge(exercise: Exercise, file: string, runtime: Runtime): Promise<Verdict> {
+export async function judge(exercise: Exercise, source: string, runtime: Runtime): Promise<Verdict> {
   const began = performance.now();
-  const types = typesOf(file);
-  types.catch(() => {}); // told below
-  const verdict = await scenesWith(exercise, file, runtime);
+  const stop = new AbortController();
+  const types = typesOf(source);
+  types.then((wrong) => wrong && stop.abort(), () => stop.abort()); // told below
+  const verdict = await scenesWith(exercise, source, runtime, stop.signal);
   const wrong = await types;
   const first = wrong ? { solved: false, events: [], ...wrong } : verdict;
   return { ...first, ms: Math.round(performance.now() - began) };
 }
 
-async function scenesWith(exercise: Exercise, file: string, runtime: Runtime): Promise<Omit<Verdict, "ms">> {
+async function scenesWith(
+  exercise: Exercise,
+  source: string,
+  runtime: Runtime,
+  stop: AbortSignal,
+): Promise<Omit<Verdict, "ms">> {
   let shown: Event[] | undefined;
   for (const scene of exercise.scenes()) {
+    if (stop.aborted) break;
     const events: Event[] = [];
     shown ??= events;
-    const why = await mistake(exercise, scene, file, runtime, events);
+    const why = await mistake(exercise, scene, source, runtime, events, stop);
     if (why === undefined) continue;
     const place = RegExp(`${RegExp.escape(nameIn(exercise))}:(\\d+)`);
     const threw = said(events, place);
@@ -89,27 +99,35 @@ const nameIn = ({ name }: Exercise) => `bare/${basename(name)}.ts`;
 async function mistake(
   exercise: Exercise,
   scene: Scene,
-  file: string,
+  source: string,
   runtime: Runtime,
   events: Event[],
+  stop: AbortSignal,
 ): Promise<string | undefined> {
   await using outer = temporaryFolder();
   const folder = outer.at("folder");
   mkdirSync(join(folder, "bare"), { recursive: true });
-  cpSync(file, join(folder, nameIn(exercise)));
+  writeFileSync(join(folder, nameIn(exercise)), source);
   cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
   canShutIn ??= process.platform === "linux" &&
     spawnSync("unshare", ["-Urm", "sh", "-c", SHUT_IN, "sh", "true"], { cwd: folder }).status === 0;
+  const on = (command: string) => command.replace(/^bun (?=bare\/)/, `${RUNTIMES[runtime].join(" ")} `);
   try {
     await play({ sections: scene.sections }, {
-      server: runtime,
-      client: runtime,
+      server: "bun",
+      client: "bun",
       folder,
       limit: LIMIT,
       most: MOST,
-      patience: scene.patience ?? PATIENCE,
-      wrap: (words, command) => (canShutIn && command.startsWith("bun bare/") ? shutIn(words) : words),
-      onEvent: (event) => events.push({ ...event, text: inBounds(event.text) }),
+      patience: { ...PATIENCE, asleep: scene.patience ?? PATIENCE.asleep },
+      stop,
+      wrap: (words, command) => {
+        if (!command.startsWith("bun bare/")) return words;
+        const own = [...RUNTIMES[runtime], ...words.slice(1)];
+        return canShutIn ? shutIn(own) : own;
+      },
+      onEvent: ({ terminal, kind, text }) =>
+        events.push({ terminal, kind, text: inBounds(kind === "command" ? on(text) : text) }),
     });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
@@ -119,19 +137,4 @@ async function mistake(
   const strangers = readdirSync(outer.path).filter((name) => name !== "folder");
   if (strangers.length > 0) return `wrote outside of its folder: ${strangers.join(", ")}`;
   return scene.after?.(folder, events);
-}
-
-const OPTIONS =
-  "--ignoreConfig --noEmit --pretty false --target esnext --lib esnext --module esnext --moduleResolution bundler --types node --skipLibCheck --allowImportingTsExtensions --strict false --erasableSyntaxOnly"
-    .split(" ");
-
-/** The first mistake in the syntax or the types of a file. Less is asked than of the course: `any` is welcome. */
-async function typesOf(file: string): Promise<Pick<Verdict, "why" | "line"> | undefined> {
-  await using tsc = start(["tsc", ...OPTIONS, "--typeRoots", join(ROOT, "node_modules/@types"), file], {
-    limit: 60_000,
-  });
-  const { code, stdout } = await tsc.result();
-  if (code === 0) return undefined;
-  const [, line, why] = /\((\d+),\d+\): error TS\d+: (.*)/.exec(stdout) ?? [];
-  return { why: why ?? stdout, ...(line && { line: Number(line) }) };
 }

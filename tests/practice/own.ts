@@ -23,7 +23,7 @@ export type Own = {
 };
 
 /** Longer than a program waits for the time to pass. */
-const TIMED = 3000;
+const TIMED = 2000;
 
 const CHAT_LOG: Own = {
   number: "2.1",

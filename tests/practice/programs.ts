@@ -74,7 +74,12 @@ const SINS: Record<string, [name: string, from: string | RegExp, to: string, say
   ],
   "own/timeout": [
     ["waits for ever", /const timer = .*/, "const timer = undefined;", /nothing moves any more/],
-    ["does not wait", "const LIMIT = 1000", "const LIMIT = 10", /10 ms|ended with exit code 1/],
+    [
+      "does not wait",
+      "const LIMIT = 1000",
+      "const LIMIT = 10",
+      /10 ms|ended with exit code 1|hung up without a word/,
+    ],
     ["says it on stdout", "console.error", "console.log", /but|before this line on stderr/],
     ["exit code 0", "process.exit(1)", "process.exit(0)", /exit code 0/],
     [

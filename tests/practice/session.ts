@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import process from "node:process";
+import { isChinese } from "../../lib/help.ts";
 import { visible } from "../../lib/program.ts";
 import { chalk, columns, wrap } from "../engine/columns.ts";
 import type { Event } from "../engine/engine.ts";
@@ -12,9 +13,7 @@ import { judge, type Verdict } from "./judge.ts";
 /** How often we look whether the file was saved, in milliseconds. */
 const LOOK = 100;
 
-/** The language of the person, as programs are told it (locale(7)). */
-const { LC_ALL, LC_MESSAGES, LANG } = process.env;
-const IS_CHINESE = /^zh/.test(LC_ALL || LC_MESSAGES || LANG || "");
+const IS_CHINESE = isChinese();
 const say = ({ en, zh }: Words) => (IS_CHINESE ? zh : en);
 
 const KEYS: Words = {
@@ -186,7 +185,7 @@ export class Session {
     const known = this.#known.get(exercise.file);
     if (known && (known.source === source || source === "")) return known.verdict;
     this.#screen([...this.#title(exercise), "", say({ en: "judging ...", zh: "正在评判……" })]);
-    const verdict = await judge(exercise, join(this.#folder, exercise.file), ON);
+    const verdict = await judge(exercise, source, ON);
     this.#known.set(exercise.file, { source, verdict });
     return verdict;
   }

@@ -1,55 +1,112 @@
 /**
  * `make practice-soak`: judges every right and every wrong program again and again, on each runtime, and tells of each
- * judgement that is not what it must be. TIMES=100 says how often, ON=node on which runtime alone, L=tcp/client whose.
+ * judgement that flips. It can be done in pieces:
+ *
+ *     make practice-soak                       100 rounds
+ *     make practice-soak TIMES=3 ON=node       rounds 1 to 3, on one runtime
+ *     make practice-soak FROM=4 MINUTES=30     goes on with round 4, and ends by itself
+ *     make practice-soak L=tcp/client          the programs of one exercise, or of a lesson
  */
-import { writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { endInOrder } from "../commands/interrupt.ts";
-import { temporaryFolder } from "../engine/files.ts";
 import { type Runtime, RUNTIMES } from "../engine/program.ts";
-import { exercises } from "./exercise.ts";
+import { type Exercise, exercises } from "./exercise.ts";
 import { judge } from "./judge.ts";
-import { rightOnes, wrongOnes } from "./programs.ts";
+import { type Program, rightOnes, wrongOnes } from "./programs.ts";
+import { checkAll } from "./types.ts";
 
-/** How many are judged at once. */
-const AT_ONCE = 2;
+/** How many are judged at once: most of the time they wait for each other. */
+const AT_ONCE = 6;
 
-const { TIMES = "100", ON, L } = process.env;
-const runtimes = (ON ? [ON] : Object.keys(RUNTIMES)) as Runtime[];
-const chosen = exercises().filter(({ name, number }) => !L || L === name || L === number);
+const { TIMES = "100", FROM = "1", MINUTES = "Infinity", ON, L } = process.env;
+const end = performance.now() + Number(MINUTES) * 60_000;
 
-endInOrder();
-let flips = 0;
-for (const runtime of runtimes) {
-  const work = chosen.flatMap((exercise) =>
-    [true, false].flatMap((isRight) =>
-      (isRight ? rightOnes : wrongOnes)(exercise).flatMap((program) =>
-        Array.from({ length: Number(TIMES) }, () => ({ exercise, isRight, program }))
-      )
-    )
-  );
-  const took: number[] = [];
+type Work = { exercise: Exercise; isRight: boolean; program: Program };
+const work = exercises().filter(({ name, number }) => !L || L === name || L === number).flatMap((
+  exercise,
+) => [
+  ...rightOnes(exercise).map((program): Work => ({ exercise, isRight: true, program })),
+  ...wrongOnes(exercise).map((program): Work => ({ exercise, isRight: false, program })),
+]);
+
+/** What was done on a runtime. */
+type Sum = { runtime: Runtime; rounds: number; took: number[]; cpu: number };
+const sums = ((ON ? [ON] : Object.keys(RUNTIMES)) as Runtime[]).map((runtime): Sum => (
+  { runtime, rounds: 0, took: [], cpu: 0 }
+));
+const flips: { name: string; output: string }[] = [];
+
+/** The processor time of this process, and of those that it started and that have ended, in milliseconds; Linux only. */
+function cpu(): number {
+  if (process.platform !== "linux") return NaN;
+  const fields = readFileSync("/proc/self/stat", "utf8").replace(/^.*\) /s, "").split(" ");
+  return 10 * fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0); // a tick is 10 ms (proc(5))
+}
+
+/** Judges every program once. @returns whether there was time for all */
+async function round(number: number, sum: Sum): Promise<boolean> {
+  const [began, before, known] = [performance.now(), cpu(), flips.length];
   const next = work.values();
+  let done = 0;
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     for (const { exercise, isRight, program } of next) {
-      await using folder = temporaryFolder();
-      writeFileSync(folder.at("program.ts"), program.source);
-      const { solved, why, ms } = await judge(exercise, folder.at("program.ts"), runtime);
-      took.push(ms);
-      if (solved === isRight) continue;
-      flips++;
-      console.log(
-        `${runtime} ${exercise.name}: ${program.name}: ${solved ? "accepted" : `turned away: ${why}`}`,
-      );
+      if (performance.now() > end) return;
+      const { solved, why, events, ms } = await judge(exercise, program.source, sum.runtime);
+      sum.took.push(ms);
+      done++;
+      if (solved === isRight && (isRight || (program.says ?? /\S/).test(why))) continue;
+      const name = `${sum.runtime} ${exercise.name}: ${program.name}`;
+      const lines = events.map(({ terminal, kind, text }) => `  ${terminal} ${kind} | ${text}`);
+      flips.push({ name, output: [solved ? "accepted" : `turned away: ${why}`, ...lines].join("\n") });
+      console.log(`round ${number}, ${name}: ${flips.at(-1)?.output}`);
     }
   }));
-  const sorted = took.toSorted((a, b) => a - b);
-  const at = (part: number) => `${((sorted[Math.ceil(sorted.length * part) - 1] ?? 0) / 1000).toFixed(1)} s`;
+  sum.cpu += cpu() - before;
+  const seconds = Math.round((performance.now() - began) / 1000);
   console.log(
-    `${runtime}: ${took.length} judgements, half within ${at(0.5)}, 99 % within ${at(0.99)}, the longest ${
-      at(1)
-    }`,
+    `round ${number}, ${sum.runtime}: ${done} of ${work.length} verdicts in ${seconds} s, ${
+      flips.length - known
+    } flips`,
   );
+  return done === work.length;
 }
-console.log(`${flips} wrong`);
-if (flips > 0) process.exitCode = 1;
+
+/** What was done, a row for each runtime. */
+function table(): string[] {
+  const rows = sums.map(({ runtime, rounds, took, cpu }) => {
+    const sorted = took.toSorted((a, b) => a - b);
+    const at = (part: number) =>
+      `${((sorted[Math.ceil(sorted.length * part) - 1] ?? 0) / 1000).toFixed(1)} s`;
+    const wrong = flips.filter(({ name }) => name.startsWith(`${runtime} `)).length;
+    return [
+      runtime,
+      rounds,
+      took.length,
+      wrong,
+      at(0.5),
+      at(0.99),
+      at(1),
+      `${Math.round(cpu / took.length)} ms`,
+    ];
+  });
+  const head = ["runtime", "rounds", "verdicts", "flips", "median", "99 %", "longest", "cpu each"];
+  return [head, ...rows].map((cells) => cells.map((cell) => `${cell}`.padStart(9)).join(""));
+}
+
+endInOrder();
+checkAll([...new Set(work.map(({ program }) => program.source))]);
+let number = Number(FROM);
+for (let isTime = true; isTime && number <= Number(TIMES);) {
+  for (const sum of sums) {
+    isTime &&= await round(number, sum);
+    if (isTime) sum.rounds++;
+  }
+  if (isTime) number++;
+}
+console.log(`\n${table().join("\n")}\n`);
+for (const { name, output } of flips) console.log(`${name}: ${output}\n`);
+console.log(
+  `${flips.length} flips; ${number > Number(TIMES) ? "all rounds are done" : `go on with FROM=${number}`}`,
+);
+if (flips.length > 0) process.exitCode = 1;
