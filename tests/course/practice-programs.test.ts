@@ -6,6 +6,7 @@ import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { EVERYWHERE, type Runtime } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
+import { inChinese } from "../practice/chinese.ts";
 import { judge } from "../practice/judge.ts";
 import { rightOnes, wrongOnes } from "../practice/programs.ts";
 
@@ -28,6 +29,14 @@ async function judged(exercise: Exercise, source: string, runtime: Runtime = "bu
     if (next) next();
     else judging--;
   }
+}
+
+/** Starts two processes, each of which starts two, and so on: 127 in all, that end by themselves after 20 s. */
+function forking(then: string, how: string): string {
+  const shell = `f() { [ $1 -gt 0 ] || exec sleep 20.17; f $(($1 - 1)) & f $(($1 - 1)) & ${then}; }; f 6`;
+  return `import { spawn } from "node:child_process";\nspawn("sh", ["-c", ${
+    JSON.stringify(shell)
+  }], { stdio: "ignore"${how} }).unref();\n`;
 }
 
 /** What a learner's program must not do, and what is said of it. */
@@ -53,6 +62,16 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
     source:
       'import { spawn } from "node:child_process";\nSOLUTION\nspawn("sleep", ["1000"], { detached: true, stdio: "ignore" }).unref();',
     says: "left a process behind:\n  sleep 1000",
+  },
+  {
+    name: "forks again and again",
+    source: forking("wait", "") + "setInterval(() => {}, 1000);\n",
+    says: /started more than 32 processes, and was stopped$/,
+  },
+  {
+    name: "forks again and again, out of sight",
+    source: forking(":", ", detached: true") + "\nSOLUTION",
+    says: /left a process behind:(\n  .*){3}\n  and \d+ more$/,
   },
   {
     name: "writes outside",
@@ -86,7 +105,8 @@ describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
 });
 
 /** How many programs of this test's own still sleep. */
-const processes = () => Bun.spawnSync(["sh", "-c", "ps -eo args | grep -c '^sleep 1000$'"]).stdout.toString();
+const processes = () =>
+  Bun.spawnSync(["sh", "-c", "ps -eo args | grep -cE '^sleep (1000|20.17)$'"]).stdout.toString();
 
 describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   test.each(all)("$name: right programs are accepted", async (exercise) => {
@@ -103,9 +123,13 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     expect(programs.length).toBeGreaterThanOrEqual(3);
     for (const { name, source, says = /\S/ } of programs) {
       expect(source).not.toBe(exercise.solution);
-      const { solved, why } = await judged(exercise, source, runtime);
+      const { solved, why, events } = await judged(exercise, source, runtime);
       expect({ name, solved }).toEqual({ name, solved: false });
       expect(why).toMatch(says);
+      const isOfTypes = events.length === 0; // tsc has words of its own
+      if (!isOfTypes) {
+        expect(inChinese(why).split("\n").filter((line) => !/^ {2}|\p{Script=Han}/u.test(line))).toEqual([]);
+      }
     }
   }, LIMIT);
 });
@@ -138,6 +162,10 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       writeFileSync(file, solution);
       await person.until("solved.");
       await person.until("next (n):  3.1 A client with a timeout");
+      await person.until("| SYN  seq 0 ---");
+      person.type("w");
+      await person.until("|........................... connection ...........................|");
+      await person.until("1 of 2; w shows the next");
       person.type("r");
       await person.until("your file is kept as practice/3.1-client.1.ts");
       expect(readFileSync(folder.at("practice", "3.1-client.1.ts"), "utf8")).toBe(solution);

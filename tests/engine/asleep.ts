@@ -13,6 +13,8 @@ const NAP = 1;
 
 /** What programs have done since they began; times are in nanoseconds. */
 type Doing = {
+  /** How many processes they are. */
+  count: number;
   ran: number;
   /** How long their threads could have run, and had no turn. */
   waited: number;
@@ -22,8 +24,9 @@ type Doing = {
 
 /** What processes, their threads and their children do; undefined while one of them is just ending. */
 function doingOf(pids: number[]): Doing | undefined {
-  const sum: Doing = { ran: 0, waited: 0, isAwake: false };
+  const sum: Doing = { count: 0, ran: 0, waited: 0, isAwake: false };
   const look = (pid: number) => {
+    sum.count++;
     for (const thread of readdirSync(`/proc/${pid}/task`)) {
       const read = (name: string) => readFileSync(`/proc/${pid}/task/${thread}/${name}`, "utf8");
       if (/^.*\) [RD]/s.test(read("stat"))) sum.isAwake = true; // PID (NAME) STATE ...; the name may hold anything
@@ -41,12 +44,13 @@ function doingOf(pids: number[]): Doing | undefined {
   }
 }
 
-/** How long programs may go on without a word, in milliseconds. */
-export type Patience = { asleep: number; awake: number };
+/** How long programs may go on without a word, in milliseconds, and how many processes they may be. */
+export type Patience = { asleep: number; awake: number; many: number };
 
 /**
  * Resolves when programs say nothing any more: all of them have slept for some time ("asleep"), or have been awake so
- * long ("awake"). Time in which a busy machine gave them no turn does not count. Linux only: elsewhere it never resolves.
+ * long ("awake"). Time in which a busy machine gave them no turn does not count. It also resolves when they have become
+ * too "many". Linux only: elsewhere it never resolves.
  * @param pids undefined while nothing is waited for
  * @param heard changes when something was heard of them
  * @param isOver true when nobody wants to know any more
@@ -65,6 +69,7 @@ export async function whenSilent(
     const now = all && doingOf(all);
     const isNews = `${heard()} ${all}` !== said;
     said = `${heard()} ${all}`;
+    if (now && now.count > patience.many) return "many";
     if (isNews) awake = 0;
     if (!now || !before || isNews) asleep = 0;
     else {

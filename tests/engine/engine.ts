@@ -61,6 +61,9 @@ const NOBODY = "1";
 /** The first of the ports that a system gives to whoever asks for any (RFC 6335): in a head they always vary. */
 const DYNAMIC = 49152;
 
+/** How many of the processes that a program has left behind are shown. */
+const FEW = 3;
+
 /** Why a program is not what its head says. */
 export class Mismatch extends Error {}
 
@@ -109,9 +112,15 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   if (options.patience) {
     const pids = () =>
       stage.waits.size > 0 ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? []) : undefined;
-    whenSilent(pids, () => stage.log.length, options.patience, () => stage.isOver).then((how) => {
-      if (stage.waits.size > 0 && !stage.isOver) failed.reject(new Mismatch(stuck(stage.waits, how)));
-    });
+    const isOver = () => stage.isOver;
+    const watch = async (patience: Patience): Promise<void> => {
+      const how = await whenSilent(pids, () => stage.log.length, patience, isOver);
+      if (stage.waits.size === 0 || stage.isOver) return;
+      const isReleased = how === "asleep" && [...terminals.values()].map((terminal) => terminal.release());
+      if (isReleased && isReleased.includes(true)) return await watch(patience);
+      failed.reject(new Mismatch(stuck(stage.waits, how, patience.many)));
+    };
+    void watch(options.patience);
   }
   options.stop?.addEventListener("abort", () => failed.reject(new Mismatch("stopped")));
   try {
@@ -135,14 +144,21 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   }
 }
 
+/** What is waited for last. */
+const END = "its end";
+
 /** What is said when nothing more comes: who waits for a line comes first. */
-function stuck(waits: Map<Terminal, string>, how: keyof Patience): string {
-  const why = how === "asleep" ? "nothing moves any more" : "busy, without a word";
+function stuck(waits: Map<Terminal, string>, how: keyof Patience, most: number): string {
+  const why = (what: string) => ({
+    asleep: `nothing moves any more; still missing: ${what}`,
+    awake: `busy, without a word; still missing: ${what}`,
+    many: `started more than ${most} processes, and was stopped`,
+  }[how]);
   const all = [...waits].map(([terminal, what]) => ({
-    text: `${terminal.title}\n${why}; still missing: ${what}`,
-    isEnd: what === "its end",
+    text: `${terminal.title}\n${why(what)}`,
+    rank: Number(what === END) - (how === "many" ? terminal.processes : 0),
   }));
-  return all.toSorted((a, b) => Number(a.isEnd) - Number(b.isEnd))[0].text;
+  return all.toSorted((a, b) => a.rank - b.rank)[0].text;
 }
 
 /** A section while it is played. */
@@ -196,6 +212,8 @@ class Terminal {
   readonly #stage: Stage;
   #program: Program | undefined;
   #command = "";
+  /** Whether something was typed, and the input has not ended. */
+  #isTyping = false;
   /** The port of its ready line, as the head shows it. */
   #serves: string | undefined;
   /** When its last section has come to its end. */
@@ -212,12 +230,18 @@ class Terminal {
     return this.#program?.code === undefined ? this.#program?.pid : undefined;
   }
 
+  /** How many processes its program is now. */
+  get processes(): number {
+    return this.#program?.orphans().length ?? 0;
+  }
+
   get title(): string {
     return `terminal ${this.#number}: $ ${this.#command}`;
   }
 
   async run(command: string, serves: string | undefined): Promise<void> {
     await this.finish();
+    this.#isTyping = false;
     this.#serves = serves;
     const words = await this.#words(command, serves);
     if (this.#stage.isOver) return;
@@ -236,14 +260,32 @@ class Terminal {
     const { pace } = this.#stage.options;
     if (pace) await new Promise((resolve) => setTimeout(resolve, pace));
     this.#mustRun(`"${text}" was typed`);
+    this.#enter(text);
+  }
+
+  #enter(text: string): void {
     this.#say("typed", `> ${text}`);
+    this.#isTyping = true;
     this.#program?.type(`${text}\n`);
   }
 
   endOfInput(): void {
     this.#mustRun("^D");
     this.#say("typed", "^D");
+    this.#isTyping = false;
     this.#program?.endOfInput();
+  }
+
+  /**
+   * A program that has stopped reading its keyboard ends on a terminal; with a pipe for its keyboard, Node and Deno wait
+   * for what is still to come. So we type a line, which nobody must read any more, and end the input.
+   * @returns whether that was of use
+   */
+  release(): boolean {
+    if (this.#stage.waits.get(this) !== END || !this.#isTyping || this.pid === undefined) return false;
+    this.#enter("still there?");
+    this.endOfInput();
+    return true;
   }
 
   interrupt(): void {
@@ -260,7 +302,7 @@ class Terminal {
       `this line on ${stream}:\n  ${expected}`,
     );
     if (seen === undefined) {
-      const code = await this.#inTime((program) => program.ended(), "its end");
+      const code = await this.#inTime((program) => program.ended(), END);
       this.#fail(`ended with exit code ${code} before this line on ${stream}:\n  ${expected}`);
     }
     const { values, serving, options } = this.#stage;
@@ -281,10 +323,12 @@ class Terminal {
   async finish(): Promise<void> {
     const program = this.#program;
     if (!program) return;
-    const code = await this.#inTime(() => program.ended(), "its end");
+    const code = await this.#inTime(() => program.ended(), END);
     const orphans = program.orphans();
     if (orphans.length > 0) {
-      this.#fail(`left a process behind:\n${orphans.map(({ command }) => `  ${command}`).join("\n")}`);
+      const more = orphans.length > FEW ? `\n  and ${orphans.length - FEW} more` : "";
+      const shown = orphans.slice(0, FEW).map(({ command }) => `\n  ${command}`);
+      this.#fail(`left a process behind:${shown.join("")}${more}`);
     }
     for (const stream of ["stdout", "stderr"] as const) {
       const extra = await this.#inTime(() => program.next(stream), `the end of its ${stream}`);

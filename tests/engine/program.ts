@@ -254,24 +254,37 @@ export class Program {
       : processesByPs(this.pid, this.#mark);
   }
 
-  /** Kills its orphans. @returns how many there were */
+  /**
+   * Kills its orphans. Each is stopped first, until no other appears: one that stands still starts no other.
+   * @returns how many there were
+   */
   killOrphans(): number {
-    const left = this.orphans();
-    for (const { pid } of left) {
+    const found = new Set<number>();
+    const send = (pid: number, signal: NodeJS.Signals) => {
       try {
-        process.kill(pid, "SIGKILL");
+        process.kill(pid, signal);
       } catch {
         // it has ended meanwhile
       }
+    };
+    for (let isNew = true, looks = 0; isNew && looks < 100; looks++) {
+      const before = found.size;
+      for (const { pid } of this.orphans().filter(({ pid }) => !found.has(pid))) {
+        send(pid, "SIGSTOP");
+        found.add(pid);
+      }
+      isNew = found.size > before;
     }
-    return left.length;
+    for (const pid of found) send(pid, "SIGKILL");
+    return found.size;
   }
 
   /** Ends it, and all that it started. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.signal("SIGKILL");
     await this.exit;
-    while (this.killOrphans() > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    const end = Date.now() + 10_000; // what was killed is gone long before
+    while (this.killOrphans() > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
     alive.delete(this);
   }
 

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
-import { type Event, Mismatch, play } from "../engine/engine.ts";
+import { type Event, Mismatch, type Options, play } from "../engine/engine.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { ROOT, type Runtime, RUNTIMES } from "../engine/program.ts";
 import type { Exercise, Scene } from "./exercise.ts";
@@ -24,10 +24,10 @@ export type Verdict = {
 };
 
 /**
- * How long all programs may be silent while something is awaited, in milliseconds. What is on its way through this
- * machine is never on its way that long, and who has no turn does not sleep.
+ * How long all programs may be silent while something is awaited, in milliseconds, and how many processes they may be.
+ * What is on its way through this machine is never on its way that long, and who has no turn does not sleep.
  */
-const PATIENCE = { asleep: 1000, awake: 5000 };
+const PATIENCE = { asleep: 1000, awake: 5000, many: 32 };
 /** The same where nobody can see whether they sleep; and how much a program may print, in bytes. */
 const LIMIT = process.platform === "linux" ? 300_000 : 10_000;
 const MOST = 200_000;
@@ -95,6 +95,26 @@ const inBounds = (line: string) => (line.length > 200 ? `${line.slice(0, 200)}â€
 /** The file of a learner's program where it is played. */
 const nameIn = ({ name }: Exercise) => `bare/${basename(name)}.ts`;
 
+/** What the engine says of a program that prints the port of the head: the line of the head, its own, the right one. */
+const PORT_OF_HEAD =
+  /(?<=^expected on \w+:\n {2})[^\n]*(\nbut saw:\n {2}[^\n]*)\nbut the port is another one here:\n {2}([^\n]*)$/m;
+const EXAMPLE = "the port in the head is an example; the real one is another";
+
+/** Lays out a program in a folder, and says how it is played there: shut in, with the course's own at the other end. */
+export function layOut(exercise: Exercise, source: string, runtime: Runtime, folder: string): Options {
+  mkdirSync(join(folder, "bare"), { recursive: true });
+  writeFileSync(join(folder, nameIn(exercise)), source);
+  cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
+  canShutIn ??= process.platform === "linux" &&
+    spawnSync("unshare", ["-Urm", "sh", "-c", SHUT_IN, "sh", "true"], { cwd: folder }).status === 0;
+  const wrap = (words: string[], command: string) => {
+    if (!command.startsWith("bun bare/")) return words;
+    const own = [...RUNTIMES[runtime], ...words.slice(1)];
+    return canShutIn ? shutIn(own) : own;
+  };
+  return { server: "bun", client: "bun", folder, wrap };
+}
+
 /** Plays a scene. @returns what is wrong */
 async function mistake(
   exercise: Exercise,
@@ -106,32 +126,20 @@ async function mistake(
 ): Promise<string | undefined> {
   await using outer = temporaryFolder();
   const folder = outer.at("folder");
-  mkdirSync(join(folder, "bare"), { recursive: true });
-  writeFileSync(join(folder, nameIn(exercise)), source);
-  cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
-  canShutIn ??= process.platform === "linux" &&
-    spawnSync("unshare", ["-Urm", "sh", "-c", SHUT_IN, "sh", "true"], { cwd: folder }).status === 0;
   const on = (command: string) => command.replace(/^bun (?=bare\/)/, `${RUNTIMES[runtime].join(" ")} `);
   try {
     await play({ sections: scene.sections }, {
-      server: "bun",
-      client: "bun",
-      folder,
+      ...layOut(exercise, source, runtime, folder),
       limit: LIMIT,
       most: MOST,
       patience: { ...PATIENCE, asleep: scene.patience ?? PATIENCE.asleep },
       stop,
-      wrap: (words, command) => {
-        if (!command.startsWith("bun bare/")) return words;
-        const own = [...RUNTIMES[runtime], ...words.slice(1)];
-        return canShutIn ? shutIn(own) : own;
-      },
       onEvent: ({ terminal, kind, text }) =>
         events.push({ terminal, kind, text: inBounds(kind === "command" ? on(text) : text) }),
     });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
-    const [why] = error.message.split("\n\nUntil then:\n");
+    const why = error.message.split("\n\nUntil then:\n")[0].replace(PORT_OF_HEAD, `$2$1\n${EXAMPLE}`);
     if (!why.endsWith("ended with exit code 0, not 130")) return why; // one that handles its Ctrl-C is as right
   }
   const strangers = readdirSync(outer.path).filter((name) => name !== "folder");

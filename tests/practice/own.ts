@@ -25,6 +25,9 @@ export type Own = {
 /** Longer than a program waits for the time to pass. */
 const TIMED = 2000;
 
+/** What a program has written, as it is told. */
+const indented = (text: string) => text.trimEnd().split("\n").map((line) => `  ${line}`).join("\n");
+
 const CHAT_LOG: Own = {
   number: "2.1",
   name: "chat-log",
@@ -78,13 +81,13 @@ terminal 2
     const logged = readFileSync(file, "utf8");
     const wanted = printed.slice(1);
     if (logged !== wanted.map((line) => `${line}\n`).join("")) {
-      return `chat.log holds other lines:\n${logged}`;
+      return `chat.log holds other lines:\n${indented(logged)}`;
     }
     const times = wanted.map((line) => new Date(line.slice(0, 23).replace(" ", "T")).getTime());
     const isNow = times.every((time) => Math.abs(Date.now() - time) < 60_000);
     return isNow && times.every((time, at) => time >= (times[at - 1] ?? 0))
       ? undefined
-      : `these are not the times of now:\n${logged}`;
+      : `these are not the times of now:\n${indented(logged)}`;
   },
 };
 
