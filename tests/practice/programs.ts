@@ -1,6 +1,8 @@
 /** Wrong programs, each of which the judge turns away, and right ones written in another way, which it accepts. */
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { ROOT } from "../engine/environment.ts";
 import { parseBareHead } from "../engine/head.ts";
-import { basename } from "node:path";
 import type { Exercise } from "./exercise.ts";
 import { cut } from "./holes.ts";
 
@@ -21,6 +23,19 @@ const SENDING: [RegExp, string][] = [
 
 /** A line that is printed, printed twice. */
 const PRINTING = /^( *)console\.log\((.*)\);$/m;
+
+/** Where the last word that is typed ends a client: one that reads on. */
+const ENDING: [RegExp, string] = [
+  /^ *if \(text === "exit"\) break;\n/m,
+  "",
+];
+const ENDED_BY_WORD = [
+  "udp/send",
+  "udp/broadcast-send",
+  "udp/multicast-send",
+  "udp/echo-client",
+  "tcp/framing-client",
+];
 
 /** The words that the head shows, in the place of those that came. */
 const HEARD: [RegExp, string][] = [
@@ -190,6 +205,9 @@ function wrongBare({ name, solution, start, holes }: Exercise): Program[] {
     },
     { name: "prints all lines without a socket", source: cheat(name, solution) },
     ...(twice ? [{ name: "says it twice", source: solution.replace(twice[0], twice[1]) }] : []),
+    ...(ENDED_BY_WORD.includes(name)
+      ? [{ name: "reads on after the last word", source: solution.replace(...ENDING) }]
+      : []),
     ...(deaf
       ? [{ name: "says what the head shows, whatever came", source: solution.replace(deaf[0], deaf[1]) }]
       : []),
@@ -262,8 +280,8 @@ function inAnotherWay(solution: string): string {
 /** A server may end in good order at Ctrl-C. */
 const IN_GOOD_ORDER = 'process.on("SIGINT", () => process.exit(0));\n';
 
-/** The right programs of an exercise: the course's own, and others. */
-export function rightOnes({ solution }: Exercise): Program[] {
+/** The right programs of an exercise: the course's own, one written by hand in another style, and others. */
+export function rightOnes({ name, solution }: Exercise): Program[] {
   const others = [
     ...(/createServer|\.bind\(/.test(solution) && !solution.includes("SIGINT")
       ? [{ name: "that ends in good order", source: solution + IN_GOOD_ORDER }]
@@ -273,6 +291,7 @@ export function rightOnes({ solution }: Exercise): Program[] {
   ];
   return [
     { name: "the course's own", source: solution },
+    { name: "by hand", source: readFileSync(join(ROOT, `tests/practice/right/${name}.ts`), "utf8") },
     ...others.filter(({ source }) => source !== solution),
   ];
 }

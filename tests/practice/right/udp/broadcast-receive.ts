@@ -1,0 +1,17 @@
+#!/usr/bin/env bun
+import dgram from "node:dgram";
+import { once } from "node:events";
+import process from "node:process";
+
+const socket = dgram.createSocket({ type: "udp4", reuseAddr: true });
+socket.bind({ port: Number(process.argv[2] ?? 7789), address: "127.255.255.255", exclusive: false });
+await once(socket, "listening");
+
+console.log(`listening on 127.255.255.255:${socket.address().port}`);
+let isOver = false;
+while (!isOver) {
+  const [data, { address, port }] = await once(socket, "message");
+  console.log(`${address}:${port} > ${data}`);
+  isOver = `${data}` === "exit";
+}
+socket.close();
