@@ -28,17 +28,22 @@ export function serving({ sections }: Pick<Head, "sections">): Set<number> {
 }
 
 /** Prints the ladder of a recording, and draws it into a picture. @throws the error of its file */
-export function draw({ moments }: Recording, servers: Set<number>, picture?: Picture): void {
+export function draw(
+  { moments }: Pick<Recording, "moments">,
+  servers: Set<number>,
+  picture?: Picture,
+  print: (lines: string) => void = console.log,
+): void {
   const ladder = new Ladder();
   for (const moment of moments) {
     if ("conversation" in moment) {
-      console.log(ladder.draw(moment).join("\n"));
+      print(ladder.draw(moment).join("\n"));
       picture?.draw(moment);
       continue;
     }
     const side = servers.has(moment.terminal) ? "right" : "left";
     const text = visible(`${moment.kind === "command" ? "$ " : ""}${moment.text}`);
-    console.log(ladder.say(side, text).join("\n"));
+    print(ladder.say(side, text).join("\n"));
     picture?.say(side, text);
   }
   picture?.end();

@@ -71,7 +71,7 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
   {
     name: "forks again and again, out of sight",
     source: forking(":", ", detached: true") + "\nSOLUTION",
-    says: /left a process behind:(\n  .*){3}\n  and \d+ more$/,
+    says: /left a process behind:(\n {2}.*){3}\n {2}and \d+ more$/,
   },
   {
     name: "writes outside",

@@ -6,7 +6,7 @@ import process from "node:process";
 import type { Arrow } from "../../scripts/raw/wire/arrow.ts";
 import type { Cell } from "./alone.ts";
 import { playBare } from "./bare.ts";
-import { type Event, Mismatch, play } from "./engine.ts";
+import { type Event, Mismatch, type Options as PlayOptions, play } from "./engine.ts";
 import type { Head } from "./head.ts";
 import { compare, type Expected } from "./ladder.ts";
 import { barePrograms, find, type Lesson } from "./lessons.ts";
@@ -34,7 +34,7 @@ export type Recording = {
   capture?: string;
 };
 
-type Options = Cell & {
+type Options = Cell & Pick<PlayOptions, "wrap" | "asWritten"> & {
   /** Where to play, if not in a copy of the project. */
   folder?: string;
   /** How long a person takes to type a line, in milliseconds. */
@@ -44,8 +44,8 @@ type Options = Cell & {
   onEvent?: (event: Event) => void;
 };
 
-/** Plays a head while wire.ts watches. @throws Mismatch where it cannot: what it says */
-async function record(
+/** Plays a head in this network while wire.ts watches. @throws Mismatch where it cannot: what it says */
+export async function record(
   head: Pick<Head, "sections">,
   { capture, onEvent, ...options }: Options,
 ): Promise<Recording> {
@@ -63,7 +63,7 @@ async function record(
       said.push({ ...event, at: performance.timeOrigin + performance.now() });
       onEvent?.(event);
     };
-    await play(head, { ...options, asWritten: true, onEvent: note });
+    await play(head, { asWritten: true, ...options, onEvent: note });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     mismatch = error.message;

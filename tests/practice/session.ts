@@ -8,7 +8,9 @@ import { chalk, columns, wrap } from "../engine/columns.ts";
 import type { Event } from "../engine/engine.ts";
 import { ON, ROOT } from "../engine/program.ts";
 import type { Exercise, Words } from "./exercise.ts";
+import { inChinese } from "./chinese.ts";
 import { judge, type Verdict } from "./judge.ts";
+import { ladder, onTheWire, packets, type Wire } from "./ladder.ts";
 
 /** How often we look whether the file was saved, in milliseconds. */
 const LOOK = 100;
@@ -20,10 +22,27 @@ const KEYS: Words = {
   en: "h hint  s solution  n next  l list  r start again  q quit   saving judges it",
   zh: "h 提示  s 答案  n 下一题  l 列表  r 重新开始  q 退出   保存文件即评判",
 };
+const SOLVED_KEYS: Words = {
+  en: "n next  w the whole ladder  s solution  l list  r start again  q quit",
+  zh: "n 下一题  w 完整的时序图  s 答案  l 列表  r 重新开始  q 退出",
+};
 
-/** What is on the way to the person's file: it was saved, or a key was pressed. */
-type News = "saved" | "hint" | "solution" | "next" | "list" | "again";
-const NEWS: Record<string, News> = { h: "hint", s: "solution", n: "next", l: "list", r: "again" };
+/** What is to be done with a file that nobody has changed yet. */
+const TASK: Words = {
+  en: "open it in an editor, write what each TODO asks for, save",
+  zh: "用编辑器打开，补上每个 TODO，保存",
+};
+
+/** What has happened: the file was saved, a key was pressed, or the packets of a solved program are known. */
+type News = "saved" | "hint" | "solution" | "next" | "list" | "again" | "ladder" | "packets";
+const NEWS: Record<string, News> = {
+  h: "hint",
+  s: "solution",
+  n: "next",
+  l: "list",
+  r: "again",
+  w: "ladder",
+};
 
 /** Where an event is shown in its column: commands as the learner would type them. */
 function shown(event: Event, { file, name }: Exercise): Event {
@@ -55,7 +74,8 @@ function reasons({ why, line }: Verdict, exercise: Exercise, source: string, wid
   const todo = open < 0
     ? []
     : [say({ en: `still open, line ${open + 1}: `, zh: `第 ${open + 1} 行还空着：` }) + text(open + 1)];
-  const said = why.split("\n").map((text) => shown({ terminal: 0, kind: "command", text }, exercise).text);
+  const words = IS_CHINESE ? inChinese(why) : why;
+  const said = words.split("\n").map((text) => shown({ terminal: 0, kind: "command", text }, exercise).text);
   return [...place, ...said, ...todo].flatMap((text) => wrap(text, width));
 }
 
@@ -107,8 +127,14 @@ export class Session {
   #wake = () => {};
   #at = 0;
   #hints = 0;
+  /** How many pages of the ladder were shown. */
+  #pages = 0;
+  /** What a key has brought to the screen. */
+  #extra: string[] = [];
   /** What was judged, by file. */
   readonly #known = new Map<string, { source: string; verdict: Verdict }>();
+  /** What solved programs put on the wire, by their text; nothing until it is known. */
+  readonly #wires = new Map<string, Wire | undefined>();
 
   /** @param folder where the learner's files are */
   constructor(all: Exercise[], folder: string) {
@@ -134,12 +160,12 @@ export class Session {
     });
     process.stdin.on("end", () => quit(0));
     this.#at = first ? this.#all.findIndex(({ file }) => file === first.file) : await this.#firstOpen();
-    let extra: string[] = [];
     while (true) {
       this.#write();
       const verdict = await this.#judged(this.#exercise);
-      this.#draw(verdict, extra);
-      extra = await this.#answer(await this.#next());
+      this.#draw(verdict);
+      if (verdict.solved) this.#watch(this.#exercise);
+      this.#extra = await this.#answer(await this.#next());
     }
   }
 
@@ -190,6 +216,17 @@ export class Session {
     return verdict;
   }
 
+  /** Plays a solved program once more, to see what it puts on the wire. */
+  #watch(exercise: Exercise): void {
+    const source = this.#read(exercise);
+    if (this.#wires.has(source)) return;
+    this.#wires.set(source, undefined);
+    onTheWire(exercise, source, ON).then((wire) => {
+      this.#wires.set(source, wire);
+      this.#tell("packets");
+    }, () => {}); // without it, nothing is lost
+  }
+
   /** The first that is not begun or not solved. */
   async #firstOpen(): Promise<number> {
     for (const [index, exercise] of this.#all.entries()) {
@@ -202,6 +239,9 @@ export class Session {
   /** What a key brings to the screen. */
   async #answer(news: News): Promise<string[]> {
     const exercise = this.#exercise;
+    if (news === "packets") return this.#extra;
+    if (news !== "ladder") this.#pages = 0;
+    if (news === "ladder") return this.#ladder();
     if (news === "saved") this.#hints = 0;
     if (news === "next") {
       this.#at = (this.#at + 1) % this.#all.length;
@@ -240,6 +280,29 @@ export class Session {
     });
   }
 
+  /** The next page of the whole ladder. */
+  #ladder(): string[] {
+    const exercise = this.#exercise;
+    const wire = this.#wires.get(this.#read(exercise));
+    if (!wire) {
+      return [
+        say({
+          en: "there is a ladder once it is solved, and packets were seen",
+          zh: "做对了、看到了包，才有时序图",
+        }),
+      ];
+    }
+    const lines = ladder(wire, (event) => shown(event, exercise).text);
+    const size = Math.max(this.#height - 7, 4);
+    const pages = Math.ceil(lines.length / size);
+    const page = this.#pages++ % pages;
+    const more = pages === 1 ? [] : [say({
+      en: `${page + 1} of ${pages}; w shows the next`,
+      zh: `第 ${page + 1} 页，共 ${pages} 页；w 看下一页`,
+    })];
+    return [...lines.slice(page * size, (page + 1) * size), ...more];
+  }
+
   async #list(): Promise<string[]> {
     const cells: string[] = [];
     for (const exercise of this.#all) {
@@ -259,30 +322,46 @@ export class Session {
     return process.stdout.columns || 80;
   }
 
-  #title({ number, title, file }: Exercise): string[] {
-    const path = relative(process.cwd(), join(this.#folder, file));
-    return [chalk.bold(`${number} ${say(title)}`), path];
+  #title(exercise: Exercise): string[] {
+    const path = relative(process.cwd(), join(this.#folder, exercise.file));
+    const what = this.#read(exercise) === exercise.start ? `   ${say(TASK)}` : "";
+    return [chalk.bold(`${exercise.number} ${say(exercise.title)}`), ...wrap(path + what, this.#width)];
   }
 
-  #draw(verdict: Verdict, extra: string[]): void {
+  get #height(): number {
+    return process.stdout.rows || 24;
+  }
+
+  #draw(verdict: Verdict): void {
     const exercise = this.#exercise;
     const width = this.#width;
     const source = this.#read(exercise);
+    const wire = verdict.solved ? this.#wires.get(source) : undefined;
     const end = verdict.solved
       ? this.#solved()
       : reasons(verdict, exercise, source, width).map((line) => chalk.red(line));
     const below = [
       "",
-      ...(extra.length > 0 ? extra : end),
+      ...(this.#extra.length > 0 ? this.#extra : end),
       "",
-      ...wrap(say(KEYS), width).map((line) => chalk.dim(line)),
+      ...wrap(say(verdict.solved ? SOLVED_KEYS : KEYS), width).map((line) => chalk.dim(line)),
     ];
-    const space = (process.stdout.rows || 24) - 5 - below.length; // the newest lines of the terminals that fit
-    const [titles, ...rows] = extra.length > 0 ? [] : terminals(verdict, exercise, width);
-    const kept = titles === undefined
-      ? []
-      : ["", titles, ...rows.slice(Math.max(0, rows.length - Math.max(space, 4)))];
-    this.#screen([...this.#title(exercise), ...kept, ...below]);
+    const space = Math.max(this.#height - 5 - below.length, 4);
+    let above: string[] = [];
+    if (this.#extra.length === 0 && wire) { // the first packets that fit
+      const lines = [chalk.underline(say({ en: "on the wire", zh: "线上的包" })), ...packets(wire, width)];
+      const more = lines.length - (space + 1);
+      above = more > 0
+        ? [
+          ...lines.slice(0, space),
+          say({ en: `... and ${more + 1} lines more: w`, zh: `……还有 ${more + 1} 行：w` }),
+        ]
+        : lines;
+    } else if (this.#extra.length === 0) { // the newest lines of the terminals that fit
+      const [titles, ...rows] = terminals(verdict, exercise, width);
+      if (titles !== undefined) above = [titles, ...rows.slice(Math.max(0, rows.length - space))];
+    }
+    this.#screen([...this.#title(exercise), ...(above.length > 0 ? ["", ...above] : []), ...below]);
   }
 
   #solved(): string[] {
@@ -290,12 +369,6 @@ export class Session {
     const next = this.#all[this.#at + 1];
     const lines = [
       chalk.green(say({ en: "solved.", zh: "做对了。" })) + ` ${sentence(say(exercise.idea))}`,
-      ...(exercise.name.startsWith("own/") ? [] : [
-        say({
-          en: `on the wire:  make wire L=${exercise.name}`,
-          zh: `看看线上的包：make wire L=${exercise.name}`,
-        }),
-      ]),
       next
         ? say({
           en: `next (n):  ${next.number} ${next.title.en}`,
