@@ -1134,4 +1134,28 @@ export const MISTAKES: Mistake[] = [
     is: "",
     tests: ["tests/apps/messenger-parts.test.ts"],
   },
+  {
+    what: "4.1: any number of callers",
+    file: "scripts/apps/download-basic-server.ts",
+    was: "if (callers.admit(socket)) serve(socket);",
+    is: "serve(socket);",
+    tests: ["tests/course/peers.test.ts"],
+    names: "bounds its callers",
+  },
+  {
+    what: "4.2: any number of callers",
+    file: "scripts/apps/download-server.ts",
+    was: "    if (!callers.admit(socket)) return;\n",
+    is: "",
+    tests: ["tests/course/peers.test.ts"],
+    names: "bounds its callers",
+  },
+  {
+    what: "4.1 and 4.2: every caller is admitted",
+    file: "scripts/apps/download/callers.ts",
+    was: "if (this.#callers.size >= this.most && ",
+    is: "if ((false as boolean) && ",
+    tests: ["tests/apps/download-attacks.test.ts", "tests/apps/download.test.ts"],
+    names: "places|callers|caller",
+  },
 ];

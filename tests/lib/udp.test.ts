@@ -108,11 +108,14 @@ describe("datagrams", () => {
 describe("closed", () => {
   test("waits for the close, and not for what became of an earlier datagram", async () => {
     const socket = fake();
-    const end = closed(socket);
+    let isClosed = false;
+    const end = closed(socket).then(() => (isClosed = true));
     socket.emit("error", Object.assign(new Error(), { code: "ECONNREFUSED" }));
     socket.emit("error", Object.assign(new Error(), { code: "EHOSTUNREACH", syscall: "recvmsg" }));
+    await new Promise((resolve) => setImmediate(resolve)); // what is settled by now has been told
+    expect(isClosed).toBe(false);
     socket.emit("close");
-    await end;
+    expect(await end).toBe(true);
   });
 
   test("another error is thrown", async () => {

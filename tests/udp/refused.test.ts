@@ -2,7 +2,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { EVERYWHERE, type Runtime, script } from "../engine/program.ts";
+import { EVERYWHERE, script } from "../engine/program.ts";
 import { letterbox } from "../engine/sockets.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
@@ -13,7 +13,7 @@ async function open() {
   return socket;
 }
 
-for (const runtime of ["bun", "node", "deno"] as Runtime[]) {
+for (const runtime of EVERYWHERE) {
   test(`callers who are gone before the answer do not disturb the server on ${runtime}, nor others`, async () => {
     await using server = script("udp/echo-server", ["--port", "0"], { runtime });
     const port = await server.port();
