@@ -7,6 +7,8 @@
 import process from "node:process";
 import { canPlay } from "../engine/alone.ts";
 import { type Cell, DIFFERENCES, judge } from "../engine/differences.ts";
+import { copyOfProject } from "../engine/engine.ts";
+import { temporaryFolder } from "../engine/files.ts";
 import type { Head } from "../engine/head.ts";
 import { LADDERS } from "../engine/ladder.ts";
 import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
@@ -31,6 +33,8 @@ function applies({ sections }: Pick<Head, "sections">, { server, client }: Cell)
 
 async function main(): Promise<void> {
   endInOrder();
+  await using compiled = temporaryFolder();
+  process.env.NODE_COMPILE_CACHE = compiled.path;
   const chosen = choose(process.argv[2]);
   const isChosen = (program: BareProgram) => chosen.some(({ path }) => path === lessonOf(program));
   const played = [...chosen, ...barePrograms().filter(isChosen)];
@@ -40,6 +44,7 @@ async function main(): Promise<void> {
   const work = played.flatMap((lesson) => CELLS.map((cell, column) => ({ lesson, cell, column })));
   const todo = work.filter(({ lesson, cell }) => applies(lesson.head, cell));
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+    await using copy = copyOfProject(); // one for many cells, because Deno keeps what it has compiled by its path
     for (let next = todo.shift(); next; next = todo.shift()) {
       if (!canPlay(next.lesson)) {
         count.skipped++;
@@ -47,7 +52,8 @@ async function main(): Promise<void> {
       }
       const { server, client } = next.cell;
       const ladders = !missing && server === client ? LADDERS : [];
-      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, undefined, ladders);
+      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, copy.path, ladders);
+      copy.restore();
       (rows.get(next.lesson.path) as string[])[next.column] = mark;
       if (note) notes.push(note);
       count[passed ? "passed" : "failed"]++;

@@ -116,19 +116,19 @@ export async function run(
   await using folder = temporaryFolder();
   await chmod(folder.path, 0o755); // a test may look at its own folder as another user
   const todo = [...work];
-  const path = pathWithPython();
+  const env = { PATH: pathWithPython(), NODE_COMPILE_CACHE: folder.at("compiled") };
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     for (let next = todo.shift(); next; next = todo.shift()) {
       const own = folder.at(`${todo.length}`);
       mkdirSync(own);
       const began = Date.now();
-      told(next, await runOne(next, { TMPDIR: own, PATH: path }), Date.now() - began);
+      told(next, await runOne(next, { ...env, TMPDIR: own }), Date.now() - began);
     }
   }));
 }
 
 /** Runs one test file. What it leaves behind is a failure. */
-async function runOne({ file, names }: Work, env: { TMPDIR: string; PATH: string }): Promise<Outcome> {
+async function runOne({ file, names }: Work, env: { TMPDIR: string }): Promise<Outcome> {
   const chosen = names ? ["-t", names.source] : [];
   const words = ["bun", "test", "--no-orphans", `--timeout=${LIMIT}`, ...chosen, `./${file}`];
   await using program = start(words, { env, limit: LIMIT_OF_FILE });

@@ -1,10 +1,22 @@
 /** The engine rejects wrong programs, each for its sin, and leaves nothing of them behind. (thorough) */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { parseSections } from "./head.ts";
-import { type Event, Mismatch, type Options, play } from "./engine.ts";
+import { copyOfProject, type Event, Mismatch, type Options, play } from "./engine.ts";
 import { ROOT } from "./program.ts";
 import { listen } from "./sockets.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
@@ -575,3 +587,36 @@ test.skipIf(process.platform === "win32")(
     expect({ exitCode, stdout: `${stdout}` }).toEqual({ exitCode: 0, stdout: "127\n" });
   },
 );
+
+test("a copy of the project is as before after a play, whatever a head has done in it", async () => {
+  await using copy = copyOfProject();
+  const [changed, disguised] = ["lib/text.ts", "lib/udp.ts"].map((path) => copy.at(path));
+  const { size, atime, mtime } = statSync(disguised);
+  writeFileSync(changed, "no");
+  writeFileSync(disguised, Buffer.alloc(size)); // of the same size and age
+  utimesSync(disguised, atime, mtime);
+  renameSync(copy.at("scripts/udp/send.ts"), copy.at("scripts/udp/sent.ts"));
+  rmSync(copy.at("scripts/tcp"), { recursive: true });
+  rmSync(copy.at("node_modules"));
+  mkdirSync(copy.at("album/deep"), { recursive: true });
+  writeFileSync(copy.at("album/deep/file"), "");
+  chmodSync(copy.at("scripts/unix/server.ts"), 0o600);
+  chmodSync(copy.at("scripts/raw"), 0o700);
+  for (let count = 0; count < 2; count++, rmSync(copy.at("lib/text.ts"))) { // and after the next play
+    copy.restore();
+    const seen = (top: string) =>
+      ["scripts", "lib"].flatMap((name) => readdirSync(join(top, name), { recursive: true }) as string[])
+        .sort();
+    expect(seen(copy.path)).toEqual(seen(ROOT));
+    expect(readdirSync(copy.path).sort()).toEqual(
+      ["LICENSE", "deno.json", "lib", "node_modules", "package.json", "scripts"],
+    );
+    for (const path of ["lib/text.ts", "lib/udp.ts", "scripts/udp/send.ts", "scripts/tcp/server.ts"]) {
+      expect(readFileSync(copy.at(path), "utf8")).toBe(readFileSync(join(ROOT, path), "utf8"));
+    }
+    for (const path of ["scripts/unix/server.ts", "scripts/raw"]) {
+      expect(statSync(copy.at(path)).mode).toBe(statSync(join(ROOT, path)).mode);
+    }
+    expect(lstatSync(copy.at("node_modules")).isSymbolicLink()).toBe(true);
+  }
+});

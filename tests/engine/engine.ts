@@ -5,7 +5,7 @@
  * its ready line on; any other is played to its end first. A `^C` in the section that started the
  * server is pressed when all the others have come to their end.
  */
-import { cpSync, symlinkSync } from "node:fs";
+import { constants, cpSync, lstatSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/program.ts";
@@ -421,12 +421,47 @@ class Terminal {
   }
 }
 
+/** A folder in which heads are played one after another. */
+export type Copy = Folder & {
+  /** Takes away what a head has left there, and brings back what it has changed. */
+  restore(): void;
+};
+
 /** A folder with all that a learner has, so that what lessons write stays there. */
-export function copyOfProject(): Folder {
+export function copyOfProject(): Copy {
   const folder = temporaryFolder();
-  for (const name of ["scripts", "lib", "package.json", "deno.json", "LICENSE"]) {
-    cpSync(join(ROOT, name), folder.at(name), { recursive: true });
-  }
-  symlinkSync(join(ROOT, "node_modules"), folder.at("node_modules"), "junction");
-  return folder;
+  const copy = (path: string) => {
+    if (path === "node_modules") symlinkSync(join(ROOT, path), folder.at(path), "junction");
+    else cpSync(join(ROOT, path), folder.at(path), { recursive: true });
+  };
+  ["scripts", "lib", "package.json", "deno.json", "LICENSE", "node_modules"].forEach(copy);
+  let before = stateOf(folder.path);
+  return {
+    ...folder,
+    restore() {
+      const now = stateOf(folder.path);
+      const isAsBefore = (path: string) => now.get(path) === before.get(path);
+      const changed = [...new Set([...now.keys(), ...before.keys()])].filter((path) => !isAsBefore(path));
+      if (changed.length === 0) return;
+      for (const path of changed) rmSync(folder.at(path), { recursive: true, force: true });
+      for (const path of changed) if (before.has(path)) copy(path);
+      before = stateOf(folder.path);
+    },
+  };
+}
+
+/** What is in a folder, and a mark of each that changes with it: of a file, its inode and when that was changed. */
+function stateOf(folder: string): Map<string, string> {
+  const state = new Map<string, string>();
+  const look = (within: string) => {
+    for (const name of readdirSync(join(folder, within))) {
+      const path = join(within, name);
+      const { ino, ctimeMs, mode } = lstatSync(join(folder, path));
+      const isFolder = (mode & constants.S_IFMT) === constants.S_IFDIR;
+      state.set(path, isFolder ? `folder ${mode}` : `${ino} ${ctimeMs}`);
+      if (isFolder) look(path);
+    }
+  };
+  look("");
+  return state;
 }
