@@ -87,16 +87,25 @@ function table(): string[] {
       at(0.5),
       at(0.99),
       at(1),
-      `${Math.round(cpu / took.length)} ms`,
+      took.length ? `${Math.round(cpu / took.length)} ms` : "-",
     ];
   });
   const head = ["runtime", "rounds", "verdicts", "flips", "median", "99 %", "longest", "cpu each"];
   return [head, ...rows].map((cells) => cells.map((cell) => `${cell}`.padStart(9)).join(""));
 }
 
-endInOrder();
-checkAll([...new Set(work.map(({ program }) => program.source))]);
+/** At the end, and at Ctrl-C. */
+function report(): void {
+  console.log(`\n${table().join("\n")}\n`);
+  for (const { name, output } of flips) console.log(`${name}: ${output}\n`);
+  const rest = number > Number(TIMES) ? "all rounds are done" : `go on with FROM=${number}`;
+  console.log(`${flips.length} flips; ${rest}`);
+}
+
 let number = Number(FROM);
+endInOrder();
+process.on("exit", report);
+checkAll([...new Set(work.map(({ program }) => program.source))]);
 for (let isTime = true; isTime && number <= Number(TIMES);) {
   for (const sum of sums) {
     isTime &&= await round(number, sum);
@@ -104,9 +113,4 @@ for (let isTime = true; isTime && number <= Number(TIMES);) {
   }
   if (isTime) number++;
 }
-console.log(`\n${table().join("\n")}\n`);
-for (const { name, output } of flips) console.log(`${name}: ${output}\n`);
-console.log(
-  `${flips.length} flips; ${number > Number(TIMES) ? "all rounds are done" : `go on with FROM=${number}`}`,
-);
 if (flips.length > 0) process.exitCode = 1;
