@@ -48,6 +48,11 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
     says: "nothing moves any more; still missing: this line on stdout:\n  listening on",
   },
   {
+    name: "computes without end",
+    source: "while (true);",
+    says: "busy, without a word; still missing: this line on stdout:\n  listening on",
+  },
+  {
     name: "floods",
     source: "const line = 'x'.repeat(1e5) + '\\n';\nwhile (true) console.log(line + line + line);",
     says: /printed more than 200000 bytes, and was stopped|expected on stdout/,

@@ -7,6 +7,9 @@ import { temporaryFolder } from "../engine/files.ts";
 import { exercises, withoutHole } from "../practice/exercise.ts";
 import { chosenHoles, cut, headAlone, holesOf } from "../practice/holes.ts";
 import { OWN } from "../practice/own.ts";
+import { inChinese } from "../practice/chinese.ts";
+import { ofLesson, packets } from "../practice/ladder.ts";
+import { checkAll, typesOf } from "../practice/types.ts";
 import { judge } from "../practice/judge.ts";
 
 const LIMIT = 60_000;
@@ -94,6 +97,49 @@ test("a right program is accepted, and one that only prints is not: udp/receive"
   expect(solved).toBe(false);
   expect(why).toContain("terminal 1: $ bun bare/receive.ts\nexpected on stdout:");
 }, LIMIT);
+
+test("each text has its own first mistake, though all are checked at once", async () => {
+  const sources = [
+    "let a = (;\n",
+    "\nconst a: number = 'x';\n",
+    "await 1;\nfoo();\nfoo();\n",
+    "const a = 1;\n",
+  ];
+  checkAll(sources);
+  expect(await Promise.all(sources.map(typesOf))).toEqual([
+    { line: 1, why: "Expression expected." },
+    { line: 2, why: "Type 'string' is not assignable to type 'number'." },
+    { line: 2, why: "Cannot find name 'foo'." },
+    undefined,
+  ]);
+}, LIMIT);
+
+test("in a Chinese terminal, mistakes are told in Chinese", async () => {
+  await using folder = temporaryFolder();
+  writeFileSync(folder.at(find("udp/receive").file), find("udp/receive").start);
+  const program = start(["bun", "tests/commands/practice.ts"], {
+    env: { DIR: folder.path, CHECK: "udp/receive", LANG: "zh_CN.UTF-8" },
+    limit: LIMIT,
+  });
+  expect((await program.result()).stdout).toContain("找不到名称“data”。");
+  expect(inChinese("terminal 1: $ bun bare/x.ts\nnothing moves any more; still missing: its end")).toBe(
+    "终端 1：$ bun bare/x.ts\n所有程序都停住了，还缺它的结束",
+  );
+  expect(inChinese("expected on stdout:\n  its end\nbut saw:\n  expected on stdout:")).toBe(
+    "stdout 上应该是：\n  its end\n实际是：\n  expected on stdout:",
+  );
+}, LIMIT);
+
+test("where nothing can be recorded, the lesson's packets are shown as they were kept", () => {
+  const lines = packets(ofLesson(find("tcp/client"))!, 80);
+  expect(lines.filter((line) => Bun.stringWidth(line) !== 80)).toEqual([]);
+  const hello = lines.findIndex((line) =>
+    /^\| PSH ACK {2}seq 1 {2}ack 1 {2}6 bytes {2}"你好" -+>$/.test(line)
+  );
+  expect(lines[hello - 3]).toMatch(/^\| SYN {2}seq 0 -+>$/);
+  expect(lines[hello - 2]).toMatch(/^<-+ SYN ACK {2}seq 0 {2}ack 1 \|$/);
+  expect(ofLesson(find("own/guess"))).toBeUndefined();
+});
 
 test(
   "CHECK judges a folder without a keyboard: a table, JSON, and exit 0 only when all is solved",

@@ -85,6 +85,7 @@ function ofBare(program: BareProgram, { head }: Lesson): Exercise {
         comment([
           `${head.number} ${program.head.title}: each TODO is yours.`,
           "The comment there is what Python would say.",
+          `${head.chinese.title}：每个 TODO 由你来写，注释里是 Python 的写法。`,
           "",
           ...own,
         ]),

@@ -126,7 +126,8 @@ async function mistake(
 ): Promise<string | undefined> {
   await using outer = temporaryFolder();
   const folder = outer.at("folder");
-  const on = (command: string) => command.replace(/^bun (?=bare\/)/, `${RUNTIMES[runtime].join(" ")} `);
+  const on = (text: string) =>
+    text.replace(/^(terminal \d+: \$ )?bun (?=bare\/)/, `$1${RUNTIMES[runtime].join(" ")} `);
   try {
     await play({ sections: scene.sections }, {
       ...layOut(exercise, source, runtime, folder),
@@ -140,7 +141,7 @@ async function mistake(
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     const why = error.message.split("\n\nUntil then:\n")[0].replace(PORT_OF_HEAD, `$2$1\n${EXAMPLE}`);
-    if (!why.endsWith("ended with exit code 0, not 130")) return why; // one that handles its Ctrl-C is as right
+    if (!why.endsWith("ended with exit code 0, not 130")) return on(why); // one that handles its Ctrl-C is as right
   }
   const strangers = readdirSync(outer.path).filter((name) => name !== "folder");
   if (strangers.length > 0) return `wrote outside of its folder: ${strangers.join(", ")}`;

@@ -46,7 +46,7 @@ async function played({ name }: Exercise, source: string, runtime: Runtime): Pro
 }
 
 /** What is kept of the lesson from which an exercise is cut. */
-function ofLesson({ name }: Exercise): Wire | undefined {
+export function ofLesson({ name }: Exercise): Wire | undefined {
   const lesson = lessons().find(({ path }) => path === `scripts/${name}.ts`);
   const found = lesson && kept(lesson);
   if (!found) return undefined;

@@ -29,7 +29,7 @@ const SOLVED_KEYS: Words = {
 
 /** What is to be done with a file that nobody has changed yet. */
 const TASK: Words = {
-  en: "open it in an editor, write what each TODO asks for, save",
+  en: "write each TODO in an editor, then save",
   zh: "用编辑器打开，补上每个 TODO，保存",
 };
 
@@ -76,7 +76,7 @@ function reasons({ why, line }: Verdict, exercise: Exercise, source: string, wid
     : [say({ en: `still open, line ${open + 1}: `, zh: `第 ${open + 1} 行还空着：` }) + text(open + 1)];
   const words = IS_CHINESE ? inChinese(why) : why;
   const said = words.split("\n").map((text) => shown({ terminal: 0, kind: "command", text }, exercise).text);
-  return [...place, ...said, ...todo].flatMap((text) => wrap(text, width));
+  return [...todo, ...place, ...said].flatMap((text) => wrap(text, width));
 }
 
 /** How many equal lines are shown beside a difference. */
@@ -368,7 +368,7 @@ export class Session {
     const exercise = this.#exercise;
     const next = this.#all[this.#at + 1];
     const lines = [
-      chalk.green(say({ en: "solved.", zh: "做对了。" })) + ` ${sentence(say(exercise.idea))}`,
+      chalk.green(say({ en: "solved. ", zh: "做对了。" })) + sentence(say(exercise.idea)),
       next
         ? say({
           en: `next (n):  ${next.number} ${next.title.en}`,
