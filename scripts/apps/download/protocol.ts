@@ -4,7 +4,7 @@
  *
  *     0               4      5                4+L
  *     +---------------+------+----------------+
- *     | L, big-endian | kind | payload        |     L: bytes from the kind on, 2 to 131,072
+ *     | L, big-endian | kind | payload        |     L: bytes from the kind on, 1 to 131,072
  *     +---------------+------+----------------+
  *
  * kind 0: a message, one JSON object in UTF-8. kind 1: a piece of a file.
@@ -204,7 +204,7 @@ export class FrameStream {
     for (let at = 0; at < chunk.length;) {
       if (this.#headerBytes < HEADER) {
         at += this.#readHeader(chunk.subarray(at));
-        continue;
+        if (this.#headerBytes < HEADER || this.#missing > 0) continue;
       }
       const bytes = chunk.subarray(at, at + this.#missing);
       at += bytes.length;
@@ -224,11 +224,12 @@ export class FrameStream {
     if (length > LIMIT) {
       throw new Failure(this.peer, `announces a frame of ${length} bytes; the limit is ${LIMIT}`, "EMSGSIZE");
     }
-    if (length < 2) throw new Failure(this.peer, "sent an empty frame", "EPROTO");
+    const kind = this.#headerBytes === HEADER ? this.#header[HEADER - 1] : MESSAGE;
+    if (length === 0 || kind > PIECE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
     if (this.#headerBytes < HEADER) return count;
-    const kind = this.#header[HEADER - 1];
-    if (kind > PIECE) throw new Failure(this.peer, "sent an unknown kind of frame", "EPROTO");
-    if (kind === MESSAGE) Array.from(this.#unframer.messages(this.#header)); // none is whole yet
+    if (kind === MESSAGE) {
+      for (const whole of this.#unframer.messages(this.#header)) this.#readMessage(whole); // an empty one throws
+    }
     this.#missing = length - 1;
     return count;
   }
