@@ -55,7 +55,8 @@ async function main(stop: AbortSignal) {
     allowHalfOpen: true, // a client that closes its sending half still gets the rest of its echo
     socket: {
       open(socket) { // accept
-        const peer = endpoint(socket.remoteAddress, socket.remotePort);
+        // One that was reset before it was accepted has no address any more.
+        const peer = socket.remoteAddress ? endpoint(socket.remoteAddress, socket.remotePort) : "a caller";
         socket.data = { peer, unsent: Buffer.alloc(0), isEnded: false };
         if (++connections > 1000) socket.terminate(); // RST: each one costs memory and an open file
         else print(`${peer} connected`);

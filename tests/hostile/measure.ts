@@ -1,0 +1,33 @@
+/** What a program costs the system, its children too: memory and descriptors, from /proc (proc(5)). */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+
+/** Elsewhere nothing is measured. */
+export const CAN_MEASURE = process.platform === "linux";
+
+/** A process and all that it started. */
+function family(pid: number): number[] {
+  const children = readdirSync(`/proc/${pid}/task`)
+    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, "latin1").split(" "))
+    .filter(Boolean);
+  return [pid, ...children.flatMap((child) => family(Number(child)))];
+}
+
+const sum = (pid: number, value: (pid: number) => number) =>
+  CAN_MEASURE ? family(pid).reduce((all, one) => all + value(one), 0) : 0;
+
+const memory = (field: "VmRSS" | "VmHWM") => (pid: number) =>
+  Number(RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) /
+  1024;
+
+/** How many descriptors are open. */
+export const descriptors = (pid: number) => sum(pid, (pid) => readdirSync(`/proc/${pid}/fd`).length);
+
+/** The memory that is used now, in MiB; what was its peak is forgotten. */
+export function startOfPeak(pid: number): number {
+  if (CAN_MEASURE) { for (const one of family(pid)) writeFileSync(`/proc/${one}/clear_refs`, "5"); }
+  return sum(pid, memory("VmRSS"));
+}
+
+/** The most memory that was used since then. */
+export const peak = (pid: number) => sum(pid, memory("VmHWM"));
