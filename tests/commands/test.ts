@@ -7,8 +7,8 @@
  *     make test EVERYTHING=1      what goes wrong on all three runtimes, and what takes long
  *     make test L=tests/udp/chat.test.ts    one file
  *
- * A file belongs to the lessons that its first lines name ("Lesson 3.6: ..."). Those below tests/course/ are about
- * all lessons: there it is the tests whose names name the script.
+ * A file belongs to the lessons that its first lines name ("Lesson 3.6: ..."). Those below tests/course/ and
+ * tests/hostile/ are about all lessons: there it is the tests whose names name the script.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -49,7 +49,7 @@ export function workFor(lessons: Lesson[], files: { file: string; source: string
   const scripts = lessons.map(({ path }) => RegExp.escape(path.replace(/^scripts\/|\.ts$/g, "")));
   const names = RegExp(`(?<![\\w/-])(?:scripts/)?(?:${scripts.join("|")})(?:\\.ts)?(?![\\w/-])`);
   return files.flatMap(({ file, source }): Work[] => {
-    if (file.startsWith("tests/course/")) return [{ file, names }];
+    if (/^tests\/(?:course|hostile)\//.test(file)) return [{ file, names }];
     const numbers = lessonsOf(source);
     return lessons.some(({ head }) => numbers.includes(head.number)) ? [{ file }] : [];
   });

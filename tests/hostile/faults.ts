@@ -30,7 +30,7 @@ export const FAULTS = {
   b: { name: "byte by byte", ...both({ cut: "bytes" }) },
   a: { name: "all at once", ...both({ cut: "once" }) },
   c: { name: "cut anywhere", ...both({ cut: "anywhere" }) },
-  s: { name: "slow", ...both({ cut: "quarters", pause: 25 }) },
+  s: { name: "slow", ...both({ cut: "quarters", pause: 10 }) },
   h: { name: "half-closed", atServer: { up: { ends: true } }, atClient: { down: { ends: true } } },
   d: { name: "deaf: reads nothing", atClient: { up: { deaf: true } } },
   q: { name: "quiet: says nothing", atClient: { down: { mute: true } } },

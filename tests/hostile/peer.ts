@@ -190,7 +190,7 @@ export class Relay {
     for (const [index, piece] of all.entries()) {
       // A reader that is slow finds two pieces in one read: so the first ones, where a parser begins, are far apart.
       if (this.seen.pieces > 0 && way.cut !== "once") {
-        if (way.pause || index < 40) await sleep(way.pause ?? Number(way.cut !== undefined));
+        if (way.pause || index < 10) await sleep(way.pause ?? Number(way.cut !== undefined));
         else await new Promise(setImmediate);
       }
       if (!await put(to, piece)) return;

@@ -9,6 +9,7 @@ import type { Fault } from "./faults.ts";
 
 /** Why a cell is empty: the number stands in the cell. */
 export const REASONS = {
+  0: "only Bun has what it teaches",
   1: "it serves everybody at once: nobody waits",
   2: "it makes one connection: no crowd meets it",
   3: "no length stands in its protocol",
@@ -39,7 +40,7 @@ export const NO_ROW: Record<string, string[]> = {
 type But<Outcome> = Partial<Record<Fault, Outcome | { why: Reason }>>;
 
 /** Its name, and its words behind the place. */
-type Common = { script: string; words?: string[] };
+type Common = { script: string; words?: string[]; bunOnly?: boolean };
 
 /** A server; its caller is the table's own. */
 export type Server = Common & {
@@ -90,8 +91,8 @@ export type Client = Common & {
   asksAtOnce?: boolean;
   largest?: Uint8Array;
   middle?: number;
-  /** Its exit code; or it waits, for its user or for its server to come back. */
-  but?: But<number | "waits">;
+  /** Its exit code; or it ends, with 0 or 1; or it waits, for its user or for its server to come back. */
+  but?: But<number | "ends" | "waits">;
 };
 
 /** A receiver of datagrams; the sender is the table's own. */
@@ -183,7 +184,7 @@ const SERVERS: Server[] = [
   echoes("tcp/servers/event-loop"),
   echoes("tcp/servers/worker-threads"),
   echoes("tcp/servers/processes"),
-  echoes("tcp/servers/bun-listen"),
+  echoes("tcp/servers/bun-listen", { bunOnly: true }),
   replies("unix/server", "in turn", { atPath: true, but: UNIX }),
   replies(bare("unix/server"), "at once", { atPath: true, but: UNIX }),
   // The bytes of the name are the whole request, and nothing marks its end: one that comes in pieces is another name.
@@ -260,7 +261,7 @@ const CLIENTS: Client[] = [
   client("tcp/framing-client", "tcp/framing-server", /^sent 9 bytes/, { ...DIALOG, but: HEARS_NOTHING }),
   client(bare("tcp/framing-client"), bare("tcp/framing-server"), /^$/, { ...DIALOG, but: HEARS_NOTHING }),
   client("tcp/picture-client", "tcp/picture-server", /^saved /, {
-    words: ["--out", "../home"],
+    words: ["--out", "../home", "--limit", "4"],
     leaves: ["home/picture.png"],
     but: listens,
   }),
