@@ -7,11 +7,11 @@ export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false
 
-.PHONY: help demo lessons lesson practice practice-soak wire lab test flaky matrix site serve ladders copy check fmt index fuzz mistakes bench ci setup clean
+.PHONY: help demo lessons lesson practice practice-soak wire lab test flaky matrix site serve ladders copy check fmt index fuzz mistakes hostile bench ci setup clean
 
 # A lesson that is given as a goal: `make lesson 2.1`.
 WORDS := $(filter-out $(shell sed -n 's/^\([a-z]*\):.*/\1/p' Makefile),$(MAKECMDGOALS))
-ifneq ($(filter lesson practice wire lab test flaky matrix copy,$(firstword $(MAKECMDGOALS))),)
+ifneq ($(filter lesson practice wire lab test flaky matrix hostile copy,$(firstword $(MAKECMDGOALS))),)
   ifneq ($(WORDS),)
     $(error write it with L=: make $(firstword $(MAKECMDGOALS)) L=$(firstword $(WORDS)))
   endif
@@ -84,6 +84,10 @@ fuzz: setup ## try the parsers with a million inputs each (CASES=N SEED=N)
 
 mistakes: setup ## put known mistakes into a copy: does a test notice? (M=2.6)
 	@$(BUN) tests/commands/mistakes.ts "$$M"
+
+# L=3.1 chooses a lesson, ON=node the runtime.
+hostile: setup ## play every fault of network and peer against every script
+	@$(BUN) tests/commands/hostile.ts "$$L"
 
 # ROW=small one row, RUNS=3, SIZE=100M, JSON=file for the figures: tests/bench/README.md
 bench: setup ## measure time and memory beside known tools (ROW=checked)

@@ -259,7 +259,10 @@ const CLIENTS: Client[] = [
   client("tcp/time-client", "tcp/time-server", /^\d{4}-/, { but: { ...listens, n: 0 } }),
   client(bare("tcp/time-client"), "tcp/time-server", /^\d{4}-/, { but: { ...listens, n: 0 } }),
   client("tcp/framing-client", "tcp/framing-server", /^sent 9 bytes/, { ...DIALOG, but: HEARS_NOTHING }),
-  client(bare("tcp/framing-client"), bare("tcp/framing-server"), /^$/, { ...DIALOG, but: HEARS_NOTHING }),
+  client(bare("tcp/framing-client"), bare("tcp/framing-server"), /^$/, {
+    ...DIALOG,
+    but: { ...HEARS_NOTHING, n: "ends" },
+  }),
   client("tcp/picture-client", "tcp/picture-server", /^saved /, {
     words: ["--out", "../home", "--limit", "4"],
     leaves: ["home/picture.png"],
