@@ -28,7 +28,7 @@ export function closeOnStop(socket: Socket, stop: AbortSignal, ending: "close" |
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
-  socket.resume();
+  socket.removeAllListeners("readable").resume(); // of an iterator that is still waiting: it would read no more
   const timer = setTimeout(() => socket.destroy(), LINGER);
   socket.once("close", () => clearTimeout(timer));
 }

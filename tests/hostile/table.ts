@@ -73,9 +73,10 @@ class Box {
     return box;
   }
 
-  /** All that is in it. */
+  /** All that is in it, but for what a runtime keeps for itself. */
   get entries(): string[] {
-    return readdirSync(this.folder.path, { recursive: true }).map(String).sort();
+    const all = readdirSync(this.folder.path, { recursive: true }).map(String).sort();
+    return all.filter((name) => !/^home\/\.(?:bun|cache|npm)(?:\/|$)/.test(name));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

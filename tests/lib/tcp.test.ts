@@ -129,6 +129,18 @@ describe("linger", () => {
   });
 });
 
+test("linger reads on where an iterator has stopped in the middle, so that the end arrives", async () => {
+  using sockets = await pair();
+  const reads = sockets.far.iterator({ destroyOnReturn: false });
+  const sending = sent((done) => sockets.near.write(Buffer.alloc(32_000_000), done));
+  await reads.next(); // the first of many; nobody asks for the next one
+  sockets.far.end("goodbye");
+  linger(sockets.far);
+  await sending; // else it would stand still until the reset
+  sockets.near.end();
+  expect(await readAll(sockets.near)).toBe("goodbye");
+});
+
 describe("limitIdle", () => {
   test("a silent peer is hung up on, one that sends or takes a byte is not", () => {
     jest.useFakeTimers();
