@@ -28,7 +28,7 @@ const needs = (tool: string) => (Bun.which(tool) ? "" : ` (needs ${tool})`);
 async function pipe(words: string[], input: string | Uint8Array): Promise<Buffer> {
   await using folder = await temporaryFolder();
   await writeFile(join(folder.path, "in"), input);
-  await using program = start(["bash", "-c", 'exec "$@" <in >out', "bash", ...words], { cwd: folder.path });
+  await using program = start(["sh", "-c", 'exec "$@" <in >out', "sh", ...words], { cwd: folder.path });
   expect(await program.result()).toMatchObject({ code: 0, stdout: "" });
   return await readFile(join(folder.path, "out"));
 }
@@ -152,7 +152,7 @@ describe("servers for our TCP clients", () => {
         test.skipIf(!Bun.which(tool))(`${tool} and ${client}, ${encoding}${needs(tool)}`, async () => {
           await using folder = await temporaryFolder();
           await writeFile(join(folder.path, "say"), Buffer.from(BYTES[encoding], "hex"));
-          await using server = start(["bash", "-c", SERVERS[tool]], { cwd: folder.path });
+          await using server = start(["sh", "-c", SERVERS[tool]], { cwd: folder.path });
           const port = await heard(server);
           await using program = script(client, ["--port", port, "--encoding", encoding]);
           program.type(typed);
@@ -168,7 +168,7 @@ describe("servers for our TCP clients", () => {
     test.skipIf(!Bun.which(tool))(`${tool} and apps/download-basic-client${needs(tool)}`, async () => {
       await using folder = await temporaryFolder();
       await writeFile(join(folder.path, "say"), FILE);
-      await using server = start(["bash", "-c", SERVERS[tool]], { cwd: folder.path });
+      await using server = start(["sh", "-c", SERVERS[tool]], { cwd: folder.path });
       const words = ["--port", await heard(server), "图片.png"];
       await using program = script("apps/download-basic-client", words, { cwd: folder.path });
       expect(await program.result()).toEqual({
@@ -210,7 +210,7 @@ describe("UDP", () => {
       test.skipIf(!Bun.which(tool))(`udp/send to ${tool}, ${encoding}${needs(tool)}`, async () => {
         await using folder = await temporaryFolder();
         const free = await freePort("udp");
-        await using receiver = start(["bash", "-c", command(free)], { cwd: folder.path });
+        await using receiver = start(["sh", "-c", command(free)], { cwd: folder.path });
         const port = tool === "nc" ? await heard(receiver) : `${free}`;
         if (tool === "socat") {
           while (!(await receiver.next("stderr"))?.includes("starting data transfer"));
