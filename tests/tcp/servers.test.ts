@@ -9,6 +9,7 @@ import { buffer } from "node:stream/consumers";
 import {
   EVERYTHING,
   EVERYWHERE,
+  loaded,
   type Program,
   ROOT,
   type Runtime,
@@ -194,6 +195,18 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
       process.kill(server.pid, "SIGTERM");
       expect(await server.ended()).toBe(0);
       expect(group(server.pid)).toEqual([]);
+    });
+  }
+
+  for (const runtime of EVERYWHERE) {
+    test(`Ctrl-C while the first process starts slowly, on ${runtime}: it ends, too`, async () => {
+      const words = loaded("fixtures/slow-child", "tcp/servers/processes", ["--port", "0"], runtime);
+      await using server = start(words);
+      await until(() => group(server.pid).length === 2, "the first process");
+      process.kill(server.pid, "SIGINT");
+      expect(await server.ended()).toBe(0);
+      expect(server.orphans()).toEqual([]);
+      expect(await server.result()).toEqual({ code: 0, stdout: "", stderr: "" });
     });
   }
 

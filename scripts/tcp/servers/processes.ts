@@ -65,7 +65,7 @@ async function parent(stop: AbortSignal) {
   try {
     let address: AddressInfo | null = null;
     for (let started = 0; started < workers; started++) {
-      const start = await listening(cluster.fork());
+      const start = await listening(cluster.fork(), stop);
       if (typeof start === "number") { // it has said why it ended
         process.exitCode = start;
         return;
@@ -100,9 +100,11 @@ async function end(worker?: Worker): Promise<void> {
   await ended;
 }
 
-/** Waits until a process listens, and gives its address; or its exit code, when it ends instead. */
-function listening(worker: Worker): Promise<AddressInfo | number> {
-  return new Promise((resolve) => {
+/** Waits until a process listens, and gives its address; or its exit code, when it ends instead. @throws AbortError */
+function listening(worker: Worker, stop: AbortSignal): Promise<AddressInfo | number> {
+  return new Promise((resolve, reject) => {
+    stop.throwIfAborted();
+    stop.addEventListener("abort", () => reject(stop.reason), { once: true });
     worker.once("listening", ({ address, port }) => resolve({ address, port, family: "" }));
     worker.once("exit", (code) => resolve(code ?? 0));
   });
