@@ -307,7 +307,7 @@ const CLIENTS: Client[] = [
   client("apps/port-scan", "tcp/time-server", /^1 port: 1 open/m, {
     at: (port) => ["127.0.0.1", port],
     words: ["--banner", "--timeout", "500"],
-    but: { ...listens, r: 0, ">": 0, n: 0 }, // whatever it says, and however it ends: the port is open
+    but: { ...listens, q: 0, r: 0, ">": 0, n: 0 }, // whatever it says, and however it ends: the port is open
   }),
   client("apps/messenger-client", "apps/messenger-server", /^logged in as anna/, {
     ...{ words: ["anna"], leave: "exit\n", largest: HUGE, middle: 10 },

@@ -86,7 +86,6 @@ class Box {
 
 /** A program that serves, with what it cost before a fault. */
 class Live {
-  readonly row: { script: string };
   readonly box: Box;
   readonly program: Program;
   readonly place: Place;
@@ -96,9 +95,8 @@ class Live {
   #errors = 0;
   #entries: string[] = [];
 
-  private constructor(row: { script: string }, box: Box, program: Program, place: Place, runtime: Runtime) {
+  private constructor(box: Box, program: Program, place: Place, runtime: Runtime) {
     this.runtime = runtime;
-    this.row = row;
     this.box = box;
     this.program = program;
     this.place = place;
@@ -116,9 +114,9 @@ class Live {
       runtime,
     });
     try {
-      if (!atPath) return new Live(row, box, program, { port: await program.port() }, runtime);
+      if (!atPath) return new Live(box, program, { port: await program.port() }, runtime);
       await program.next(); // the ready line
-      return new Live(row, box, program, { path: box.folder.at("inside", "s.sock") }, runtime);
+      return new Live(box, program, { path: box.folder.at("inside", "s.sock") }, runtime);
     } catch (error) {
       await program[Symbol.asyncDispose]();
       await box[Symbol.asyncDispose]();
@@ -189,7 +187,7 @@ function mustBeSame(now: string[], before: string[]): void {
 let tokens = 0;
 
 /** Says what an honest caller says, hears what it hears, and hangs up. @throws Broken when it is not served */
-async function talk({ row, place, program }: { row: Server; place: Place; program: Program }): Promise<void> {
+async function talk(row: Server, place: Place, program: Program): Promise<void> {
   if (row.isSsh) return await listBySsh(place);
   const token = `t${++tokens}t`;
   const wanted = row.hears?.(token);
@@ -294,8 +292,8 @@ function suited(
 }
 
 /** What the table's own caller does to a server. @returns how many errors may be told */
-const ATTACKS: Partial<Record<Fault, (live: Live & { row: Server }) => Promise<number>>> = {
-  async d({ row, place, program }) {
+const ATTACKS: Partial<Record<Fault, (row: Server, live: Live) => Promise<number>>> = {
+  async d(row, { place, program }) {
     const socket = (await dial(place)).pause();
     if (row.says) await put(socket, Buffer.from(row.says("deaf")));
     let sent = 0;
@@ -306,19 +304,19 @@ const ATTACKS: Partial<Record<Fault, (live: Live & { row: Server }) => Promise<n
     if (row.flood) {
       must(await settled(() => sent) < row.flood * MB, `it took ${sent} bytes from one who reads nothing`);
     }
-    if (row.serves === "at once") await talk({ row, place, program });
+    if (row.serves === "at once") await talk(row, place, program);
     breakOff(socket);
     return 1;
   },
 
-  async q({ row, place, program }) {
+  async q(row, { place, program }) {
     const socket = await dial(place);
-    if (row.serves === "at once") await talk({ row, place, program });
+    if (row.serves === "at once") await talk(row, place, program);
     await over(socket);
     return 1;
   },
 
-  async r({ row, place, program }) {
+  async r(row, { place, program }) {
     program.signal("SIGSTOP");
     if (CAN_MEASURE) {
       await until(() => / T /.test(readFileSync(`/proc/${program.pid}/stat`, "utf8")), "its stop");
@@ -334,7 +332,7 @@ const ATTACKS: Partial<Record<Fault, (live: Live & { row: Server }) => Promise<n
     return sockets.length;
   },
 
-  async w({ row, place, program }) {
+  async w(row, { place, program }) {
     const waiting = () => program.seen.stdout.filter((line) => line.endsWith(" waits")).length;
     const before = waiting();
     const served = await dial(place);
@@ -349,7 +347,7 @@ const ATTACKS: Partial<Record<Fault, (live: Live & { row: Server }) => Promise<n
     return 2;
   },
 
-  async m({ place }) {
+  async m(_, { place }) {
     const sockets: Socket[] = [];
     try {
       for (let called = 0; called < CROWD; called += 100) { // those above a limit may be turned away
@@ -363,14 +361,14 @@ const ATTACKS: Partial<Record<Fault, (live: Live & { row: Server }) => Promise<n
     return CROWD;
   },
 
-  async n({ place }) {
+  async n(_, { place }) {
     const socket = (await dial(place)).resume();
     for (const piece of endless()) if (!await put(socket, piece)) break;
     await over(socket);
     return 1;
   },
 
-  async l({ row, place }) {
+  async l(row, { place }) {
     const socket = (await dial(place)).resume();
     let isRefused = false;
     socket.on("end", () => (isRefused = true)).on("close", () => (isRefused = true));
@@ -388,10 +386,10 @@ const CLOSES_AT_ONCE: Ways = { up: { instead: () => [] } };
 async function doToServer(row: Server, mark: Fault, live: Live): Promise<number> {
   const { program } = live;
   const attack = ATTACKS[mark];
-  if (attack) return await attack(Object.assign(live, { row }));
+  if (attack) return await attack(row, live);
   const ways = mark === "h" && !row.says ? CLOSES_AT_ONCE : suited(fault(mark).atServer ?? {}, row);
   await using relay = await Relay.to(live.place, ways, live.beside);
-  const error = await talk({ row, place: relay.place, program }).then(
+  const error = await talk(row, relay.place, program).then(
     () => undefined,
     (error: Error) => error,
   );
@@ -414,17 +412,17 @@ async function playServer(row: Server, faults: Fault[], runtime: Runtime, tell: 
         if (row.serves === "one" || live === undefined) {
           live = await Live.start(row, runtime);
           if (row.serves !== "one") {
-            for (const _ of [1, 2, 3]) await talk({ row, place: live.place, program: live.program });
+            for (const _ of [1, 2, 3]) await talk(row, live.place, live.program);
           }
         }
         const { program, place } = live;
         live.look();
         const most = await doToServer(row, mark, live);
         if (row.serves === "one") {
-          await Promise.race([program.exit, talk({ row, place, program }).catch(() => {})]);
+          await Promise.race([program.exit, talk(row, place, program).catch(() => {})]);
           must(await program.ended() === 0, `it ended with ${program.code}`);
-        } else if (mark === "m") await insist(() => talk({ row, place, program })); // the crowd must be seen to leave
-        else await talk({ row, place, program }); // the next peer
+        } else if (mark === "m") await insist(() => talk(row, place, program)); // the crowd must be seen to leave
+        else await talk(row, place, program); // the next peer
         await live.check(most);
       }, async () => {
         await live?.[Symbol.asyncDispose](); // the next cell gets a new one
