@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import process from "node:process";
 import { ConnectEx } from "../../scripts/apps/port-scan/connect-ex.ts";
 import { Refusals } from "../../scripts/apps/port-scan/refusals.ts";
+import { Results } from "../../scripts/apps/port-scan/results.ts";
 import { type Listener, Scan } from "../../scripts/apps/port-scan/scan.ts";
 import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";
 import {
@@ -580,3 +581,17 @@ if (EVERYTHING) {
     },
   );
 }
+
+test("a port that is asked again counts once, with its last answer", () => {
+  const results = new Results("localhost", "127.0.0.1", 2);
+  const answers: [port: number, code: string][] = [[80, "ETIMEDOUT"], [81, ""], [80, "ECONNREFUSED"], [
+    81,
+    "",
+  ], [80, ""]];
+  for (const [port, code] of answers) expect(results.note(port, code)).toBe(true);
+  expect(results.counts).toEqual({ open: 2, closed: 0, filtered: 0 });
+  results.note(80, "ECONNREFUSED");
+  expect(results.counts).toEqual({ open: 1, closed: 1, filtered: 0 });
+  expect(results.note(82, "EMFILE")).toBe(false); // that is about this machine
+  expect(results.counts).toEqual({ open: 1, closed: 1, filtered: 0 });
+});

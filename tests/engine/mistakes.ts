@@ -301,7 +301,7 @@ export const MISTAKES: Mistake[] = [
   {
     what: "4.2: a silent server is waited for without end",
     file: "scripts/apps/download-client.ts",
-    was: "  limitIdle(socket, PATIENCE);",
+    was: "  limitIdle(socket, PATIENCE, () => buffers.hasMoved());",
     is: "",
     tests: ["tests/apps/download.test.ts"],
     names: "silent for a minute",
@@ -1058,6 +1058,7 @@ export const MISTAKES: Mistake[] = [
     was: "    if (before) this.counts[before] -= 1;\n",
     is: "",
     tests: ["tests/apps/port-scan.test.ts"],
+    names: "asked again counts once",
     forty: true,
   },
   {
@@ -1222,5 +1223,13 @@ export const MISTAKES: Mistake[] = [
     is: "",
     tests: ["tests/lib/tcp.test.ts"],
     names: "linger",
+  },
+  {
+    what: "3.10: the file of a server that is too busy to be asked is removed",
+    file: "scripts/unix/server.ts",
+    was: 'if ((error as { code?: string }).code !== "ECONNREFUSED") throw error;',
+    is: "void error;",
+    tests: ["tests/unix/unix.test.ts"],
+    names: "too busy",
   },
 ];

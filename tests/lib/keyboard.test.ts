@@ -1,9 +1,10 @@
 /** Lines that are piped in. What a person at a terminal meets is in ../terminal.test.ts. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { messages } from "../../lib/keyboard.ts";
+import { keyboard as typed, messages } from "../../lib/keyboard.ts";
 import { isExit } from "../../lib/text.ts";
 import { EVERYWHERE, ROOT, RUNTIMES, start } from "../engine/program.ts";
+import { inTime } from "../engine/sockets.ts";
 
 describe.each(EVERYWHERE)("%s", (runtime) => {
   const keyboard = (encoding = "utf-8") =>
@@ -89,6 +90,11 @@ describe.each(EVERYWHERE)("%s", (runtime) => {
       expect(await program.ended()).toBe(code);
     });
   }
+});
+
+test("stopped before it begins, it reads nothing", async () => {
+  const lines = typed("utf-8", AbortSignal.abort());
+  expect(await inTime(lines.next(), "the end of the lines")).toEqual({ done: true, value: undefined });
 });
 
 describe("messages", () => {

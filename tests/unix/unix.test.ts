@@ -2,9 +2,10 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { chmod, lstat, readFile, symlink, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import process from "node:process";
 import { EVERYWHERE, type Program, script, start } from "../engine/program.ts";
+import { inTime } from "../engine/sockets.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
@@ -80,6 +81,35 @@ for (const runtime of EVERYWHERE) {
       ));
       await isServed();
     });
+
+    // On Bun 1.4 a full queue is ECONNREFUSED, too, and nothing tells its server from a dead one.
+    if (runtime !== "bun") {
+      test.skipIf(NEEDS_LINUX !== "")(
+        `nor that of one that is too busy to be asked${NEEDS_LINUX}`,
+        async () => {
+          await using first = serve();
+          await first.next();
+          first.signal("SIGSTOP"); // it accepts nobody, and its queue fills up
+          const callers: Socket[] = [];
+          const full = Promise.withResolvers<string>();
+          while (callers.length < 600) { // the queue has 512 places
+            const caller = connect(folder.at("lesson.sock"));
+            callers.push(caller.on("error", ({ code }: NodeJS.ErrnoException) => full.resolve(`${code}`)));
+          }
+          try {
+            expect(await inTime(full.promise, "a full queue")).toBe("ECONNREFUSED"); // so Bun calls it; it is EAGAIN
+            await using second = serve();
+            const { code, stdout, stderr } = await second.result();
+            expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+            expect(stderr).toEndWith(" (EAGAIN)\n");
+          } finally {
+            for (const caller of callers) caller.destroy();
+          }
+          first.signal("SIGCONT");
+          await isServed();
+        },
+      );
+    }
 
     test("nor is anything else", async () => {
       const path = folder.at("lesson.sock");
