@@ -796,8 +796,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "what still comes at the end is not read, so the close is a reset",
     file: "lib/tcp.ts",
-    was: "  socket.resume();\n",
-    is: "",
+    was: 'removeAllListeners("readable").resume();',
+    is: 'removeAllListeners("readable");',
     tests: ["tests/lib/tcp.test.ts", "tests/course/peers.test.ts"],
     forty: true,
   },
