@@ -60,7 +60,7 @@ import { openFile, taken } from "../../lib/files.ts";
 import { closeOnStop, limitIdle } from "../../lib/tcp.ts";
 import { hint, print, report, run, visible } from "../../lib/program.ts";
 import { DoubleBuffer } from "./download/double-buffer.ts";
-import { type Part, Parts } from "./download/part.ts";
+import { type Part, Parts, SMALL, SmallPart } from "./download/part.ts";
 import {
   byteCount,
   FrameStream,
@@ -366,9 +366,17 @@ class Transfer {
     if (!this.#isAsked) await this.#frames.send({ version: VERSION, get: this.#path });
     const file = ((await this.#frames.expect("file")).file ?? {}) as Message;
     const [size, time] = [byteCount(file.size, peer), milliseconds(file.time, peer)];
-    await using part = await this.#openPart(parts, `${this.#path}\n${size}\n${time}`, replaced);
-
+    const state = `${this.#path}\n${size}\n${time}`;
+    if (this.#isAsked && size <= SMALL) {
+      return await this.#finish(new SmallPart(this.target, state), size, time);
+    }
+    await using part = await this.#openPart(parts, state, replaced);
     if (part.size > size) await part.restart();
+    return await this.#finish(part, size, time);
+  }
+
+  /** Receives the bytes, and compares their hash. */
+  async #finish(part: Part | SmallPart, size: number, time: number): Promise<Fetched> {
     const hash = await this.#agreeOnStart(part);
     await this.#receive(part, hash, size);
     const { sha256 } = await this.#frames.expect("sha256");
@@ -376,7 +384,7 @@ class Transfer {
       await part.discard();
       throw new Failure(this.target, "arrived damaged", "EBADMSG");
     }
-    await part.finish(time, isForced);
+    await part.finish(time, this.#options.force);
     return { size, sha256: sha256 as string };
   }
 
@@ -406,8 +414,12 @@ class Transfer {
    * Tells the server what is here already.
    * @returns the SHA-256 of the bytes in the part: all that were there, or none when the server has others
    */
-  async #agreeOnStart(part: Part): Promise<Hash> {
+  async #agreeOnStart(part: Part | SmallPart): Promise<Hash> {
     const { peer } = this.#frames;
+    if (part instanceof SmallPart) {
+      if (byteCount((await this.#frames.expect("from")).from, peer) === 0) return createHash("sha256");
+      throw new Failure(peer, "goes on at another place", "EPROTO");
+    }
     if (this.#isAsked && part.size > 0) await part.restart();
     const hash = await this.#frames.hashStart(part.file, part.size);
     if (!this.#isAsked) {
@@ -423,7 +435,7 @@ class Transfer {
   }
 
   /** Adds pieces to a part until it has all its bytes. */
-  async #receive(part: Part, hash: Hash, size: number): Promise<void> {
+  async #receive(part: Part | SmallPart, hash: Hash, size: number): Promise<void> {
     const { socket, peer } = this.#frames;
     const { rate, quiet } = this.#options;
     using progress = new Progress(basename(this.target), quiet ? 0 : size, part.size);

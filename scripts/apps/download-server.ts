@@ -47,6 +47,9 @@ import { Comparisons } from "./download/comparisons.ts";
 import { byteCount, FrameStream, HEADER, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
 import { ServedFolder } from "./served-folder.ts";
 
+/** A file of so many bytes is read and sent at once, when it is asked for ahead. */
+const SMALL = 16_384;
+
 async function main(stop: AbortSignal) {
   const { host, port, root, idle } = await readArguments(import.meta, {
     port: 11501,
@@ -152,6 +155,8 @@ class Session {
    * @param request says, as `from`, how many these are; or else the next message does
    */
   async #send(path: string, request: Message): Promise<void> {
+    const small = request.from === 0 ? this.#folder.readSmall(path, SMALL, HEADER) : undefined;
+    if (small) return await this.#sendSmall(path, small.bytes, small.stat.mtimeMs);
     await using file = await this.#folder.open(path);
     const { size, mtimeMs } = fstatSync(file.fd);
     this.#frames.hold({ file: { size, time: Math.trunc(mtimeMs) } });
@@ -169,7 +174,22 @@ class Session {
     }
     const sha256 = hash.digest("hex");
     await this.#frames.send({ sha256 });
-    await print(`${this.caller} has ${visible(path)}, ${size} bytes\n  SHA-256 ${sha256}`);
+    await print(this.#hasAll(path, size, sha256));
+  }
+
+  /** Sends a file that was asked for ahead, in one write. @param frame its bytes, behind HEADER bytes of room */
+  async #sendSmall(path: string, frame: Buffer, time: number): Promise<void> {
+    const bytes = frame.subarray(HEADER);
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    this.#frames.hold({ file: { size: bytes.length, time: Math.trunc(time) } });
+    this.#frames.hold({ from: 0 });
+    if (bytes.length > 0) this.#frames.holdPiece(frame);
+    await this.#frames.send({ sha256 });
+    await print(`${this.caller} gets ${visible(path)}\n${this.#hasAll(path, bytes.length, sha256)}`);
+  }
+
+  #hasAll(path: string, size: number, sha256: string): string {
+    return `${this.caller} has ${visible(path)}, ${size} bytes\n  SHA-256 ${sha256}`;
   }
 
   async #wish(size: number): Promise<Message> {

@@ -5,12 +5,7 @@ import { visible } from "../../lib/program.ts";
 
 /** Shows a bar on stderr, where that is a terminal; it vanishes at the end. */
 export class Progress implements Disposable {
-  readonly #bar = new SingleBar({
-    format: "{name}  {bar} {percentage}%  {size}  {rate}/s  {eta_formatted} left",
-    barsize: 20,
-    clearOnComplete: true,
-    hideCursor: true,
-  });
+  #bar: SingleBar | undefined;
   readonly #begin = performance.now();
   readonly #start: number;
   #bytes = 0;
@@ -22,6 +17,12 @@ export class Progress implements Disposable {
   constructor(name: string, total: number, start = 0) {
     this.#start = start;
     if (!process.stderr.isTTY || total === 0) return;
+    this.#bar = new SingleBar({
+      format: "{name}  {bar} {percentage}%  {size}  {rate}/s  {eta_formatted} left",
+      barsize: 20,
+      clearOnComplete: true,
+      hideCursor: true,
+    });
     const short = name.length > 24 ? `...${name.slice(-21)}` : name;
     this.#bar.start(total, start, { name: visible(short), size: humanSize(total), rate: humanSize(0) });
   }
@@ -30,13 +31,11 @@ export class Progress implements Disposable {
   step(bytes: number): void {
     this.#bytes += bytes;
     const seconds = (performance.now() - this.#begin) / 1000;
-    if (this.#bar.isActive) {
-      this.#bar.update(this.#start + this.#bytes, { rate: humanSize(this.#bytes / seconds) });
-    }
+    this.#bar?.update(this.#start + this.#bytes, { rate: humanSize(this.#bytes / seconds) });
   }
 
   [Symbol.dispose](): void {
-    this.#bar.stop();
+    this.#bar?.stop();
   }
 }
 

@@ -2,7 +2,7 @@
  * The folder that a server of files serves, for reading: no name from a caller leads out of it. root.ts finds and opens
  * what a name means; here a name with `..` or an absolute one is refused instead of being bent.
  */
-import { constants, fstatSync, type Stats } from "node:fs";
+import { closeSync, constants, fstatSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
 import { isAbsolute, join, sep } from "node:path";
 import process from "node:process";
@@ -45,6 +45,32 @@ export class ServedFolder {
     throw stat.isDirectory()
       ? new Failure(name, "is a folder", "EISDIR")
       : new Failure(name, "is not a file", "EACCES");
+  }
+
+  /**
+   * Reads a small file at once: each trip to the threads of node:fs/promises, to open, read and close it, takes longer
+   * than that.
+   * @param most bytes, with `room` for others before them
+   * @returns undefined for what is not a small file, or cannot be read now: `open` tells why
+   */
+  readSmall(name: string, most: number, room: number): { bytes: Buffer; stat: Stats } | undefined {
+    let file: number | undefined;
+    try {
+      check(name);
+      file = this.#root.openNow(name, constants.O_RDONLY);
+      const stat = fstatSync(file);
+      if (!stat.isFile() || isFolderName(name) || stat.size > most) return undefined;
+      const bytes = Buffer.allocUnsafe(room + stat.size);
+      const count = readSync(file, bytes, room, stat.size, 0);
+      const now = fstatSync(file);
+      return count === stat.size && now.size === count && now.mtimeMs === stat.mtimeMs
+        ? { bytes, stat }
+        : undefined;
+    } catch {
+      return undefined;
+    } finally {
+      if (file !== undefined) closeSync(file);
+    }
   }
 
   /**
@@ -112,20 +138,27 @@ export class ServedFolder {
 
   /** What a name means now, opened first and then looked at. */
   async #open(name: string): Promise<Opened> {
-    if (Buffer.byteLength(name) > LONGEST_PATH) throw new Failure(name, "name too long", "ENAMETOOLONG");
-    const parts = name.split(sep === "\\" ? /[/\\]/ : "/");
-    if (name.includes("\0") || isAbsolute(name) || parts.includes("..")) throw outside(name);
+    check(name);
     const file = await this.#root.open(name, constants.O_RDONLY).catch((error) => {
       if (error instanceof Failure && error.code === "EACCES") throw outside(name);
       if (MISSING.includes(error.code)) throw new Failure(name, "no such file", error.code);
       return failAs(name)(error);
     });
     const stat = fstatSync(file.fd); // at once: see root.ts
-    if (!stat.isFile() || !/\/\.?$/.test(name)) return { file, stat };
+    if (!stat.isFile() || !isFolderName(name)) return { file, stat };
     await file.close(); // "a.txt/" would be a folder
     throw new Failure(name, "no such file", "ENOTDIR");
   }
 }
+
+/** @throws Failure ENAMETOOLONG, EACCES for a name that can mean nothing below the folder */
+function check(name: string): void {
+  if (Buffer.byteLength(name) > LONGEST_PATH) throw new Failure(name, "name too long", "ENAMETOOLONG");
+  const parts = name.split(sep === "\\" ? /[/\\]/ : "/");
+  if (name.includes("\0") || isAbsolute(name) || parts.includes("..")) throw outside(name);
+}
+
+const isFolderName = (name: string) => /\/\.?$/.test(name);
 
 /** What the system says of a name that means nothing. */
 const MISSING = ["ENOENT", "ENOTDIR", "ELOOP"];

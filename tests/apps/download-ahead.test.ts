@@ -126,7 +126,7 @@ test("of files that were asked for ahead, one that cannot be saved keeps none of
   await using out = await folder();
   await using server = await impostor(async (socket, next) => {
     await next();
-    const names = ["a", "gone/b", "c", "broken", "none", "d"];
+    const names = ["a", "gone/large", "gone/small", "c", "broken", "damaged", "elsewhere", "none", "d"];
     socket.write(
       Buffer.concat([...names.map((name) => entry(name, 5)), message({ end: true, ahead: true })]),
     );
@@ -136,29 +136,37 @@ test("of files that were asked for ahead, one that cannot be saved keeps none of
     await rm(join(out.path, "gone"), { recursive: true });
     socket.write(Buffer.concat([
       whole("AAAAA"),
-      message({ file: { size: 5, time: TIME } }),
+      message({ file: { size: 50_000, time: TIME } }),
       message({ from: 0 }),
-      frame(1, "BB"),
-      frame(1, "BBB"),
+      frame(1, "B".repeat(20_000)),
+      frame(1, "B".repeat(30_000)),
       message({ sha256: "its end" }),
+      whole("SMALL"),
       whole("CCCCC"),
       message({ file: { size: 5, time: TIME } }),
       message({ from: 0 }),
       frame(1, "12"),
       message({ error: "changed while it was sent", code: "ESTALE" }),
+      message({ file: { size: 5, time: TIME } }),
+      message({ from: 0 }),
+      frame(1, "12345"),
+      message({ sha256: sha256(Buffer.from("12346")) }),
+      message({ error: "is not a file", code: "EACCES" }),
       message({ error: "no such file", code: "ENOENT" }),
       whole("DDDDD"),
     ]));
   });
-  const lost = join(out.path, "gone/b");
+  const lost = (name: string) => `error: ${join(out.path, name)}: no such file or folder (ENOENT)\n`;
   expect(await fetch(server.port, out.path, ["--recursive", "."]).result()).toEqual({
     code: 1,
     stdout: ["A", "C", "D"].map((letter) => saved(join(out.path, letter.toLowerCase()), letter.repeat(5)))
       .join(""),
-    stderr: `error: ${lost}: no such file or folder (ENOENT)\n` +
-      "error: broken: changed while it was sent (ESTALE)\nerror: none: no such file (ENOENT)\n",
+    stderr: lost("gone/large") + lost("gone/small") +
+      "error: broken: changed while it was sent (ESTALE)\n" +
+      `error: ${join(out.path, "damaged")}: arrived damaged (EBADMSG)\n` +
+      "error: elsewhere: is not a file (EACCES)\nerror: none: no such file (ENOENT)\n",
   });
-  expect((await readdir(out.path)).filter((name) => !name.endsWith(".part")).sort()).toEqual(["a", "c", "d"]);
+  expect((await readdir(out.path)).sort()).toEqual(["a", "c", "d"]);
 });
 
 test("a file that appears after it was asked for: the question about it comes behind the answers", async () => {
@@ -192,6 +200,27 @@ test("a file that appears after it was asked for: the question about it comes be
   expect(asked.slice(3).map(({ check }) => check)).toEqual(["other", "other"]); // before and after it asks again
   expect(await readFile(path("other"), "utf8")).toBe("else");
   expect((await readdir(out.path)).sort()).toEqual(["last", "other", "same"]);
+});
+
+test("with --force, a file that appears after it was asked for is replaced, and a place that is none ends all", async () => {
+  await using out = await folder();
+  await using server = await impostor(async (socket, next) => {
+    await next();
+    socket.write(Buffer.concat([entry("file", 3), entry("next", 3), message({ end: true, ahead: true })]));
+    for (let n = 0; n < 2; n++) await next();
+    await writeFile(join(out.path, "file"), "old");
+    socket.write(
+      Buffer.concat([whole("new"), message({ file: { size: 3, time: TIME } }), message({ from: 1 })]),
+    );
+  });
+  expect(await fetch(server.port, out.path, ["--recursive", ".", "--force"]).result()).toEqual({
+    code: 1,
+    stdout: saved(join(out.path, "file"), "new"),
+    stderr: `error: 127.0.0.1:${server.port}: goes on at another place (EPROTO)\n`,
+  });
+  expect(await readdir(out.path)).toEqual(["file"]);
+  const { mtimeMs } = await stat(join(out.path, "file"));
+  expect([await readFile(join(out.path, "file"), "utf8"), mtimeMs]).toEqual(["new", TIME]);
 });
 
 test("a file that an earlier run has begun goes on, among others that are asked for ahead", async () => {

@@ -1,6 +1,7 @@
 /** Lessons 4.1, 4.2 and 4.5, the folder that a server serves: no name from a caller leads out of it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
@@ -41,15 +42,41 @@ beforeAll(async () => {
 });
 afterAll(() => folder[Symbol.asyncDispose]());
 
-/** The folder that a server serves: no name from a caller leads out of it. */
+/** What a name means: the text of a file, or a code. Read as a small file, it means the same. */
 async function ask(name: string, from = root): Promise<string> {
+  const served = await ServedFolder.at(from);
+  const small = served.readSmall(name, 100, 3)?.bytes.toString("utf8", 3);
+  const found = await opened(served, name);
+  expect([name, small ?? found.code]).toEqual([name, found.text ?? found.code]);
+  return `${found.text ?? found.code}`;
+}
+
+async function opened(served: ServedFolder, name: string): Promise<{ text?: string; code?: string }> {
   try {
-    await using file = await (await ServedFolder.at(from)).open(name);
-    return await file.readFile("utf8");
+    await using file = await served.open(name);
+    return { text: await file.readFile("utf8") };
   } catch (error) {
-    return (error as { code: string }).code;
+    return { code: (error as { code: string }).code };
   }
 }
+
+test("a small file is read with its time, a larger one is not, and none stays open", async () => {
+  const served = await ServedFolder.at(root);
+  const openFiles = () => readdirSync("/proc/self/fd").length;
+  const before = openFiles();
+  for (let n = 0; n < 100; n++) {
+    const { mtimeMs } = statSync(join(root, "a.txt"));
+    expect(served.readSmall("a.txt", 6, 0)).toMatchObject({
+      bytes: Buffer.from("inside"),
+      stat: { mtimeMs },
+    });
+    for (const name of ["sub", "pipe", "none", "a.txt/"]) {
+      expect(served.readSmall(name, 100, 0)).toBeUndefined();
+    }
+    expect(served.readSmall("a.txt", 5, 0)).toBeUndefined();
+  }
+  expect(openFiles()).toBeLessThan(before + 20);
+});
 
 describe("a file inside is opened", () => {
   const names = [

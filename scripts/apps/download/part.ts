@@ -17,14 +17,18 @@
 import { createHash } from "node:crypto";
 import {
   appendFileSync,
+  closeSync,
   constants,
   fstatSync,
   lstatSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   type Stats,
   utimesSync,
+  writeFileSync,
 } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -34,13 +38,13 @@ import { failAs, Failure } from "../../../lib/failure.ts";
 import { renameToFree, taken } from "../../../lib/files.ts";
 import { keepRights } from "../replace.ts";
 
-const { O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = constants;
+const { O_RDWR, O_WRONLY, O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0 } = constants;
 
 /** A process of another machine is taken for ended when it has not written its part for so long, in milliseconds. */
 const ABANDONED = 120_000;
 
-/** Fewer bytes are written at once: copying them takes less time than the trip to another thread. */
-const SMALL = 16_384;
+/** So few bytes are written at once: copying them takes less time than the trip to another thread. */
+export const SMALL = 16_384;
 
 /** Up to this length a file name is NAME as it is, in UTF-16 units; a longer one is cut, and a hash is added. */
 const LONGEST_STEM = 60;
@@ -67,7 +71,7 @@ export class Parts {
    */
   async open(target: string, file: string, replaced?: Stats): Promise<{ part: Part; hadOther: boolean }> {
     const state = stateOf(target, file);
-    const path = join(dirname(target), `${stemOf(target)}.${state}.${OWNER}.part`);
+    const path = pathOf(target, state);
     const part = await Part.open(path, target, replaced);
     try {
       const lefts = this.#leftOf(target, part.uid);
@@ -180,7 +184,7 @@ export class Part {
 
   /** Adds bytes at the end. @throws Failure ENOSPC and its like */
   async append(bytes: Uint8Array): Promise<void> {
-    const isSmall = bytes.length < SMALL;
+    const isSmall = bytes.length <= SMALL;
     const written = isSmall ? Promise.try(appendFileSync, this.file.fd, bytes) : this.file.appendFile(bytes);
     await written.catch(failAs(this.target));
     this.#size += bytes.length;
@@ -215,8 +219,7 @@ export class Part {
       throw new Failure(this.target, "was changed by another program while it arrived", "EBADMSG");
     }
     if (this.#replaced) await keepRights(this.file, this.#replaced).catch(failAs(this.target));
-    // By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time.
-    await Promise.try(utimesSync, this.path, new Date(), new Date(time)).catch(() => {});
+    setTime(this.path, time);
     await this.file.close().catch(failAs(this.target));
     await (overwrites ? rename : renameToFree)(this.path, this.target).catch(async (error) => {
       if (error.code !== "EEXIST") failAs(this.target)(error);
@@ -232,6 +235,68 @@ export class Part {
     if (this.#isDone) return; // there is no part any more
     await this.file.close().catch(() => {}); // closed already
     if (this.#size === 0) await rm(this.path, { force: true });
+  }
+}
+
+/**
+ * The part of a small file: its bytes wait in memory until all are there, and are written then, at once. Opening a file
+ * for them earlier, and closing it, would be two trips to another thread, each longer than all else.
+ */
+export class SmallPart {
+  readonly #path: string;
+  readonly #target: string;
+  readonly #pieces: Buffer[] = [];
+  size = 0;
+
+  /** @param file as `open` of `Parts` */
+  constructor(target: string, file: string) {
+    this.#path = pathOf(target, stateOf(target, file));
+    this.#target = target;
+  }
+
+  append(bytes: Uint8Array): Promise<void> {
+    this.#pieces.push(Buffer.from(bytes));
+    this.size += bytes.length;
+    return Promise.resolve();
+  }
+
+  discard() {}
+
+  /**
+   * Writes the file, and gives it its name and its time.
+   * @param time, overwrites as `finish` of `Part`
+   * @throws Failure EEXIST; ENOSPC and its like
+   */
+  async finish(time: number, overwrites: boolean): Promise<void> {
+    try {
+      const file = openSync(this.#path, O_WRONLY | O_NOFOLLOW | NEW, 0o666);
+      try {
+        try {
+          writeFileSync(file, Buffer.concat(this.#pieces));
+        } finally {
+          closeSync(file);
+        }
+        setTime(this.#path, time);
+        await (overwrites ? rename : renameToFree)(this.#path, this.#target);
+      } catch (error) {
+        rmSync(this.#path, { force: true });
+        throw error;
+      }
+    } catch (error) {
+      failAs(this.#target)((error as { code?: string }).code === "EEXIST" ? taken(this.#target) : error);
+    }
+  }
+}
+
+const pathOf = (target: string, state: string) =>
+  join(dirname(target), `${stemOf(target)}.${state}.${OWNER}.part`);
+
+/** By its path: on Deno 2.9 an open file takes no time before 1970. A system may not be able to keep the time. */
+function setTime(path: string, time: number): void {
+  try {
+    utimesSync(path, new Date(), new Date(time));
+  } catch {
+    // it has the time at which it came, then
   }
 }
 
