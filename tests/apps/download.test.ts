@@ -287,26 +287,24 @@ test("a file that appears under the name meanwhile is not overwritten, except wi
 test("a server sends neither more than it announced nor nothing, though the hash fits", async () => {
   await using out = await folder();
   const bytes = Buffer.from("fetched");
-  const wrong = "sent something that is not the next piece";
   for (
-    const [why, ...pieces] of [
-      [wrong, Buffer.concat([bytes, bytes])],
-      [wrong, bytes.subarray(1), bytes],
-      ["sent an empty frame", Buffer.alloc(0), bytes],
-    ] as const
+    const pieces of [[Buffer.concat([bytes, bytes])], [bytes.subarray(1), bytes], [
+      bytes.subarray(0, 0),
+      bytes,
+    ]]
   ) {
     await using server = await impostor(async (socket, next) => {
       await next();
       socket.write(message({ file: { size: bytes.length, time: 1 } }));
       await next();
-      const [all, hash] = [pieces.map((piece) => frame(1, piece)), sha256(Buffer.concat(pieces))];
-      socket.write(Buffer.concat([message({ from: 0 }), ...all, message({ sha256: hash })]));
+      const all = pieces.map((piece) => frame(1, piece));
+      socket.write(
+        Buffer.concat([message({ from: 0 }), ...all, message({ sha256: sha256(Buffer.concat(pieces)) })]),
+      );
     });
     const { code, stderr } = await fetch(server.port, out.path, ["file"]).result();
-    expect({ code, stderr }).toEqual({
-      code: 1,
-      stderr: `error: 127.0.0.1:${server.port}: ${why} (EPROTO)\n`,
-    });
+    const why = "sent something that is not the next piece (EPROTO)";
+    expect({ code, stderr }).toEqual({ code: 1, stderr: `error: 127.0.0.1:${server.port}: ${why}\n` });
     expect((await readdir(out.path)).filter((name) => !name.endsWith(".part"))).toEqual([]);
   }
 });
