@@ -14,9 +14,12 @@ export function aloneWords(shell: string, words: string[]): string[] {
   return ["unshare", "-Urnm", "sh", "-c", `${prepare}\n${shell}`, "sh", ...words];
 }
 
+/** How long a line may take on a machine with much else to do, where a server of three processes starts, in milliseconds. */
+const LIMIT = 30_000;
+
 /** Starts such a script. */
 export function startAlone(shell: string, words: string[] = []): Program {
-  return start(aloneWords(shell, words), { limit: 30_000 });
+  return start(aloneWords(shell, words), { limit: LIMIT });
 }
 
 /** What runs the programs that serve, and what runs the others. */
@@ -38,7 +41,7 @@ export const canPlay = ({ path }: Pick<Lesson, "path">) => CAN_BE_ALONE || !ALON
  * @throws Mismatch
  */
 export async function playLesson({ path, head }: Lesson, cell: Cell = {}, folder?: string): Promise<void> {
-  if (!ALONE.includes(path)) return await play(head, { ...cell, folder });
+  if (!ALONE.includes(path)) return await play(head, { ...cell, folder, limit: LIMIT });
   const { server = ON, client = ON } = cell;
   await using program = startAlone('exec "$@"', [
     "bun",
