@@ -33,9 +33,9 @@ function applies({ sections }: Pick<Head, "sections">, { server, client }: Cell)
 
 async function main(): Promise<void> {
   endInOrder();
+  const chosen = choose(process.argv[2]); // which may end us
   await using compiled = temporaryFolder();
   process.env.NODE_COMPILE_CACHE = compiled.path;
-  const chosen = choose(process.argv[2]);
   const isChosen = (program: BareProgram) => chosen.some(({ path }) => path === lessonOf(program));
   const played = [...chosen, ...barePrograms().filter(isChosen)];
   const rows = new Map(played.map(({ path }) => [path, CELLS.map(() => "")]));
