@@ -2,7 +2,7 @@
 import process from "node:process";
 import { clearScreenDown, createInterface, cursorTo, type Interface, moveCursor } from "node:readline";
 import { Readable } from "node:stream";
-import { report, typedLine } from "./program.ts";
+import { output, report, typedLine } from "./program.ts";
 import { decode, encode, type Encoding } from "./text.ts";
 
 /** A typed line, and its bytes on the wire. */
@@ -18,7 +18,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
   const terminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
   // On a pipe one character for each byte: readline would take U+2028 for a line end, and hide invalid bytes.
   if (!terminal) process.stdin.setEncoding("latin1");
-  const input = createInterface({ input: process.stdin, output: process.stdout, terminal, prompt: "> " });
+  const input = createInterface({ input: process.stdin, output: output("stdout"), terminal, prompt: "> " });
   let open = true;
   let prompted = false;
   const close = () => input.close();

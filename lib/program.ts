@@ -1,4 +1,5 @@
 /** How a lesson runs: what it prints, and how it ends. */
+import { constants, fstatSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { endpoint, isEveryAddress } from "./socket.ts";
@@ -20,8 +21,7 @@ export async function run(kind: "server" | "client", main: (stop: AbortSignal) =
   };
   process.on("SIGINT", () => stop(130)).on("SIGTERM", () => stop(143));
   process.on("SIGHUP", () => stop(129)); // the terminal was closed
-  process.stdout.on("error", () => process.exit(0));
-  process.stderr.on("error", () => {});
+  if (kind === "client") (["stdout", "stderr"] as const).forEach(output); // prompts and bars go there, too
   try {
     await main(controller.signal);
   } catch (error) {
@@ -30,7 +30,7 @@ export async function run(kind: "server" | "client", main: (stop: AbortSignal) =
     if (!controller.signal.aborted) process.exitCode = failure?.exitCode ?? 1;
     if (!controller.signal.aborted || (!failure && !isStop(error))) await report(error);
   }
-  process.stdout.write("", () => process.exit());
+  output("stdout").write("", () => process.exit());
 }
 
 /**
@@ -38,7 +38,7 @@ export async function run(kind: "server" | "client", main: (stop: AbortSignal) =
  * handed on. Where too much waits already, about 2,000 lines, because nobody reads the output, it is left out.
  */
 export function print(text: string, end = "\n"): Promise<void> {
-  return write(process.stdout, text + end);
+  return write("stdout", text + end);
 }
 
 /**
@@ -46,11 +46,14 @@ export function print(text: string, end = "\n"): Promise<void> {
  * @param address what `address()` of a listening server or a bound socket gives
  */
 export async function ready(address: AddressInfo | string | null): Promise<void> {
-  if (address === null || typeof address === "string") return print(`listening on ${address}`);
-  await print(`listening on ${endpoint(address.address, address.port)}`);
-  if (isEveryAddress(address.address)) {
-    await hint(`${address.address} is every address of this machine: the whole network can reach it`);
-  }
+  const isPath = address === null || typeof address === "string";
+  const line = `listening on ${isPath ? address : endpoint(address.address, address.port)}\n`;
+  // Straight to the system: the output need not be opened yet. O_NONBLOCK: a full pipe is an error, not a wait.
+  const now = { flag: (constants.O_WRONLY | constants.O_NONBLOCK) as unknown as string }; // the types know names only
+  const written = Promise.try(() => writeFileSync(fstatSync(1).isFIFO() ? "/dev/stdout" : 1, line, now));
+  await written.catch(() => print(line, ""));
+  if (isPath || !isEveryAddress(address.address)) return;
+  await hint(`${address.address} is every address of this machine: the whole network can reach it`);
 }
 
 /**
@@ -62,13 +65,13 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
   const error = original(thrown);
   if (isStop(error)) return;
   const failure = explain(error, what);
-  if (!failure) return write(process.stderr, `${error instanceof Error ? error.stack : error}\n`);
+  if (!failure) return write("stderr", `${error instanceof Error ? error.stack : error}\n`);
   const advice = failure.hint ? `hint: ${visible(failure.hint)}\n` : ""; // in one go: no line comes between the two
-  await write(process.stderr, `error: ${visible(failure.message)}\n${advice}`);
+  await write("stderr", `error: ${visible(failure.message)}\n${advice}`);
 }
 
 /** Prints advice on stderr. */
-export const hint = (text: string): Promise<void> => write(process.stderr, `hint: ${visible(text)}\n`);
+export const hint = (text: string): Promise<void> => write("stderr", `hint: ${visible(text)}\n`);
 
 /**
  * Controls, line separators, turns of the writing direction (Unicode TR 9), and characters that nobody sees (TR 44,
@@ -95,16 +98,20 @@ export const typedLine = { hide() {}, show() {} };
 
 /** What may wait on one stream, in characters: some 2,000 texts, for each counts 32,000 more, or fewer long ones. */
 const MOST_WAITING = 70_000_000;
-const waiting = new Map<NodeJS.WriteStream, number>();
+const waiting = { stdout: 0, stderr: 0 };
 
-async function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
-  const count = (change: number) => waiting.set(stream, (waiting.get(stream) ?? 0) + change);
-  if ((waiting.get(stream) ?? 0) > MOST_WAITING) return;
-  count(text.length + 32_000);
+const outputs: { stdout?: NodeJS.WriteStream; stderr?: NodeJS.WriteStream } = {};
+
+/** An output, opened when it is first needed: on Bun 1.4 that takes 5 ms. An error tells that its reader has gone. */
+export const output = (name: keyof typeof outputs): NodeJS.WriteStream =>
+  outputs[name] ??= process[name].on("error", () => name === "stdout" && process.exit(0));
+
+async function write(name: keyof typeof outputs, text: string): Promise<void> {
+  if (waiting[name] > MOST_WAITING) return;
+  waiting[name] += text.length + 32_000;
   typedLine.hide();
-  // A failed write (the reader of a pipe has gone) shows at the stream's error listener: see `run`.
-  const written = new Promise<void>((resolve) => stream.write(text, () => resolve()));
+  const written = new Promise<void>((resolve) => output(name).write(text, () => resolve()));
   typedLine.show();
   await written;
-  count(-text.length - 32_000);
+  waiting[name] -= text.length + 32_000;
 }

@@ -25,7 +25,7 @@
  * 试试       别的客户端也行：telnet 127.0.0.1 9999，或者 nc 127.0.0.1 9999
  */
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { readArguments } from "../../lib/arguments.ts";
 import { print, ready, run } from "../../lib/program.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
@@ -36,17 +36,21 @@ async function main(stop: AbortSignal) {
 
   await using server = createServer({ allowHalfOpen: true }, (socket) => { // accept: called for each caller
     closeOnStop(socket, stop); // also, a caller's reset must not end the server
-    const now = Temporal.Now.plainDateTimeISO().toString({ fractionalSecondDigits: 6 }).replace("T", " ");
-    const data = encode(now, encoding);
-    socket.end(data); // sendall and close: the caller reads the time, then the end
-    linger(socket);
-    print(`${now} to ${peerName(socket)}`);
+    setImmediate(tell, socket); // when all that call now are accepted: Bun 1.4 sees no hang-up before
   });
   server.maxConnections = 1000; // a flood of callers must not use up memory and open files
   server.listen({ host, port, signal: stop }); // bind and listen
   await once(server, "listening", { signal: stop });
   await ready(server.address());
   await once(server, "close"); // until Ctrl-C
+
+  function tell(socket: Socket) {
+    const now = Temporal.Now.plainDateTimeISO().toString({ fractionalSecondDigits: 6 }).replace("T", " ");
+    const data = encode(now, encoding);
+    socket.end(data); // sendall and close: the caller reads the time, then the end
+    linger(socket);
+    print(`${now} to ${peerName(socket)}`);
+  }
 }
 
 if (import.meta.main) run("server", main);

@@ -771,9 +771,17 @@ export const MISTAKES: Mistake[] = [
   {
     what: "what nobody reads is kept without bound",
     file: "lib/program.ts",
-    was: "  if ((waiting.get(stream) ?? 0) > MOST_WAITING) return;\n",
+    was: "  if (waiting[name] > MOST_WAITING) return;\n",
     is: "",
     tests: ["tests/lib/output.test.ts"],
+  },
+  {
+    what: "the ready line waits for a full pipe",
+    file: "lib/program.ts",
+    was: "constants.O_WRONLY | constants.O_NONBLOCK",
+    is: "constants.O_WRONLY",
+    tests: ["tests/lib/output.test.ts"],
+    names: "finds a full pipe",
   },
   {
     what: "SIGTERM is not heard",
@@ -787,8 +795,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "a program whose reader has gone goes on",
     file: "lib/program.ts",
-    was: 'process.stdout.on("error", () => process.exit(0));',
-    is: 'process.stdout.on("error", () => {});',
+    was: '() => name === "stdout" && process.exit(0)',
+    is: "() => {}",
     tests: ["tests/lib/output.test.ts", "tests/course/contract.test.ts"],
     names: "nobody reads|output",
     forty: true,

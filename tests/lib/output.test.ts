@@ -1,5 +1,6 @@
 /** What is said, and how text from a peer is shown. */
 import { describe, expect, test } from "bun:test";
+import process from "node:process";
 import { visible } from "../../lib/program.ts";
 import { EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
 import { json } from "../../scripts/network/json.ts";
@@ -17,6 +18,42 @@ for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // D
     expect(lines.length).toBeWithin(2000, 5000); // and what the pipe has taken
     expect(lines).toEqual(Array.from({ length: lines.length }, (_, at) => `${at} ${"x".repeat(100)}`));
   });
+}
+
+/** A server whose stdout is a full pipe, which nobody reads: it answers a caller, and ends when it is told to. */
+const FULL_PIPE = `
+import fcntl, os, re, signal, socket, subprocess, sys, time
+reader, writer = os.pipe()
+fcntl.fcntl(writer, fcntl.F_SETFL, os.O_NONBLOCK)
+for size in 65536, 1:
+    try:
+        while True: os.write(writer, b"x" * size)
+    except BlockingIOError: pass
+fcntl.fcntl(writer, fcntl.F_SETFL, 0)
+server = subprocess.Popen(sys.argv[1:], stdout=writer)
+def listening():
+    folder = f"/proc/{server.pid}/fd"
+    own = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+    rows = [row.split() for row in open("/proc/net/tcp")][1:]
+    return next((int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own), 0)
+try:
+    while not (port := listening()): time.sleep(0.02)
+    with socket.create_connection(("127.0.0.1", port), 20) as caller: print(caller.recv(100).decode()[:2])
+    server.send_signal(signal.SIGTERM)
+    print(server.wait(20))
+finally: server.kill()
+`;
+
+for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
+  test.skipIf(process.platform !== "linux")(
+    `a server whose ready line finds a full pipe serves, and hears signals, on ${runtime} (needs Linux)`,
+    async () => {
+      const server = [...RUNTIMES[runtime], "scripts/tcp/time-server.ts", "--port", "0"];
+      await using program = start(["python3", "-c", FULL_PIPE, ...server]);
+      expect(await program.result()).toEqual({ code: 0, stdout: "20\n0\n", stderr: "" });
+    },
+    60_000,
+  );
 }
 
 describe("visible", () => {
