@@ -222,13 +222,19 @@ async function talk(row: Server, place: Place, program: Program): Promise<void> 
   }
 }
 
-/** Until it works. @throws the last error */
+/** How long the next peer may have to wait behind a crowd, in milliseconds: a busy machine takes each caller slowly. */
+const BEHIND_A_CROWD = 120_000;
+
+/** Again and again, until it works. @throws the last error */
 async function insist(work: () => Promise<void>): Promise<void> {
-  let error: unknown;
-  const works = () => work().then(() => true, (reason) => Boolean(error = reason) && false);
-  await until(works, "the next peer").catch(() => {
-    throw error;
-  });
+  for (const end = Date.now() + BEHIND_A_CROWD;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 /** Hangs up, and waits until the other end has, too. */
