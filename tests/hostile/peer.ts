@@ -11,7 +11,7 @@ export type Place = { port: number; host?: string } | { path: string };
 export type Way = {
   /** How they are cut: each byte alone, all that comes together in one write, anywhere, or in four. */
   cut?: "bytes" | "once" | "anywhere" | "quarters";
-  /** The first line is not cut. */
+  /** The first line is not cut; and of what follows, the four bytes alone where a packet has its length. */
   greets?: boolean;
   /** Milliseconds between two pieces. */
   pause?: number;
@@ -185,7 +185,7 @@ export class Relay {
   }
 
   async #send(to: Socket, bytes: Buffer, way: Way) {
-    const all = pieces(bytes, way.cut);
+    const all = pieces(bytes, way.cut, way.greets ? 4 : ALONE);
     this.seen.cuts += all.length - 1;
     for (const [index, piece] of all.entries()) {
       // A reader that is slow finds two pieces in one read: so the first ones, where a parser begins, are far apart.
@@ -223,14 +223,14 @@ export class Relay {
 const ALONE = 100;
 
 /** Cuts bytes. Where they are cut "anywhere" is the same in every run. */
-export function pieces(bytes: Buffer, cut: Way["cut"]): Buffer[] {
+export function pieces(bytes: Buffer, cut: Way["cut"], alone = ALONE): Buffer[] {
   if (cut === undefined || cut === "once") return [bytes];
   const found: Buffer[] = [];
   for (let at = 0, state = 20261120; at < bytes.length;) {
     state = (state * 1103515245 + 12345) % 2 ** 31; // a linear congruential generator
     const quarter = Math.ceil(bytes.length / 4);
     const length = cut === "bytes"
-      ? (at < ALONE ? 1 : Infinity)
+      ? (at < alone ? 1 : Infinity)
       : cut === "quarters"
       ? quarter
       : 1 + (state >> 16) % (2 * quarter);

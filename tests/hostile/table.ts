@@ -138,7 +138,7 @@ class Live {
   }
 
   /** @throws Broken when a fault has cost more than it may; @param most how many errors it may tell */
-  async check(most: number): Promise<void> {
+  async check(most: number, memory = MOST_MEMORY): Promise<void> {
     const { program } = this;
     const told = program.seen.stderr.slice(this.#errors);
     mustBeWords(told, most);
@@ -150,7 +150,7 @@ class Live {
       throw new Broken(`${open()} descriptors, ${this.#descriptors} before`);
     });
     const more = peak(program.pid) - this.#memory;
-    must(more < MOST_MEMORY, `${more.toFixed(0)} MiB more than before`);
+    must(more < memory, `${more.toFixed(0)} MiB more than before`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -429,7 +429,7 @@ async function playServer(row: Server, faults: Fault[], runtime: Runtime, tell: 
           must(await program.ended() === 0, `it ended with ${program.code}`);
         } else if (mark === "m") await insist(() => talk(row, place, program)); // the crowd must be seen to leave
         else await talk(row, place, program); // the next peer
-        await live.check(most);
+        await live.check(most, row.memory?.[runtime]);
       }, async () => {
         await live?.[Symbol.asyncDispose](); // the next cell gets a new one
         live = undefined;
