@@ -33,7 +33,7 @@ lesson: setup ## play one lesson live: make lesson L=2.1, or L=udp/send
 practice: setup ## write the calls yourself: each file is judged when you save it
 	@$(BUN) tests/commands/practice.ts
 
-# TIMES=100 says how often, ON=node on which runtime alone, L=tcp/client whose.
+# TIMES=100 says how often, ON=node on which runtime alone, L=tcp/client whose; MINUTES=30 ends it, FROM=4 goes on.
 practice-soak: setup
 	@$(BUN) tests/practice/soak.ts
 

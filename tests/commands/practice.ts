@@ -12,6 +12,7 @@ import { removeAll } from "../engine/files.ts";
 import { endAll, ON, ROOT } from "../engine/program.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { judge, type Verdict } from "../practice/judge.ts";
+import { checkAll } from "../practice/types.ts";
 import { Session } from "../practice/session.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
@@ -61,13 +62,18 @@ async function check(name: string, asJson: boolean): Promise<number> {
         .trimEnd(),
     );
   };
+  const sources = all.map(({ file }) => join(FOLDER, file)).map((path) =>
+    existsSync(path) ? readFileSync(path, "utf8") : undefined
+  );
+  checkAll(sources.filter((source) => source !== undefined));
   const next = all.map((exercise, index) => ({ exercise, index })).values();
   let printed = 0;
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     for (const { exercise, index } of next) {
       const file = join(FOLDER, exercise.file);
-      const verdict: Verdict = existsSync(file)
-        ? await judge(exercise, readFileSync(file, "utf8"), ON)
+      const source = sources[index];
+      const verdict: Verdict = source !== undefined
+        ? await judge(exercise, source, ON)
         : { solved: false, why: "not begun", events: [], ms: 0 };
       const { solved, why, line, ms } = verdict;
       rows[index] = { exercise: exercise.file.slice(0, -3), file, solved, why: inShort(why), line, ms };

@@ -8,6 +8,9 @@ import process from "node:process";
 /** How often we look, in milliseconds. */
 const PACE = 50;
 
+/** The same where a person is about to type. */
+const STEP = 10;
+
 /** How long runtimes run between two looks while the program itself does nothing, in milliseconds. */
 const NAP = 1;
 
@@ -83,4 +86,32 @@ export async function whenSilent(
     before = now;
   }
   return "asleep";
+}
+
+/** How long a program may run on before it waits, in nanoseconds of its processor time. */
+const TOO_LONG = 2e9;
+
+/**
+ * Resolves when a program has waited for a while, for its keyboard for example; at once where there is no /proc.
+ * @param pid undefined when it has ended
+ * @param calm how long it must sleep, in milliseconds
+ * @param isReady true when it is known to be waiting
+ */
+export async function whenWaiting(
+  pid: () => number | undefined,
+  calm: number,
+  isReady: () => boolean,
+): Promise<void> {
+  let begin: Doing | undefined, before: Doing | undefined, slept = 0;
+  while (process.platform === "linux" && slept < calm && !isReady()) {
+    await new Promise((resolve) => setTimeout(resolve, STEP));
+    const own = pid();
+    if (own === undefined) return;
+    const now = doingOf([own]);
+    begin ??= now;
+    if (now && begin && now.ran - begin.ran > TOO_LONG) return;
+    const isAsleep = now && before && !now.isAwake && (now.ran - before.ran) / 1e6 < NAP;
+    slept = isAsleep ? slept + STEP : 0;
+    before = now;
+  }
 }

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/program.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
-import { type Patience, whenSilent } from "./asleep.ts";
+import { type Patience, whenSilent, whenWaiting } from "./asleep.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
   Late,
@@ -42,6 +42,8 @@ export type Options = {
   asWritten?: boolean;
   /** How long a person takes to type a line, in milliseconds. */
   pace?: number;
+  /** To which commands to type as a person does, when they wait; what they print behind prompts is right, too. */
+  asPerson?: (command: string) => boolean;
   onEvent?: (event: Event) => void;
   /** Gives the words of a program others: those of a shell that shuts it in, for example. */
   wrap?: (words: string[], command: string) => string[];
@@ -60,6 +62,14 @@ const NOBODY = "1";
 
 /** The first of the ports that a system gives to whoever asks for any (RFC 6335): in a head they always vary. */
 const DYNAMIC = 49152;
+
+/** What asks for a line: on a terminal, the line that is typed ends it. */
+const PROMPTS = /^(?:> )+/;
+
+/** How long a person waits for a prompt before the first line, in milliseconds. */
+const BEGINNING = 200;
+/** The same before another line, of a program that has not shown any. */
+const ONE_MORE = 20;
 
 /** How many of the processes that a program has left behind are shown. */
 const FEW = 3;
@@ -81,6 +91,8 @@ type Stage = {
   log: string[];
   /** What each terminal waits for. */
   waits: Map<Terminal, string>;
+  /** In how many terminals somebody is about to type. */
+  typing: number;
   /** Nothing more is started. */
   isOver: boolean;
 };
@@ -104,6 +116,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     serving: new Set(),
     log: [],
     waits: new Map(),
+    typing: 0,
     isOver: false,
   };
   const terminals = new Map<number, Terminal>();
@@ -111,7 +124,9 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   failed.promise.catch(() => {});
   if (options.patience) {
     const pids = () =>
-      stage.waits.size > 0 ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? []) : undefined;
+      stage.waits.size > 0 && stage.typing === 0
+        ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? [])
+        : undefined;
     const isOver = () => stage.isOver;
     const watch = async (patience: Patience): Promise<void> => {
       const how = await whenSilent(pids, () => stage.log.length, patience, isOver);
@@ -214,6 +229,8 @@ class Terminal {
   #command = "";
   /** Whether something was typed, and the input has not ended. */
   #isTyping = false;
+  /** How many lines were typed. */
+  #typed = 0;
   /** The port of its ready line, as the head shows it. */
   #serves: string | undefined;
   /** When its last section has come to its end. */
@@ -230,6 +247,10 @@ class Terminal {
     return this.#program?.code === undefined ? this.#program?.pid : undefined;
   }
 
+  get #hasPrompts(): boolean {
+    return this.#stage.options.asPerson?.(this.#command) ?? false;
+  }
+
   /** How many processes its program is now. */
   get processes(): number {
     return this.#program?.orphans().length ?? 0;
@@ -242,6 +263,7 @@ class Terminal {
   async run(command: string, serves: string | undefined): Promise<void> {
     await this.finish();
     this.#isTyping = false;
+    this.#typed = 0;
     this.#serves = serves;
     const words = await this.#words(command, serves);
     if (this.#stage.isOver) return;
@@ -259,11 +281,25 @@ class Terminal {
   async type(text: string): Promise<void> {
     const { pace } = this.#stage.options;
     if (pace) await new Promise((resolve) => setTimeout(resolve, pace));
+    if (this.#hasPrompts) await this.#whenAsked();
     this.#mustRun(`"${text}" was typed`);
     this.#enter(text);
   }
 
+  /** Waits until the program has asked for one more line than was typed; one that does not ask, until it waits. */
+  async #whenAsked(): Promise<void> {
+    const prompts = () => {
+      const lines = [...this.#program?.seen.stdout ?? [], this.#program?.unfinished() ?? ""];
+      return lines.reduce((sum, line) => sum + (PROMPTS.exec(line)?.[0].length ?? 0) / 2, 0);
+    };
+    const calm = this.#typed === 0 || prompts() > 0 ? BEGINNING : ONE_MORE;
+    this.#stage.typing++;
+    await whenWaiting(() => this.pid, calm, () => prompts() > this.#typed);
+    this.#stage.typing--;
+  }
+
   #enter(text: string): void {
+    this.#typed++;
     this.#say("typed", `> ${text}`);
     this.#isTyping = true;
     this.#program?.type(`${text}\n`);
@@ -309,9 +345,10 @@ class Terminal {
     const ready = READY.exec(expected);
     if (ready && options.asWritten && Number(ready[1]) < DYNAMIC) values.set(ready[1], ready[1]);
     else if (ready && !serving.has(ready[1])) values.delete(ready[1]); // a server that is started anew has a new port
-    if (!matches(expected, seen, values)) {
+    const plain = this.#hasPrompts ? seen.replace(PROMPTS, "") : seen;
+    if (!matches(expected, plain, values)) {
       const real = expected.replace(PORT, (shown) => values.get(shown) ?? shown);
-      const note = seen === expected ? `\nbut the port is another one here:\n  ${real}` : "";
+      const note = plain === expected ? `\nbut the port is another one here:\n  ${real}` : "";
       this.#fail(`expected on ${stream}:\n  ${expected}\nbut saw:\n  ${visible(seen)}${note}`);
     }
     if (!ready) return;
@@ -332,8 +369,9 @@ class Terminal {
     }
     for (const stream of ["stdout", "stderr"] as const) {
       const extra = await this.#inTime(() => program.next(stream), `the end of its ${stream}`);
-      if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${visible(extra)}`);
       const rest = program.unfinished(stream);
+      if (this.#hasPrompts && extra === rest && rest.replace(PROMPTS, "") === "") continue;
+      if (extra !== undefined) this.#fail(`printed a line too many on ${stream}:\n  ${visible(extra)}`);
       if (rest) this.#fail(`printed a last line without its end on ${stream}:\n  ${visible(rest)}`);
     }
     if (code !== this.expectedCode) this.#fail(`ended with exit code ${code}, not ${this.expectedCode}`);

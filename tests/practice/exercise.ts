@@ -21,6 +21,8 @@ export type Scene = {
   sections: Section[];
   /** How long all programs may sleep, in milliseconds: longer where a program waits for the time to pass. */
   patience?: number;
+  /** How often it is played before it turns a program away: more than once where a busy machine could be too slow. */
+  tries?: number;
   /** Looks at what the programs have left in their folder, and says what is wrong with it. */
   after?: (folder: string, events: Event[]) => string | undefined;
 };

@@ -27,15 +27,23 @@ export type Verdict = {
  * How long all programs may be silent while something is awaited, in milliseconds, and how many processes they may be.
  * What is on its way through this machine is never on its way that long, and who has no turn does not sleep.
  */
-const PATIENCE = { asleep: 1000, awake: 5000, many: 32 };
+const PATIENCE = { asleep: 1000, awake: 3000, many: 32 };
 /** The same where nobody can see whether they sleep; and how much a program may print, in bytes. */
 const LIMIT = process.platform === "linux" ? 300_000 : 10_000;
 const MOST = 200_000;
 
-/** Runs a program that can write in its own folder alone. It needs a namespace, which not every machine lets us make. */
-const SHUT_IN =
-  'd=$(pwd); mount --bind "$d" "$d" && mount -o remount,bind,ro / && cd "$d" || exit 1; exec "$@"';
-const shutIn = (words: string[]) => ["unshare", "-Urm", "sh", "-c", SHUT_IN, "sh", ...words];
+/**
+ * Runs a program that can write in its own folder alone; and, that it need not wait for its cache, Deno in that. It needs
+ * a namespace, which not every machine lets us make.
+ */
+const bind = (path: string) => `mount --bind "${path}" "${path}"`;
+const ITSELF = `d=$(pwd); ${bind("$d")}`;
+const CACHE = `mkdir -p "$DENO_DIR" && ${bind("$DENO_DIR")}`;
+const SHUT_IN = 'mount -o remount,bind,ro / && cd "$d" || exit 1; exec "$@"';
+const shutIn = (words: string[]) => {
+  const steps = words[0] === "deno" ? [ITSELF, CACHE, SHUT_IN] : [ITSELF, SHUT_IN];
+  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), "sh", ...words];
+};
 let canShutIn: boolean | undefined;
 
 /**
@@ -64,7 +72,12 @@ async function scenesWith(
     if (stop.aborted) break;
     const events: Event[] = [];
     shown ??= events;
-    const why = await mistake(exercise, scene, source, runtime, events, stop);
+    let why: string | undefined;
+    for (let tries = scene.tries ?? 1; tries > 0; tries--) {
+      events.length = 0;
+      why = await mistake(exercise, scene, source, runtime, events, stop);
+      if (why === undefined || stop.aborted) break;
+    }
     if (why === undefined) continue;
     const place = RegExp(`${RegExp.escape(nameIn(exercise))}:(\\d+)`);
     const threw = said(events, place);
@@ -100,19 +113,22 @@ const PORT_OF_HEAD =
   /(?<=^expected on \w+:\n {2})[^\n]*(\nbut saw:\n {2}[^\n]*)\nbut the port is another one here:\n {2}([^\n]*)$/m;
 const EXAMPLE = "the port in the head is an example; the real one is another";
 
+/** Whether a command runs the learner's program. */
+const isOwn = (command: string) => command.startsWith("bun bare/");
+
 /** Lays out a program in a folder, and says how it is played there: shut in, with the course's own at the other end. */
 export function layOut(exercise: Exercise, source: string, runtime: Runtime, folder: string): Options {
   mkdirSync(join(folder, "bare"), { recursive: true });
   writeFileSync(join(folder, nameIn(exercise)), source);
   cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
   canShutIn ??= process.platform === "linux" &&
-    spawnSync("unshare", ["-Urm", "sh", "-c", SHUT_IN, "sh", "true"], { cwd: folder }).status === 0;
+    spawnSync("unshare", shutIn(["true"]).slice(1), { cwd: folder }).status === 0;
   const wrap = (words: string[], command: string) => {
-    if (!command.startsWith("bun bare/")) return words;
+    if (!isOwn(command)) return words;
     const own = [...RUNTIMES[runtime], ...words.slice(1)];
     return canShutIn ? shutIn(own) : own;
   };
-  return { server: "bun", client: "bun", folder, wrap };
+  return { server: "bun", client: "bun", folder, wrap, asPerson: isOwn };
 }
 
 /** Plays a scene. @returns what is wrong */

@@ -244,6 +244,7 @@ terminal 2
     },
     {
       patience: TIMED,
+      tries: 3,
       terminals: `
 terminal 1
   $ bun tests/practice/peers/silent.ts slow

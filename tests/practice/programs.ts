@@ -266,6 +266,16 @@ const OTHER_WAYS: [RegExp, string][] = [
   ],
 ];
 
+/** As Python's input("> ") does it. */
+const WITH_PROMPT: [RegExp, string][] = [
+  [/"node:readline"/, '"node:readline/promises"'],
+  [
+    /^for await \(const text of (createInterface\(\{ input: process\.stdin) \}\)\) \{.*/m,
+    'const keyboard = $1, output: process.stdout });\nwhile (true) {\nconst text = await keyboard.question("> ");',
+  ],
+  [/^const prompt = .*/m, "const prompt = () => {};"],
+];
+
 /** Behind a loop over the connection, its end is there without an event. */
 const AFTER_LOOP: [RegExp, string] = [/^ {2}socket\.on\("end", \(\) => (console\.log\(.*\))\);/m, "  $1;"];
 
@@ -288,6 +298,9 @@ export function rightOnes({ name, solution }: Exercise): Program[] {
       : []),
     { name: "in other words", source: rewritten(solution, OTHER_WORDS) },
     { name: "in another way", source: inAnotherWay(solution) },
+    ...(ENDED_BY_WORD.includes(name)
+      ? [{ name: "asks with a prompt", source: rewritten(solution, WITH_PROMPT) }]
+      : []),
   ];
   return [
     { name: "the course's own", source: solution },

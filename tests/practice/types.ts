@@ -25,6 +25,7 @@ export function typesOf(source: string): Promise<Mistake | undefined> {
 
 /** Checks many texts at once, for those who will ask for them one by one. */
 export function checkAll(sources: string[]): void {
+  if (sources.length === 0) return;
   const all = tsc(sources);
   for (const source of sources) known.set(source, all.then((mistakes) => mistakes.get(source)));
 }
