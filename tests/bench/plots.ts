@@ -2,10 +2,10 @@
  * The two pictures of README.md: time and memory against the size of a file, for 4.2 beside curl, and latency and
  * throughput against the number of connections, for the event loop of 3.8. SIZE= is the largest file (4G).
  */
+import { spawnSync } from "node:child_process";
 import { rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import * as echarts from "echarts";
 import { endInOrder } from "../commands/interrupt.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { script, start } from "../engine/program.ts";
@@ -25,26 +25,26 @@ function draw(
   axes: [x: string, left: string, right: string],
   lines: Line[],
 ): void {
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 760, height: 420 });
-  const [x, left, right] = axes;
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#fff",
-    title: { text: title, subtext: MACHINE, left: "center", textStyle: { fontSize: 15 } },
-    legend: { top: 55 },
-    grid: { left: 70, right: 70, top: 115, bottom: 55 },
-    xAxis: { type: "log", name: x, nameLocation: "middle", nameGap: 32 },
-    yAxis: [{ type: "log", name: left }, { type: "log", name: right, splitLine: { show: false } }],
-    series: lines.map(({ name, right, points }) => ({
-      name,
-      type: "line",
-      data: points,
-      yAxisIndex: right ? 1 : 0,
-      lineStyle: { type: right ? "dashed" : "solid" },
-    })),
-  });
-  writeFileSync(join(import.meta.dirname, file), `${chart.renderToSVGString()}\n`);
-  chart.dispose();
+  const text = (value: string) => `"${value.replaceAll('"', "'")}" noenhanced`;
+  const [x, left, right] = axes.map(text);
+  const plots = lines.map(({ name, right }, index) =>
+    `$line${index} axes ${right ? "x1y2" : "x1y1"} with linespoints pointtype 7 pointsize .5 linewidth 2 ${
+      right ? "dashtype 2" : ""
+    } title ${text(name)}`
+  );
+  const script = [
+    `set terminal svg size 760,420 font "sans-serif,12" background "#ffffff"`,
+    `set title ${text(`${title}\\n${MACHINE}`)}`,
+    "set logscale xyy2; set grid; set key above; set border 11; set tics nomirror; set y2tics",
+    `set xlabel ${x}; set ylabel ${left}; set y2label ${right}`,
+    ...lines.map(({ points }, index) =>
+      `$line${index} << end\n${points.map((at) => at.join(" ")).join("\n")}\nend`
+    ),
+    `plot ${plots.join(", ")}`,
+  ];
+  const { stdout, stderr, status } = spawnSync("gnuplot", { input: script.join("\n"), encoding: "utf8" });
+  if (status !== 0) throw new Error(stderr);
+  writeFileSync(join(import.meta.dirname, file), stdout);
   console.log(`drawn: tests/bench/${file}`);
 }
 
@@ -111,6 +111,10 @@ async function connections(): Promise<void> {
 
 endInOrder();
 console.log(MACHINE);
+if (spawnSync("gnuplot", ["--version"]).error) {
+  console.error("error: gnuplot, which draws the pictures, is not there\nhint: apt-get install gnuplot-nox");
+  process.exit(1);
+}
 await connections();
 await sizes(readSize(process.env.SIZE || "4G"));
 process.exit();
