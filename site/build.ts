@@ -17,7 +17,7 @@ import { searchScript } from "./search.ts";
 import { CHAPTERS, type Language, LANGUAGES } from "./words.ts";
 
 /** What is copied as it is. */
-const ASSETS = ["style.css", "page.js", "icon.svg"];
+const ASSETS = ["page.js", "icon.svg"];
 
 function course(): Course {
   const all = lessons();

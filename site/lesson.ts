@@ -8,7 +8,7 @@ import type { BareProgram, Lesson } from "../tests/engine/lessons.ts";
 import { ROOT } from "../tests/engine/program.ts";
 import { codeAsHtml, escaped, fileAsHtml, twoColumns } from "./code.ts";
 import { type Kept, order, shown, stepsOf } from "./ladders.ts";
-import { href, inline, type Page, unwrapped } from "./page.ts";
+import { href, inline, type Page, unwrapped, withFlags } from "./page.ts";
 import { CHAPTERS, type Language, WORDS } from "./words.ts";
 
 /** All that the pages are made from. */
@@ -52,12 +52,14 @@ const button = (label: string, copies: string) =>
 
 /** A command that can be copied, without its `$ `. */
 const command = (text: string, lang: Language) =>
-  `<span class="command"><code>${escaped(text)}</code>${button(WORDS[lang].copy, "command")}</span>`;
+  `<span class="command"><code>${withFlags(escaped(text))}</code>${
+    button(WORDS[lang].copy, "command")
+  }</span>`;
 
 /** The words of a note, with links to the lessons and the errors that it names. */
 export function prose(text: string, place: Place, course: Course): string {
   return escaped(unwrapped(text))
-    .replaceAll(/(?<![\w-])--[a-z][a-z-]+/g, "<code>$&</code>")
+    .replaceAll(/(?<![\w-])--[a-z][a-z-]+/g, '<code class="flag">$&</code>')
     .replaceAll(
       /\bE[A-Z]{3,}\b/g,
       (code) =>
@@ -110,7 +112,7 @@ export function terminals(lesson: Pick<Lesson, "head">, found: Kept | undefined,
       const isReady = step.kind === "see" && READY.test(step.text);
       const kind = isError ? "error" : isReady ? "ready" : step.kind;
       const text = shown(step);
-      const html = step.kind === "key" ? `<kbd>${text}</kbd>` : escaped(text);
+      const html = step.kind === "key" ? `<kbd>${text}</kbd>` : withFlags(escaped(text));
       return `<span class="${kind}" data-at="${places.get(number)?.[index]}">${html}\n</span>`;
     });
     const name = words.terminal(number);
@@ -171,7 +173,7 @@ function wire({ path }: Lesson, course: Course, place: Place): string {
 <p class="note">${words.wireNote}${more}</p>
 <div class="ladder" role="region" aria-label="${words.wire}" tabindex="0"><img src="${
     href(place, ladderOf(path), "")
-  }" width="820" height="${course.heights.get(path)}" loading="lazy" alt="${
+  }" width="820" height="${course.heights.get(path)}" fetchpriority="low" decoding="async" alt="${
     escaped(words.ladder(count, left, right))
   }"></div>
 </section>`;

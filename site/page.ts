@@ -1,6 +1,8 @@
 /** What every page has: its address in both languages, its frame, and the links between pages. */
-import { posix } from "node:path";
+import { readFileSync } from "node:fs";
+import { join, posix } from "node:path";
 import MarkdownIt from "markdown-it";
+import { ROOT } from "../tests/engine/program.ts";
 import { escaped } from "./code.ts";
 import { type Language, WORDS } from "./words.ts";
 
@@ -31,15 +33,24 @@ export function href(from: Pick<Page, "path" | "lang">, to: string, lang: Langua
 
 const markdown = new MarkdownIt();
 
+/** HTML whose lines do not end between the two dashes of a flag. */
+export const withFlags = (html: string): string =>
+  html.replaceAll(/(?<![\w-])--[a-z][a-z-]*/g, '<span class="flag">$&</span>');
+
 /** A sentence with `code` in it, as HTML. */
-export const inline = (text: string): string => markdown.renderInline(text);
+export const inline = (text: string): string => withFlags(markdown.renderInline(text));
 
 /** Several paragraphs in Markdown. */
-export const block = (text: string): string => markdown.render(text);
+export const block = (text: string): string => withFlags(markdown.render(text));
 
 /** The lines of a note, which end where a head's line is full, as one text: Chinese needs no space between them. */
 export const unwrapped = (text: string): string =>
-  text.replaceAll(/(?<=[\u2e80-\uffef])\n(?=[\u2e80-\uffef])/g, "").replaceAll("\n", " ");
+  text.replaceAll(/(?<=[\u2e80-\uffef])\n(?=[\u2e80-\uffef])|(?<=[\u3000-\u303f\uff00-\uffef])\n/g, "")
+    .replaceAll("\n", " ");
+
+/** In each page, because the first paint would wait for a file of its own. Comments and indents are left out. */
+const STYLE = readFileSync(join(ROOT, "site", "style.css"), "utf8")
+  .replaceAll(/\/\*[^]*?\*\//g, "").replaceAll(/\n\s+/g, "\n");
 
 /** The whole page. */
 export function render(page: Page): string {
@@ -58,7 +69,7 @@ export function render(page: Page): string {
 <meta name="color-scheme" content="light dark">
 <title>${escaped(title)}</title>
 <meta name="description" content="${escaped(page.description)}">
-<link rel="stylesheet" href="${asset("style.css")}">
+<style>${STYLE}</style>
 <link rel="icon" href="${asset("icon.svg")}" type="image/svg+xml">
 <link rel="alternate" hreflang="${lang[other]}" href="${href(page, page.path, other)}">
 <script defer src="${asset("page.js")}" data-index="${asset(`search-${page.lang}.js`)}" data-top="${

@@ -88,7 +88,10 @@ const tooWide = (page: Page) =>
         const scrolls = element.closest(".code, .command code, .ladder");
         return !scrolls && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0;
       }).map((element) => `cut: ${element.textContent?.slice(0, 60)}`);
-    return [...(scrollWidth > clientWidth ? [`${scrollWidth} wide at ${clientWidth}`] : []), ...cut];
+    const broken = [...document.querySelectorAll(".flag")].filter((flag) => flag.getClientRects().length > 1)
+      .map((flag) => `torn apart: ${flag.parentElement?.textContent?.slice(0, 60)}`);
+    const wide = scrollWidth > clientWidth ? [`${scrollWidth} wide at ${clientWidth}`] : [];
+    return [...wide, ...cut, ...broken];
   });
 
 inBrowser(
@@ -299,12 +302,46 @@ inBrowser(
   },
 );
 
-inBrowser("a printed lesson takes two pages at most (needs chromium)", async () => {
-  await using page = await open("index.html");
-  for (const name of ["udp/send.html", "tcp/server.html", "zh/tcp/many-requests-server.html"]) {
-    await page.goto(address(name));
-    const pdf = await page.pdf({ format: "A4", preferCSSPageSize: true });
-    const count = `${pdf.toString("latin1")}`.match(/\/Type\s*\/Page\b/g)?.length;
-    expect(`${name} ${count! <= 2 ? "fits" : count}`).toBe(`${name} fits`);
-  }
+inBrowser.each(["index.html", "tcp/server.html", "zh/apps/sftp.html", "calls.html"])(
+  "the first paint of %s waits for no other file (needs chromium)",
+  async (name) => {
+    await using page = await open(name);
+    const waits = await page.locator("link[rel~=stylesheet], script[src]:not([defer])").count();
+    expect([waits, await page.locator("h1").isVisible()]).toEqual([0, true]);
+  },
+);
+
+describe("a printed lesson", () => {
+  inBrowser("takes two pages at most (needs chromium)", async () => {
+    await using page = await open("index.html");
+    const names = ["udp/send", "tcp/server", "zh/tcp/many-requests-server", "apps/download-client"];
+    for (const name of names) {
+      await page.goto(address(`${name}.html`));
+      const pdf = await page.pdf({ format: "A4", preferCSSPageSize: true });
+      const count = `${pdf.toString("latin1")}`.match(/\/Type\s*\/Page\b/g)?.length;
+      expect(`${name} ${count! <= 2 ? "fits" : count}`).toBe(`${name} fits`);
+    }
+  });
+
+  inBrowser("has all of its program, and its ladder (needs chromium)", async () => {
+    await using page = await open("index.html", { viewport: { width: 688, height: 1017 } }); // A4 within its margins
+    await page.emulateMedia({ media: "print" });
+    for (const { path } of barePrograms()) {
+      const name = pageOf(lessonOf({ path } as Parameters<typeof lessonOf>[0]));
+      await page.goto(address(name));
+      const cut = await page.evaluate(() =>
+        [...document.querySelectorAll(".program .code")].filter((code) => code.scrollWidth > code.clientWidth)
+          .length
+      );
+      expect(`${name}: ${cut} cut`).toBe(`${name}: 0 cut`);
+    }
+    // Without being scrolled to, since nobody scrolls before they print.
+    await page.setViewportSize({ width: 1280, height: 720 });
+    await page.emulateMedia({ media: "screen" });
+    await page.goto(address("apps/sftp.html")); // its ladder lies far below
+    await page.waitForFunction(() =>
+      document.images.length > 0 &&
+      [...document.images].every(({ complete, naturalWidth }) => complete && naturalWidth)
+    );
+  });
 });

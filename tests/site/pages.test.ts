@@ -85,7 +85,7 @@ test("no dead link, no missing anchor, nothing from elsewhere", () => {
 
 test("a lesson's page, with all it loads, is under 200 KB", () => {
   const size = (name: string) => statSync(folder.at("a", name)).size;
-  const assets = ["style.css", "page.js", "icon.svg"].reduce((sum, name) => sum + size(`assets/${name}`), 0);
+  const assets = ["page.js", "icon.svg"].reduce((sum, name) => sum + size(`assets/${name}`), 0);
   for (const { path } of lessons()) {
     for (const lang of ["", "zh/"]) {
       const name = lang + pageOf(path);
