@@ -1,5 +1,5 @@
 /** What a program costs the system, its children too: memory and descriptors, from /proc (proc(5)). */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import process from "node:process";
 
 /** Elsewhere nothing is measured. */
@@ -20,8 +20,22 @@ const memory = (field: "VmRSS" | "VmHWM") => (pid: number) =>
   Number(RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) /
   1024;
 
-/** How many descriptors are open. */
-export const descriptors = (pid: number) => sum(pid, (pid) => readdirSync(`/proc/${pid}/fd`).length);
+/** How many descriptors are open, beside those of stdin, stdout and stderr, of which Bun opens copies when it writes. */
+export const descriptors = (pid: number) =>
+  sum(pid, (pid) => {
+    const targets = readdirSync(`/proc/${pid}/fd`).map((name) => targetOf(`/proc/${pid}/fd/${name}`));
+    const own = [0, 1, 2].map((name) => targetOf(`/proc/${pid}/fd/${name}`));
+    return targets.filter((target) => target && !own.includes(target)).length;
+  });
+
+/** Where a descriptor leads; nothing, if it has just been closed. */
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
 
 /** The memory that is used now, in MiB; what was its peak is forgotten. */
 export function startOfPeak(pid: number): number {
