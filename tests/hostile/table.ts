@@ -28,8 +28,8 @@ export type Cell = { fault: Fault; mark: "+" | "F" | `${Reason}`; note?: string 
 /** How much more memory a fault may take, in MiB. */
 const MOST_MEMORY = 50;
 
-/** How many descriptors a runtime opens for itself, and not at its start: Deno a pair of sockets. */
-const OWN: Partial<Record<Runtime, number>> = { deno: 2 };
+/** How many descriptors a runtime opens for itself, and not at its start: Bun one with the first error, Deno a pair. */
+const OWN: Partial<Record<Runtime, number>> = { bun: 1, deno: 2 };
 
 /** A fault did not end as the contract says. */
 class Broken extends Error {}
