@@ -33,7 +33,7 @@ if [ "$(bun --version 2>/dev/null)" = "$VERSION" ]; then
   BUN=bun
 else
   command -v npm >/dev/null || fail "npm is not there" "it comes with Node"
-  echo "Bun $VERSION comes first; it brings the rest. Together about 580 MB."
+  echo "Bun $VERSION comes first; it brings the rest. Together about 500 MB."
   npm install --prefix node_modules/.setup --no-save --no-audit --no-fund --loglevel=error --ignore-scripts=false \
     "bun@$VERSION" ||
     fail "npm cannot get bun@$VERSION" "is there a network? npm's own words are above"
