@@ -657,7 +657,8 @@ describe("memory stays bounded", () => {
         for (let sent = 0; sent < 100_000; sent += 50) {
           await Promise.all(Array.from({ length: 50 }, () => letters.send(letter, port)));
         }
-        expect(memory(program) - before).toBeLessThan(25 * MB);
+        // 18 to 30 MB; without the limit of what waits to be written 73 to 84 MB, on Bun and Node.
+        expect(memory(program) - before).toBeLessThan(50 * MB);
       },
     );
 

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { whenWaiting } from "../engine/asleep.ts";
 import { hasNamespaces, type Host, type Network, privateNetwork } from "../engine/network.ts";
 import {
   EVERYTHING,
@@ -109,6 +110,7 @@ if (EVERYTHING) {
         await using during = on(here, "bun", "send", [...words, "a", "b", "c"]);
         expect(await during.ended()).toBe(0);
         expect(await link.next("stderr")).toMatch(TROUBLE);
+        await whenWaiting(() => link.pid, 100, () => false); // all three have been passed on, and none has got through
         await set(here, "up");
         await using after = on(here, "bun", "send", [...words, "after"]);
         expect(await after.ended()).toBe(0);
