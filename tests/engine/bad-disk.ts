@@ -4,7 +4,6 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import process from "node:process";
-import { Readable } from "node:stream";
 
 const GOOD = Number(process.env.BAD_DISK);
 
@@ -24,15 +23,3 @@ handles.read = async function (...words: unknown[]) {
   counts.set(this, before + result.bytesRead);
   return result;
 };
-
-handles.createReadStream = function () {
-  return Readable.from(pieces(this));
-};
-
-async function* pieces(file: FileHandle): AsyncGenerator<Buffer> {
-  while (true) {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, null);
-    if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
-  }
-}

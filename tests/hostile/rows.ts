@@ -287,7 +287,7 @@ const CLIENTS: Client[] = [
     but: listens,
   }),
   client("tcp/load", "tcp/servers/event-loop", /\n0 errors/, {
-    words: ["--clients", "2", "--requests", "3", "--timeout", "500"],
+    words: ["--clients", "2", "--requests", "3", "--timeout", "3000"],
     but: { d: 1, q: 1, h: 1 },
   }),
   client("unix/client", "unix/server", /^o/, {

@@ -27,6 +27,11 @@ export class Callers {
     this.most = Math.max(1, Math.min(MOST, Math.floor(free / FILES_OF_ONE)));
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#callers.size;
+  }
+
   /**
    * Lets a caller in. When all places are taken, somebody gives way: of the source with the most callers, the one
    * who has achieved nothing for the longest time. Of the caller's own source, only one who has stalled does.
