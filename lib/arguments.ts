@@ -84,7 +84,7 @@ function split(flags: Flags, wrong: (what: string, why: string) => Failure) {
   for (let word = rest.shift(); word !== undefined; word = rest.shift()) {
     if (!/^-./.test(word)) words.push(word);
     if (word === "--") words.push(...rest.splice(0)); // all that follows
-    const [, rawName, inline] = /^(-(?!-$)[^=]+)(?:=([^]*))?$/.exec(word) ?? [];
+    const [, rawName, inline] = /^(-(?!-?$)[^=]*)(?:=([^]*))?$/.exec(word) ?? [];
     if (rawName === undefined) continue;
     const name = rawName.slice(2).replace(/-(.)/g, (_, letter) => letter.toUpperCase());
     const flag = Object.hasOwn(flags, name) ? flags[name] : undefined;
