@@ -1,6 +1,6 @@
 /** Errors in words: each that a user or a peer can cause becomes `error: WHAT: WHY (CODE)` and perhaps a hint. */
 import { isIP } from "node:net";
-import process from "node:process";
+import { getSystemErrorMap } from "node:util";
 import { endpoint } from "./socket.ts";
 
 /** What an error shows of a name (100 characters) and of words (220) from the network. */
@@ -67,7 +67,6 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   const binds = syscall === "listen" || syscall === "bind";
   if (code === "EINVAL" && binds) code = "EADDRNOTAVAIL"; // Deno, for an address that this machine does not have
   const isClosed = /^(ECANCELED|ERR_SOCKET_CLOSED|ERR_STREAM_(DESTROYED|PREMATURE_CLOSE))$/.test(code);
-  const { getSystemErrorMap } = process.getBuiltinModule("node:util"); // an import would take 3 ms of each start
   const why = isClosed ? "connection closed" : WHY[code] ?? new Map(getSystemErrorMap().values()).get(code);
   if (why === undefined && !syscall) return undefined;
   if (address !== undefined && isIP(address) === 0) path = address.replace("\0", "@"); // AF_UNIX

@@ -99,7 +99,6 @@ export const typedLine = { hide() {}, show() {} };
 /** What may wait on one stream, in characters: some 2,000 texts, for each counts 32,000 more, or fewer long ones. */
 const MOST_WAITING = 70_000_000;
 const waiting = { stdout: 0, stderr: 0 };
-
 const outputs: { stdout?: NodeJS.WriteStream; stderr?: NodeJS.WriteStream } = {};
 
 /** An output, opened when it is first needed: on Bun 1.4 that takes 5 ms. An error tells that its reader has gone. */
