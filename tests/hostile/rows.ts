@@ -98,6 +98,8 @@ export type Client = Common & {
   greets?: boolean;
   /** Its request has no end but the read that it comes in: it is passed on whole. */
   asksAtOnce?: boolean;
+  /** How many connections it makes: each may break in its own way, and every way is an error in one line. */
+  connections?: number;
   largest?: Uint8Array;
   middle?: number;
   /** Its exit code; or it ends, with 0 or 1; or it waits, for its user or for its server to come back. */
@@ -288,6 +290,7 @@ const CLIENTS: Client[] = [
   }),
   client("tcp/load", "tcp/servers/event-loop", /\n0 errors/, {
     words: ["--clients", "2", "--requests", "3", "--timeout", "3000"],
+    connections: 2, // a reset reaches one while it writes (EPIPE), and the other one while it reads (ECONNRESET)
     but: { d: 1, q: 1, h: 1 },
   }),
   client("unix/client", "unix/server", /^o/, {
