@@ -43,16 +43,28 @@ async function main(): Promise<void> {
   const count = { passed: 0, failed: 0, skipped: 0 };
   const work = played.flatMap((lesson) => CELLS.map((cell, column) => ({ lesson, cell, column })));
   const todo = work.filter(({ lesson, cell }) => applies(lesson.head, cell));
+  const begun = new Set<string>();
+  /** Of the lesson that was played last, else of one that nobody has begun, else of any. */
+  const take = (last: string) => {
+    const own = todo.findIndex(({ lesson }) => lesson.path === last);
+    const fresh = todo.findIndex(({ lesson }) => !begun.has(lesson.path));
+    const next = todo.splice(own >= 0 ? own : Math.max(fresh, 0), 1).at(0);
+    if (next) begun.add(next.lesson.path);
+    return next;
+  };
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-    await using copy = copyOfProject(); // one for many cells, because Deno keeps what it has compiled by its path
-    for (let next = todo.shift(); next; next = todo.shift()) {
+    // Folders for many cells, and one lesson after another: Node and Deno find what they have compiled by its path.
+    await using copy = copyOfProject();
+    await using outside = temporaryFolder();
+    for (let next = take(""); next; next = take(next.lesson.path)) {
       if (!canPlay(next.lesson)) {
         count.skipped++;
         continue;
       }
       const { server, client } = next.cell;
       const ladders = !missing && server === client ? LADDERS : [];
-      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, copy.path, ladders);
+      const folder = "usage" in next.lesson.head ? outside.path : copy.path;
+      const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, folder, ladders);
       copy.restore();
       (rows.get(next.lesson.path) as string[])[next.column] = mark;
       if (note) notes.push(note);

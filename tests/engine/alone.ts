@@ -1,9 +1,8 @@
 /** Networks of their own: a test makes one, and nobody else is in it. Linux, no root needed. */
 import { spawnSync } from "node:child_process";
-import process from "node:process";
-import { Mismatch, play } from "./engine.ts";
-import { find, type Lesson } from "./lessons.ts";
-import { ON, type Program, type Runtime, start } from "./program.ts";
+import { play } from "./engine.ts";
+import type { Lesson } from "./lessons.ts";
+import { type Program, type Runtime, start } from "./program.ts";
 
 /** Whether this machine lets us make one. A test that needs it says `(needs unshare and ip)`. */
 export const CAN_BE_ALONE = spawnSync("unshare", ["-Urnm", "ip", "link"]).status === 0;
@@ -20,6 +19,20 @@ const LIMIT = 30_000;
 /** Starts such a script. */
 export function startAlone(shell: string, words: string[] = []): Program {
   return start(aloneWords(shell, words), { limit: LIMIT });
+}
+
+/**
+ * Makes such a network for programs that are started from outside. It goes with its last program.
+ * @returns `inside`: the words that run a command in it
+ * @throws Error with what has gone wrong
+ */
+export async function makeLoopback(): Promise<AsyncDisposable & { inside: string[] }> {
+  const keeper = startAlone("echo here; exec cat"); // ends with its input, so also when we are killed
+  if (await keeper.next() !== "here") throw new Error((await keeper.result()).stderr);
+  return {
+    inside: ["nsenter", "-t", `${keeper.pid}`, "-U", "--preserve-credentials", "-m", "-n", "--wd=."],
+    [Symbol.asyncDispose]: () => keeper[Symbol.asyncDispose](),
+  };
 }
 
 /** What runs the programs that serve, and what runs the others. */
@@ -41,27 +54,8 @@ export const canPlay = ({ path }: Pick<Lesson, "path">) => CAN_BE_ALONE || !ALON
  * @throws Mismatch
  */
 export async function playLesson({ path, head }: Lesson, cell: Cell = {}, folder?: string): Promise<void> {
-  if (!ALONE.includes(path)) return await play(head, { ...cell, folder, limit: LIMIT });
-  const { server = ON, client = ON } = cell;
-  await using program = startAlone('exec "$@"', [
-    "bun",
-    import.meta.path,
-    path,
-    server,
-    client,
-    folder ?? "",
-  ]);
-  const { code, stderr } = await program.result();
-  if (code !== 0) throw new Mismatch(stderr);
-}
-
-if (import.meta.main) {
-  const [path, server, client, folder] = process.argv.slice(2);
-  try {
-    const cell = { server: server as Runtime, client: client as Runtime };
-    await play(find(path)[0].head, { ...cell, asWritten: true, folder: folder || undefined });
-  } catch (error) {
-    console.error(error instanceof Mismatch ? error.message : error);
-    process.exit(1);
-  }
+  const options = { ...cell, folder, limit: LIMIT };
+  if (!ALONE.includes(path)) return await play(head, options);
+  await using network = await makeLoopback();
+  await play(head, { ...options, asWritten: true, wrap: (words) => [...network.inside, ...words] });
 }

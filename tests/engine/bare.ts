@@ -1,9 +1,9 @@
 /** The bare programs: played alone in a folder outside the project, with another program at the other end. */
-import { cp, mkdir, mkdtempDisposable } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Cell } from "./alone.ts";
 import { play } from "./engine.ts";
+import { temporaryFolder } from "./files.ts";
 import type { Section, Step } from "./head.ts";
 import type { BareProgram } from "./lessons.ts";
 import { ROOT } from "./program.ts";
@@ -176,6 +176,8 @@ function inBareFolder(step: Step): Step {
  * Plays the head of a bare program, which lies alone in a folder outside the project, with other programs in
  * the other terminals.
  * @param playOne what plays it: a bare program that two other programs can talk to is played twice
+ * @param outer where its folder is made, if not in a temporary one: a runtime that keeps what it has compiled finds it
+ * by its path
  * @throws Mismatch
  */
 export async function playBare(
@@ -183,12 +185,15 @@ export async function playBare(
   other: Other,
   cell: Cell = {},
   playOne: typeof play = play,
+  outer?: string,
 ): Promise<void> {
+  await using own = outer === undefined ? temporaryFolder() : undefined;
+  const folder = join(outer ?? own?.path ?? "", "alone");
   for (const terminals of otherTerminals(program)) {
-    await using folder = await mkdtempDisposable(join(tmpdir(), "bare-"));
-    await mkdir(join(folder.path, "bare"));
-    await cp(join(ROOT, program.path), join(folder.path, "bare", basename(program.path)));
-    if (other === "python") await cp(join(ROOT, "scripts/tcp/phone.svg"), join(folder.path, "phone.svg"));
-    await playOne({ sections: withOthers(program, terminals, other) }, { ...cell, folder: folder.path });
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(join(folder, "bare"), { recursive: true });
+    await cp(join(ROOT, program.path), join(folder, "bare", basename(program.path)));
+    if (other === "python") await cp(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
+    await playOne({ sections: withOthers(program, terminals, other) }, { ...cell, folder });
   }
 }

@@ -54,7 +54,7 @@ export type Verdict = { passed: boolean; mark: string; note?: string };
 /**
  * Plays a lesson on the runtimes of a cell, and compares what came out with what is known to differ. A bare program
  * is played with the whole lesson at the other end.
- * @param folder where to play, if not in a copy of the project
+ * @param folder where to play a lesson, if not in a copy of the project; a bare program, if not in a temporary folder
  * @param ladders what scripts must put on the wire, where that is looked at too
  */
 export async function judge(
@@ -72,7 +72,7 @@ export async function judge(
   const ladder = ladderOf(path, cell, ladders);
   try {
     if (ladder) await playWatched(script, cell, ladder, folder);
-    else if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell);
+    else if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell, undefined, folder);
     else await playLesson(script as Lesson, cell, folder);
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;

@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Arrow } from "../../scripts/raw/wire/arrow.ts";
-import type { Cell } from "./alone.ts";
+import { type Cell, makeLoopback } from "./alone.ts";
 import { playBare } from "./bare.ts";
 import { type Event, Mismatch, type Options as PlayOptions, play } from "./engine.ts";
 import type { Head } from "./head.ts";
 import { compare, type Expected } from "./ladder.ts";
-import { barePrograms, find, type Lesson } from "./lessons.ts";
+import { type BareProgram, barePrograms, find, type Lesson } from "./lessons.ts";
 import { makeNetwork, whatIsMissing } from "./network.ts";
 import { start } from "./program.ts";
 
@@ -42,16 +42,18 @@ type Options = Cell & Pick<PlayOptions, "wrap" | "asWritten"> & {
   /** Whether the packets are wanted, too. */
   capture?: boolean;
   onEvent?: (event: Event) => void;
+  /** The words that run a command in the network, if it is not this one. */
+  inside?: string[];
 };
 
-/** Plays a head in this network while wire.ts watches. @throws Mismatch where it cannot: what it says */
+/** Plays a head in a network while wire.ts watches. @throws Mismatch where it cannot: what it says */
 export async function record(
   head: Pick<Head, "sections">,
-  { capture, onEvent, ...options }: Options,
+  { capture, onEvent, inside = [], wrap = (words) => words, ...options }: Options,
 ): Promise<Recording> {
   const pcap = join(tmpdir(), "pcap");
   const words = ["bun", "scripts/raw/wire.ts", "--json", ...(capture ? ["--pcap", pcap] : [])];
-  await using wire = start(words, { limit: LIMIT });
+  await using wire = start([...inside, ...words], { limit: LIMIT });
   const expectSuccess = (code: number, stderr: string) => {
     if (code !== 0) throw new Mismatch(stderr || `wire.ts ended with exit code ${code}`);
   };
@@ -63,7 +65,12 @@ export async function record(
       said.push({ ...event, at: performance.timeOrigin + performance.now() });
       onEvent?.(event);
     };
-    await play(head, { asWritten: true, ...options, onEvent: note });
+    await play(head, {
+      asWritten: true,
+      ...options,
+      wrap: (words, command) => [...inside, ...wrap(words, command)],
+      onEvent: note,
+    });
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     mismatch = error.message;
@@ -106,20 +113,24 @@ export async function recordAlone(
 
 /**
  * Plays the head of a script in a network of its own, and compares what is on the wire with its ladder.
- * @param folder where to play a lesson, if not in a copy of the project
+ * @param folder where to play, as judge() has it
  * @throws Mismatch where the programs are not what the head says, or the packets not what the ladder says
  */
 export async function playWatched(
-  script: Pick<Lesson, "path">,
+  script: Lesson | BareProgram,
   cell: Cell,
   ladder: Expected,
   folder?: string,
 ): Promise<void> {
-  for (const { moments, dropped, mismatch } of await recordAlone(script, { ...cell, folder })) {
+  const watch = async (head: Pick<Head, "sections">, options: Options = {}) => {
+    await using network = await makeLoopback();
+    const { moments, dropped, mismatch } = await record(head, { ...options, inside: network.inside });
     const arrows = moments.filter((moment): moment is Arrow => "conversation" in moment);
     const difference = mismatch ?? compare(arrows, dropped, ladder);
     if (difference) throw new Mismatch(difference);
-  }
+  };
+  if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell, watch, folder);
+  else await watch(script.head, { ...cell, folder });
 }
 
 /** Prints what happens in the terminals of a script, and what it puts on the wire: a line of JSON each. */
