@@ -4,11 +4,13 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 import { freePort } from "../engine/sockets.ts";
-import type { Bench, Contestant, Row, Sample } from "./frame.ts";
-import { cost, highWater, randomFile } from "./measure.ts";
+import { type Bench, type Contestant, type Row, type Sample, withLittle } from "./frame.ts";
+import { cost, FILES, highWater, makeFiles } from "./measure.ts";
 
 const LIMIT = 300_000;
-const FILES = 10_000;
+/** How many small files there are, and, to warm up, a few. */
+const NUMBERS = { many: 10_000, few: 100 };
+const FOLDERS: ["many", "few"] = ["many", "few"];
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 
 /** Runs a client, compares what it saved with the original, and removes it. @throws Error when they differ */
@@ -39,79 +41,70 @@ async function ours(lesson: "download" | "download-basic", runtime: Runtime, { f
 
 async function checked(bench: Bench): Promise<Contestant[]> {
   const { folder: { path, at } } = bench;
-  await randomFile(at("file"), bench.size);
+  await makeFiles(at, bench.size);
   const { server, url } = await webServer(bench);
-  // What one would do by hand: fetch, and compare the hashes of both ends.
   const hash = (name: string) => `openssl dgst -sha256 -r ${name} | cut -c 1-64`;
-  const byHand = `curl -s -o copy ${url}/file && [ "$(${hash("file")})" = "$(${hash("copy")})" ]`;
-  const contestants: Contestant[] = [{
-    name: "curl, openssl at both ends",
-    needs: ["curl", "openssl", "python3"],
-    run: () =>
-      fetched(start(["sh", "-c", byHand], { cwd: path, limit: LIMIT }), at("copy"), at("file"), server),
-  }];
+  const byHand = (file: string) => {
+    // What one would do: fetch, and compare the hashes of both ends.
+    const line = `curl -s -o copy ${url}/${file} && [ "$(${hash(file)})" = "$(${hash("copy")})" ]`;
+    return fetched(start(["sh", "-c", line], { cwd: path, limit: LIMIT }), at("copy"), at(file), server);
+  };
+  const needs = ["curl", "openssl", "python3"];
+  const contestants = [withLittle("curl, openssl at both ends", FILES, byHand, needs)];
   for (const runtime of runtimes) {
     const { server, client } = await ours("download", runtime, bench);
-    const run = () => fetched(client("file", "--out", "out"), at("out/file"), at("file"), server);
-    contestants.push({ name: `4.2 on ${runtime}`, run });
+    const run = (file: string) => fetched(client(file, "--out", "out"), at("out", file), at(file), server);
+    contestants.push(withLittle(`4.2 on ${runtime}`, FILES, run));
   }
   return contestants;
 }
 
 async function small(bench: Bench): Promise<Contestant[]> {
   const { folder: { path, at } } = bench;
-  await mkdir(at("many"));
-  const names = Array.from({ length: FILES }, (_, n) => `many/file-${n}`);
-  for (const name of names) await writeFile(at(name), crypto.getRandomValues(new Uint8Array(1000)));
   const { server, url } = await webServer(bench);
-  const list = names.map((name) => `url=${url}/${name}\noutput=curled/${name}\n`).join("");
-  await writeFile(at("list"), list);
-  const contestants: Contestant[] = [{
-    name: "curl, one connection",
-    needs: ["curl", "python3"],
-    run: () => {
-      mkdirSync(at("curled/many"), { recursive: true });
-      const client = start(["curl", "-s", "-K", "list"], { cwd: path, limit: LIMIT });
-      return fetched(client, at("curled/many"), at("many"), server);
-    },
-  }];
+  for (const folder of FOLDERS) {
+    await mkdir(at(folder));
+    const names = Array.from({ length: NUMBERS[folder] }, (_, n) => `${folder}/file-${n}`);
+    for (const name of names) await writeFile(at(name), crypto.getRandomValues(new Uint8Array(1000)));
+    const list = names.map((name) => `url=${url}/${name}\noutput=curled/${name}\n`).join("");
+    await writeFile(at(`${folder}.list`), list);
+  }
+  const curl = (folder: string) => {
+    mkdirSync(at("curled", folder), { recursive: true });
+    const client = start(["curl", "-s", "-K", `${folder}.list`], { cwd: path, limit: LIMIT });
+    return fetched(client, at("curled", folder), at(folder), server);
+  };
+  const contestants = [withLittle("curl, one connection", FOLDERS, curl, ["curl", "python3"])];
   for (const runtime of runtimes) {
     const { server, client } = await ours("download", runtime, bench);
-    const run = () =>
-      fetched(client("--recursive", "many", "--out", "out"), at("out/many"), at("many"), server);
-    contestants.push({ name: `4.2 on ${runtime}`, run });
+    const run = (folder: string) =>
+      fetched(client("--recursive", folder, "--out", "out"), at("out", folder), at(folder), server);
+    contestants.push(withLittle(`4.2 on ${runtime}`, FOLDERS, run));
   }
   return contestants;
 }
 
 async function unchecked(bench: Bench): Promise<Contestant[]> {
   const { folder: { path, at } } = bench;
-  await randomFile(at("file"), bench.size);
+  await makeFiles(at, bench.size);
   const { server, url } = await webServer(bench);
   const options = { cwd: path, limit: LIMIT };
-  const contestants: Contestant[] = [{
-    name: "curl",
-    needs: ["curl", "python3"],
-    run: () =>
-      fetched(start(["curl", "-s", "-o", "copy", `${url}/file`], options), at("copy"), at("file"), server),
-  }, {
-    name: "nc",
-    needs: ["nc"],
-    run: async () => {
-      const port = await freePort();
-      await using server = start(["sh", "-c", `exec nc -lvN 127.0.0.1 ${port} <file`], options);
-      await server.next("stderr"); // it listens
-      return await fetched(
-        start(["sh", "-c", `nc -d 127.0.0.1 ${port} >copy`], options),
-        at("copy"),
-        at("file"),
-      );
-    },
-  }];
+  const curl = (file: string) =>
+    fetched(start(["curl", "-s", "-o", "copy", `${url}/${file}`], options), at("copy"), at(file), server);
+  const nc = async (file: string) => {
+    const port = await freePort();
+    await using server = start(["sh", "-c", `exec nc -lvN 127.0.0.1 ${port} <${file}`], options);
+    await server.next("stderr"); // it listens
+    return await fetched(start(["sh", "-c", `nc -d 127.0.0.1 ${port} >copy`], options), at("copy"), at(file));
+  };
+  const contestants = [
+    withLittle("curl", FILES, curl, ["curl", "python3"]),
+    withLittle("nc", FILES, nc, ["nc"]),
+  ];
   for (const runtime of runtimes) {
     const { server, client } = await ours("download-basic", runtime, bench);
-    const run = () => fetched(client("file"), join(path, "copy-file"), at("file"), server);
-    contestants.push({ name: `4.1 on ${runtime}`, run });
+    const run = (file: string) => fetched(client(file), join(path, `copy-${file}`), at(file), server);
+    contestants.push(withLittle(`4.1 on ${runtime}`, FILES, run));
   }
   return contestants;
 }

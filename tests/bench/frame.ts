@@ -1,6 +1,6 @@
 /**
- * The frame of `make bench`: a row has contestants that do the same job. They take turns, A B A B, after one run each
- * that warms up and is not counted, so that what slows the machine slows all of them.
+ * The frame of `make bench`: a row has contestants that do the same job. They take turns, A B A B, so that what slows
+ * the machine slows all of them. Before that each warms up, which is not counted.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, release, totalmem } from "node:os";
@@ -15,7 +15,17 @@ export type Contestant = {
   /** Programs that it cannot do without. */
   needs?: string[];
   run(): Promise<Sample>;
+  /** Warms up instead of a whole run, where that takes long: the same programs with less to do. */
+  warmUp?(): Promise<unknown>;
 };
+
+/** A contestant whose whole job takes long, and that warms up with a little one. */
+export const withLittle = <Job>(
+  name: string,
+  [whole, little]: [Job, Job],
+  run: (job: Job) => Promise<Sample>,
+  needs: string[] = [],
+): Contestant => ({ name, needs, run: () => run(whole), warmUp: () => run(little) });
 
 /** What a row gets: a folder of its own, and a stack of what it must dispose of at the end, such as its servers. */
 export type Bench = { folder: Folder; stack: AsyncDisposableStack; size: number };
@@ -84,7 +94,7 @@ export async function measure(row: Row, settings: Settings, say = console.log): 
 /** @returns the counted runs of each */
 async function takeTurns(contestants: Contestant[], { runs, budget }: Settings): Promise<Sample[][]> {
   const samples: Sample[][] = contestants.map(() => []);
-  for (const { run } of contestants) await run(); // warms up
+  for (const { run, warmUp = run } of contestants) await warmUp();
   const begin = performance.now();
   for (let turn = 0; turn < runs; turn++) {
     for (const [index, { run }] of contestants.entries()) samples[index].push(await run());

@@ -38,16 +38,10 @@ export async function randomFile(path: string, size: number): Promise<void> {
   }
 }
 
-export function median(numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
-}
+/** A large file, and a little one with which programs warm up. */
+export const FILES: [large: string, little: string] = ["file", "little"];
 
-/** Runs a work several times. @returns the medians */
-export async function medianOf(times: number, work: () => Promise<Cost>): Promise<Cost> {
-  const costs: Cost[] = [];
-  for (let run = 0; run < times; run++) costs.push(await work());
-  return {
-    seconds: median(costs.map(({ seconds }) => seconds)),
-    peak: median(costs.map(({ peak }) => peak)),
-  };
+/** Makes both. @param at the path of each */
+export async function makeFiles(at: (name: string) => string, size: number): Promise<void> {
+  for (const [index, name] of FILES.entries()) await randomFile(at(name), index === 0 ? size : 1_000_000);
 }

@@ -8,11 +8,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { userName } from "../../scripts/apps/sftp/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 import { freePort } from "../engine/sockets.ts";
-import type { Bench, Contestant, Row, Sample } from "./frame.ts";
-import { cost, highWater, randomFile } from "./measure.ts";
+import { type Bench, type Contestant, type Row, type Sample, withLittle } from "./frame.ts";
+import { cost, FILES, highWater, makeFiles } from "./measure.ts";
 
 const LIMIT = 300_000;
-const FILES = 1000;
+const NUMBER = 1000;
 
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 const target = `${userName()}@127.0.0.1`;
@@ -69,32 +69,40 @@ async function passed(
   return { seconds, client: peak, server: server && highWater(server.pid) };
 }
 
-async function contestants(bench: Bench, command: string, name: string): Promise<Contestant[]> {
+/** @param names of what is passed, and of what warms up */
+async function contestants(
+  bench: Bench,
+  command: (name: string) => string,
+  names: [string, string],
+): Promise<Contestant[]> {
   const { folder } = bench;
   const port = await sshd(bench);
   mkdirSync(folder.at("copy"));
   const words = ["--port", `${port}`, "--identity", folder.at("key"), "--known-hosts", folder.at("trusted")];
   const options = { cwd: folder.path, limit: LIMIT };
-  const run = (client: () => Program) => () => passed(client(), folder.at, command, name);
+  const run = (client: () => Program) => (name: string) => passed(client(), folder.at, command(name), name);
   return [
-    { name: "OpenSSH's sftp", run: run(() => openSsh(folder, port)) },
-    ...runtimes.map((runtime) => ({
-      name: `4.5 on ${runtime}`,
-      run: run(() => script("apps/sftp", [target, ...words], { ...options, runtime })),
-    })),
+    withLittle("OpenSSH's sftp", names, run(() => openSsh(folder, port))),
+    ...runtimes.map((runtime) =>
+      withLittle(
+        `4.5 on ${runtime}`,
+        names,
+        run(() => script("apps/sftp", [target, ...words], { ...options, runtime })),
+      )
+    ),
   ];
 }
 
 /** OpenSSH's client at its own server, and at ours. */
-async function served(bench: Bench, command: string): Promise<Contestant[]> {
+async function served(bench: Bench, command: (name: string) => string): Promise<Contestant[]> {
   const { folder, stack } = bench;
   const at = (...names: string[]) => folder.at("tree", ...names);
   for (const name of ["root", "copy"]) mkdirSync(at(name), { recursive: true });
-  await randomFile(at("root/file"), bench.size);
+  await makeFiles((name) => at("root", name), bench.size);
   const port = await sshd(bench);
-  const run = (port: number, server?: Program) => () =>
-    passed(openSsh(folder, port, at()), at, command, "file", server);
-  const all: Contestant[] = [{ name: "sshd", run: run(port) }];
+  const run = (port: number, server?: Program) => (name: string) =>
+    passed(openSsh(folder, port, at()), at, command(name), name, server);
+  const all = [withLittle("sshd", FILES, run(port))];
   for (const runtime of runtimes) {
     const words = [
       "--port",
@@ -107,23 +115,23 @@ async function served(bench: Bench, command: string): Promise<Contestant[]> {
       folder.at("key.pub"),
     ];
     const server = stack.use(script("apps/sftp-server", words, { limit: LIMIT, runtime }));
-    all.push({ name: `sftp-server.ts on ${runtime}`, run: run(await server.port(), server) });
+    all.push(withLittle(`sftp-server.ts on ${runtime}`, FILES, run(await server.port(), server)));
   }
   return all;
 }
 
-async function large(bench: Bench, command: string): Promise<Contestant[]> {
+async function large(bench: Bench, command: (name: string) => string): Promise<Contestant[]> {
   mkdirSync(bench.folder.at("root"));
-  await randomFile(bench.folder.at("root/file"), bench.size);
-  return await contestants(bench, command, "file");
+  await makeFiles((name) => bench.folder.at("root", name), bench.size);
+  return await contestants(bench, command, FILES);
 }
 
-async function small(bench: Bench, command: string): Promise<Contestant[]> {
+async function small(bench: Bench, command: (name: string) => string): Promise<Contestant[]> {
   mkdirSync(bench.folder.at("root/many"), { recursive: true });
-  for (let n = 0; n < FILES; n++) {
+  for (let n = 0; n < NUMBER; n++) {
     await writeFile(bench.folder.at(`root/many/file-${n}`), crypto.getRandomValues(new Uint8Array(1000)));
   }
-  return await contestants(bench, command, "many");
+  return await contestants(bench, command, ["many", "many"]);
 }
 
 const needs = ["sftp", "sshd", "ssh-keygen"];
@@ -133,18 +141,18 @@ export const rows: Row[] = (["get", "put"] as const).flatMap((verb) => [
     name: `sftp-${verb}`,
     title: `4.5, ${verb} of a large file (SIZE), at OpenSSH's sshd`,
     needs,
-    contestants: (bench) => large(bench, `${verb} root/file copy/file`),
+    contestants: (bench) => large(bench, (name) => `${verb} root/${name} copy/${name}`),
   },
   {
     name: `sftp-small-${verb}`,
     title: `4.5, ${verb} -r of a folder of 1,000 files of 1 KB, at OpenSSH's sshd`,
     needs,
-    contestants: (bench) => small(bench, `${verb} -r root/many copy`),
+    contestants: (bench) => small(bench, (name) => `${verb} -r root/${name} copy`),
   },
   {
     name: `sftp-served-${verb}`,
     title: `4.5, ${verb} of a large file (SIZE) by OpenSSH's sftp, at its sshd and at our server`,
     needs,
-    contestants: (bench) => served(bench, `${verb} root/file copy/file`),
+    contestants: (bench) => served(bench, (name) => `${verb} root/${name} copy/${name}`),
   },
 ]);

@@ -2,7 +2,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
-import { type Contestant, figuresOf, measure, type Row } from "../bench/frame.ts";
+import { type Contestant, figuresOf, measure, type Row, withLittle } from "../bench/frame.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { start } from "../engine/program.ts";
 
@@ -40,6 +40,18 @@ test("the contestants take turns after a warm-up, which is not counted", async (
   expect(told[3].replace(/ +/g, " ")).toBe(
     " B 8.00 s (6.00 to 9.00, 3 runs) 2.67 x client 20 MB, server 7 MB",
   );
+});
+
+test("a contestant whose job takes long warms up with a little one", async () => {
+  const runs: string[] = [];
+  const run = (job: string) => {
+    runs.push(job);
+    return Promise.resolve({ seconds: job === "little" ? 99 : 2 });
+  };
+  const one = withLittle("A", ["whole", "little"], run);
+  const row = { ...rowOf({}, []), contestants: () => Promise.resolve([one]) };
+  const [{ most }] = await measure(row, { ...settings, runs: 2 }, () => {});
+  expect({ runs, most }).toEqual({ runs: ["little", "whole", "whole"], most: 2 });
 });
 
 test("a row whose program is absent is left out, and makes nothing", async () => {
