@@ -58,7 +58,11 @@ function whyEmpty(row: Row, mark: Fault, runtime: Runtime): Reason | undefined {
 class Box {
   readonly folder: Folder = temporaryFolder();
   readonly inside = this.folder.at("inside");
-  readonly options = { cwd: this.inside, env: { HOME: this.folder.at("home"), SSH_AUTH_SOCK: "" } };
+  readonly options = {
+    cwd: this.inside,
+    env: { HOME: this.folder.at("home"), SSH_AUTH_SOCK: "" },
+    limit: 120_000, // a busy machine gets through a crowd slowly, and a script tells of each one
+  };
 
   static async make(): Promise<Box> {
     const box = new Box();

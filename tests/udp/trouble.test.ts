@@ -69,8 +69,11 @@ if (EVERYTHING) {
             port,
           ]);
           expect(await receiver.next()).toContain(" > big, 3000000 bytes"); // it is under way
+          receiver.signal("SIGSTOP"); // and stays so, however late `ip` begins
           await set(network.hosts[index], "down");
+          receiver.signal("SIGCONT");
           await new Promise((resolve) => setTimeout(resolve, 500)); // the time it is down
+          expect([sender.code, receiver.seen.stdout.length]).toEqual([undefined, 2]); // listening, and the name
           await set(network.hosts[index], "up");
           const { code, stdout, stderr } = await sender.result();
           expect([code, stderr]).toEqual([0, ""]);

@@ -82,7 +82,7 @@ export async function sftp(at: Stage, port: number, commands: string[], words: s
   ], {
     cwd: at.path(),
     env: { LC_ALL: "C.UTF-8" }, // else it shows 猫 as \347\214\253
-    limit: 90_000,
+    limit: 300_000, // 1 GiB there and back on a busy machine
   });
   program.type(commands.map((command) => `${command}\n`).join(""));
   program.endOfInput();
