@@ -1,6 +1,5 @@
 /** Lesson 4.4 against hostile peers: what an attacker, or a peer that is dead, may cost. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
 import { once } from "node:events";
 import { connect } from "node:net";
 import process from "node:process";
@@ -498,34 +497,6 @@ test.concurrent("a server that changes its cookie without end gets four answers 
   answerAll().catch(() => {}); // it waits for one more until the test is over
   expect(await program.next()).toBe("logged in as one, but not seen by UDP");
   expect(registrations).toBeLessThanOrEqual(4 + 4); // its own four, and one for each of the first four answers
-});
-
-test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
-  const sent: string[] = [];
-  const conversation = new Conversation({
-    ...{ server: "203.0.113.9:8000", host: "203.0.113.9", encoding: "utf-8" },
-    post: () => {},
-    canPost: () => true,
-    sendDatagram(_, { address, port }) {
-      sent.push(`${address}:${port}`);
-      return Promise.resolve();
-    },
-  });
-  const direct = {
-    type: "direct",
-    name: "x",
-    instance: "0".repeat(16),
-    side: 0,
-    key: "0".repeat(64),
-  } as const;
-  const inside = ["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"];
-  const nowhere = ["224.0.0.1:5", "255.255.255.255:9", "[ff02::1]:5", "[::1]:22", "[::]:22"];
-  await conversation.handle({ ...direct, way: 1, endpoints: [...inside, ...nowhere] });
-  expect(sent).toEqual([]);
-  await conversation.askForDirectWay("x");
-  await conversation.handle({ ...direct, way: 2, endpoints: [...nowhere, "192.168.1.1:53"] });
-  expect(sent).toEqual(["192.168.1.1:53"]);
-  await conversation.close();
 });
 
 if (EVERYTHING) {

@@ -1,15 +1,9 @@
 /** Lesson 5.1: ping, beside iputils' own, in networks that these tests make. (thorough) */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import { EVERYTHING, type Result, script, start } from "../engine/program.ts";
-import { checksum } from "../../scripts/raw/checksum.ts";
-import { received } from "../../scripts/raw/ping.ts";
-import { RoundTrips } from "../../scripts/raw/round-trips.ts";
-import { type Message, SO_TIMESTAMPNS, type Socket, SOL_SOCKET } from "../../scripts/raw/libc.ts";
-import { echoRequest, parseEcho } from "../../scripts/raw/icmp.ts";
 
 /** What takes long is tested with EVERYTHING. */
 const thorough = (canRun: boolean) =>
@@ -28,37 +22,6 @@ async function alone(shell: string): Promise<Result> {
 
 /** A program without the rights of root: what CAP_NET_RAW allows, it may not. */
 const POWERLESS = "setpriv --bounding-set=-all --inh-caps=-all";
-
-test("the checksum of RFC 1071, section 3", () => {
-  const example = Buffer.from("0001f203f4f5f6f7", "hex"); // "the sum is ddf2"
-  expect(checksum(example)).toBe(~0xddf2 & 0xffff);
-});
-
-test("a checksum: carries, an odd end, and 0 over what carries its own", () => {
-  expect(checksum(Buffer.from("ffff0001", "hex"))).toBe(~0x0001 & 0xffff);
-  expect(checksum(Buffer.from("0102ff", "hex"))).toBe(~(0x0102 + 0xff00 - 0xffff) & 0xffff);
-  // An IPv4 header whose checksum, b861, other programs have computed (Wikipedia, "Internet checksum").
-  expect(checksum(Buffer.from("450000730000400040110000c0a80001c0a800c7", "hex"))).toBe(0xb861);
-  for (const size of [0, 1, 56, 1399, 65_507]) {
-    const request = echoRequest(4, 0xbeef, 0xfffe, size);
-    expect(checksum(request)).toBe(0);
-    expect(parseEcho(4, request)).toEqual({
-      isReply: false,
-      identifier: 0xbeef,
-      sequence: 0xfffe,
-      isIntact: true,
-    });
-  }
-});
-
-test("what is no echo, or damaged, is not taken for one", () => {
-  const reply = echoRequest(4, 1, 2, 8);
-  reply[0] = 0;
-  expect(parseEcho(4, reply)?.isIntact).toBe(false); // its checksum is that of a request
-  for (let length = 0; length < 8; length++) expect(parseEcho(4, reply.subarray(0, length))).toBeUndefined();
-  for (let round = 0; round < 1000; round++) parseEcho(6, randomBytes(round % 20));
-  expect(parseEcho(6, reply)).toBeUndefined();
-});
 
 /** The lines of a ping, without what differs from run to run. */
 function answers(stdout: string) {
@@ -194,21 +157,6 @@ test.skipIf(!CAN_BE_ALONE)(
     }
   },
 );
-
-/** What says when a message arrived. */
-const TIME = { level: SOL_SOCKET, type: SO_TIMESTAMPNS, data: Buffer.alloc(16) };
-
-test("messages without end do not keep it from hearing Ctrl-C", () => {
-  let calls = 0;
-  const message = { data: Buffer.alloc(64), from: Buffer.alloc(16), length: 64, controls: [] };
-  const endless = {
-    recvmsg(): Message {
-      if (++calls > 100_000) throw new Error("read without end");
-      return { ...message, controls: [TIME] };
-    },
-  } as unknown as Socket;
-  expect([...received(endless, { family: 4, isRaw: true, identifier: 1 }, new RoundTrips())]).toEqual([]);
-});
 
 test.skipIf(!CAN_BE_ALONE)("without the right to a raw socket (needs unshare, ip, setpriv)", async () => {
   const { stdout, stderr } = await alone(`

@@ -1,0 +1,414 @@
+/** Lesson 4.4: the rules of the server and of the client, which need no network: limits, names, routes. */
+import { afterEach, beforeEach, expect, type Mock, spyOn, test } from "bun:test";
+import type { Socket } from "node:net";
+import process from "node:process";
+import type { Failure } from "../../lib/failure.ts";
+import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
+import { type Kept, Outbox } from "../../scripts/apps/messenger/outbox.ts";
+import { BURST, MOST_NAMES, type ToClient, type ToServer } from "../../scripts/apps/messenger/protocol.ts";
+import { Registrar } from "../../scripts/apps/messenger/registrar.ts";
+import {
+  decodeSeen,
+  encodeRegistration,
+  encodeSeen,
+  NO_COOKIE,
+} from "../../scripts/apps/messenger/registration.ts";
+import { Registry } from "../../scripts/apps/messenger/registry.ts";
+import { Requests } from "../../scripts/apps/messenger/requests.ts";
+import { type Client, type Message, Roster } from "../../scripts/apps/messenger/roster.ts";
+import { Places } from "../../scripts/apps/messenger/shares.ts";
+
+/** What is printed, and what is reported. */
+let printed: string[] = [];
+/** The clock, in milliseconds: it stands still unless a test moves it. */
+let clock = 0;
+let spies: Mock<() => unknown>[] = [];
+
+beforeEach(() => {
+  [printed, clock] = [[], 0];
+  const write = (text: unknown, done: unknown) => {
+    printed.push(String(text).trim());
+    (done as () => void)();
+    return true;
+  };
+  spies = [
+    spyOn(process.stdout, "write").mockImplementation(write),
+    spyOn(process.stderr, "write").mockImplementation(write),
+    spyOn(performance, "now").mockImplementation(() => clock),
+  ] as unknown as Mock<() => unknown>[];
+});
+afterEach(() => spies.forEach((spy) => spy.mockRestore()));
+
+/** A client that is logged in, and what the server has sent it. */
+type Peer = {
+  name: string;
+  client: Client;
+  heard: ToClient[];
+  ends: unknown[];
+  say(message: ToServer): Promise<void>;
+};
+
+/** The server of 4.4, without its sockets. */
+class Server {
+  readonly #heard = new Map<Client, ToClient[]>();
+  readonly #post = (client: Client, message: ToClient) => {
+    if (!this.#heard.has(client)) this.#heard.set(client, []);
+    this.#heard.get(client)?.push(message);
+  };
+  readonly roster = new Roster(this.#post);
+  readonly registry = new Registry(this.roster, this.#post);
+  readonly #requests = new Requests(this.roster, this.#post);
+
+  async logIn(name: string, secret = name, address = "192.0.2.1"): Promise<Peer> {
+    const ends: unknown[] = [];
+    const socket = { remoteAddress: address, destroy: (why: unknown) => ends.push(why) } as unknown as Socket;
+    const login = { type: "login", version: 1, name, secret } as const;
+    const [person, client] = await this.#requests.logIn(login, socket, `${address}:1`);
+    const heard = this.#heard.get(client) ?? [];
+    this.#heard.set(client, heard);
+    return { name, client, heard, ends, say: (message) => this.#requests.handle(message, person, client) };
+  }
+
+  leave({ name }: Peer): void {
+    this.roster.leave(this.roster.get(name) as NonNullable<ReturnType<Roster["get"]>>);
+  }
+}
+
+const code = (error: unknown) => (error as Failure).code;
+const send = (id: number, to: string | null, also: string[] = []): ToServer => ({
+  type: "send",
+  id,
+  to,
+  text: "x",
+  also,
+});
+const kinds = ({ heard }: Peer) =>
+  Object.fromEntries(
+    Map.groupBy(heard, ({ type }) => type).entries().map(([type, all]) => [type, all.length]),
+  );
+const only = <T extends ToClient["type"]>({ heard }: Peer, type: T) =>
+  heard.filter((message): message is Extract<ToClient, { type: T }> => message.type === type);
+
+test("who is too fast is told so 50 times, and then has to go; a second later 50 more are taken", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  for (let count = 0; count < BURST; count++) await one.say({ type: "who" });
+  expect(kinds(one)).toEqual({ welcome: 1, people: 50 });
+  for (let count = 0; count < 50; count++) await one.say(send(count, null));
+  expect(kinds(one)).toEqual({ welcome: 1, people: 50, sorry: 50 });
+  expect(only(one, "sorry").at(-1)).toMatchObject({ id: 49, name: "", code: "EBUSY" });
+  expect(await one.say({ type: "who" }).catch(code)).toBe("EBUSY");
+  clock += 1000;
+  for (let count = 0; count < 50; count++) await one.say({ type: "who" });
+  expect(kinds(one)).toEqual({ welcome: 1, people: 100, sorry: 50 });
+});
+
+test("all clients of one address together may send 2,000, another address as many", async () => {
+  const server = new Server();
+  for (let count = 0; count < 40; count++) {
+    const one = await server.logIn(`n${count}x`);
+    for (let said = 0; said < BURST; said++) await one.say({ type: "ping" });
+    expect(only(one, "pong")).toHaveLength(50);
+  }
+  const next = await server.logIn("next");
+  const other = await server.logIn("other", "other", "192.0.2.2");
+  for (const { say } of [next, other]) await say({ type: "ping" });
+  expect([kinds(next), kinds(other)]).toMatchObject([{ sorry: 1 }, { pong: 1 }]);
+  expect(kinds(next).pong).toBeUndefined();
+});
+
+test("a name is taken, or looks like one that is; the same client again takes the place of its dead self", async () => {
+  const server = new Server();
+  const one = await server.logIn("lisa");
+  expect(await server.logIn("lisa", "another").catch(code)).toBe("EEXIST");
+  expect(await server.logIn("1isa").catch(code)).toBe("EEXIST");
+  expect(await server.logIn("a b").catch(code)).toBe("EINVAL");
+  expect(one.ends).toEqual([]);
+  const again = await server.logIn("lisa");
+  expect(one.ends).toHaveLength(1);
+  expect(server.roster.get("lisa")?.client).toBe(again.client);
+  expect(await again.say({ type: "login", version: 1, name: "lisa", secret: "lisa" }).catch(code)).toBe(
+    "EPROTO",
+  );
+});
+
+test("a message waits until it is confirmed, comes once, and its sender is told", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  const two = await server.logIn("two");
+  await one.say(send(1, "two"));
+  await one.say(send(1, "two")); // again, as after a broken connection
+  expect(only(two, "message")).toEqual([
+    {
+      ...{ type: "message", id: 1, from: "one", instance: one.client.instance, all: false },
+      text: "x",
+      time: expect.any(Number),
+      late: false,
+    },
+  ]);
+  expect(only(one, "taken")[0]).toMatchObject({ here: ["two"], away: [] });
+  server.leave(two);
+  await one.say(send(2, "two"));
+  expect(only(one, "taken")[2]).toMatchObject({ here: [], away: ["two"] });
+  const back = await server.logIn("two");
+  expect(only(back, "message").map(({ id, late }) => [id, late])).toEqual([[1, true], [2, true]]);
+  for (const instance of ["0".repeat(16), one.client.instance]) {
+    await back.say({ type: "have", id: 1, from: "one", instance });
+  }
+  expect(only(one, "had")).toEqual([{ type: "had", id: 1, name: "two" }]);
+  server.leave(back);
+  expect(only(await server.logIn("two"), "message").map(({ id }) => id)).toEqual([2]);
+  for (const [to, why] of [["one", "that is you"], ["nobody", "nobody of this name was here"]]) {
+    await one.say(send(3, to));
+    expect(only(one, "sorry").at(-1)).toMatchObject({ id: 3, name: to, why, code: "ENOENT" });
+  }
+});
+
+test("1,000 may be unconfirmed, and 100 wait for one who has left: the oldest of the busiest sender go", () => {
+  const server = new Server();
+  return Promise.all(["one", "two", "mute"].map((name) => server.logIn(name))).then(([one, two, mute]) => {
+    const message = (peer: Peer, id: number): Message => ({
+      ...{
+        type: "message",
+        id,
+        from: peer.name,
+        instance: peer.client.instance,
+        all: false,
+        text: "x",
+        time: 0,
+      },
+      late: false,
+    });
+    for (let id = 0; id < 60; id++) server.roster.deliver(message(two, id), "mute");
+    for (let id = 0; id < 940; id++) server.roster.deliver(message(one, id), "mute");
+    expect([only(mute, "message").length, mute.ends]).toEqual([1000, []]);
+    server.roster.deliver(message(one, 940), "mute");
+    expect([only(mute, "message").length, mute.ends.map(code)]).toEqual([1000, ["ENOBUFS"]]);
+    server.leave(mute);
+    const lost = only(one, "sorry");
+    expect(lost.map(({ id }) => id).slice(0, 880)).toEqual(Array.from({ length: 880 }, (_, id) => id));
+    expect(lost[0]).toMatchObject({ name: "mute", code: "ENOBUFS" });
+    expect(lost.length + only(two, "sorry").length).toBe(901);
+    expect(server.roster.get("mute")?.waiting).toHaveLength(100);
+    server.roster.deliver(message(one, 941), "mute");
+    expect(server.roster.get("mute")?.waiting).toHaveLength(100);
+  });
+});
+
+test("100 names that were never here are expected, 200 are known: one without messages goes first", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  const also = Array.from({ length: 101 }, (_, count) => `n${count}x`);
+  await one.say(send(1, null, also));
+  expect(server.roster.away()).toHaveLength(100);
+  expect(only(one, "sorry").map(({ id, code }) => [id, code])).toEqual([[1, "ENOBUFS"]]);
+  for (let count = 0; count < MOST_NAMES; count++) {
+    server.leave(await server.logIn(`m${count}x`, "s", `192.0.2.${count}`));
+  }
+  expect(server.roster.names).toHaveLength(MOST_NAMES);
+  expect(server.roster.get("one")?.client).toBe(one.client); // who is on line stays
+  expect(server.roster.names.filter((name) => name.startsWith("n"))).toEqual([]);
+});
+
+test("those who come and go are told at once 50 times, then 5 a second, and who came and went is no news", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  for (let count = 0; count < 60; count++) await server.logIn(`n${count}x`);
+  expect(only(one, "back")).toHaveLength(50 - 1); // that it came itself was the first
+  server.leave(await server.logIn("passing"));
+  clock += 10_000;
+  server.roster.tellNews();
+  expect(only(one, "back")).toHaveLength(60);
+  expect(only(one, "away")).toEqual([]);
+  server.leave({ name: "n1x" } as Peer);
+  await server.logIn("n1x");
+  expect([only(one, "away").at(-1), only(one, "back").at(-1)]).toEqual([
+    { type: "away", name: "n1x" },
+    { type: "back", name: "n1x", again: true },
+  ]);
+});
+
+/** Registers a client of the server, as its datagrams do. */
+async function register(server: Server, { name, client }: Peer, address: string, own = "10.0.0.5") {
+  const sender = { address, port: 4660 };
+  const ask = (cookie: Buffer) =>
+    server.registry.take(
+      encodeRegistration({ token: client.token, cookie, own: { address: own, port: 7 }, name }),
+      sender,
+    );
+  const answer = decodeSeen(await ask(NO_COOKIE) as Buffer, client.token);
+  expect(client.seen?.address).not.toBe(address); // not before it has shown that it gets the answer
+  await ask(answer?.cookie as Buffer);
+  expect(client.seen).toEqual({ address: address.replace("::ffff:", ""), port: 4660 });
+  return answer?.cookie as Buffer;
+}
+
+test("an endpoint counts with the token and its own cookie; a forgery is told once, and reported three times", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  const cookie = await register(server, one, "::ffff:198.51.100.1");
+  const own = { address: "10.0.0.5", port: 7 };
+  const stranger = { address: "203.0.113.9", port: 9 };
+  const { token } = one.client;
+  await server.registry.take(encodeRegistration({ token, cookie, own, name: "one" }), stranger);
+  expect(one.client.seen).toEqual({ address: "198.51.100.1", port: 4660 }); // that cookie was another endpoint's
+  expect(await server.registry.take(encodeRegistration({ token, cookie, own, name: "two" }), stranger))
+    .toBeUndefined();
+  const forged = encodeRegistration({ token: Buffer.alloc(16), cookie, own, name: "one" });
+  for (let count = 0; count < 9; count++) {
+    expect(await server.registry.take(forged, stranger)).toBeUndefined();
+  }
+  expect(only(one, "warning")).toHaveLength(1);
+  expect(printed.filter((line) => line.includes("203.0.113.9:9: registers as one, with a wrong token")))
+    .toHaveLength(3);
+  for (let count = 0; count < 20; count++) await register(server, one, `198.51.100.${10 + count}`);
+  expect(printed.filter((line) => line.includes("by UDP"))).toHaveLength(5); // it moves 20 times: five are told
+});
+
+test("a direct way: who may ask, how often, and which endpoints are told", async () => {
+  const server = new Server();
+  const [one, two, far, six] = await Promise.all(
+    ["one", "two", "far", "six"].map((name) => server.logIn(name)),
+  );
+  const ask = async (peer: Peer, name: string) => {
+    await peer.say({ type: "direct", name });
+    return peer.heard.at(-1) as Extract<ToClient, { type: "sorry" | "direct" }>;
+  };
+  expect(await ask(one, "one")).toMatchObject({ why: "that is you" });
+  expect(await ask(one, "nobody")).toMatchObject({ why: "not on line" });
+  expect(await ask(one, "two")).toMatchObject({ code: "ENOTCONN" });
+  await register(server, one, "198.51.100.1");
+  await register(server, two, "198.51.100.1", "10.0.0.6");
+  await register(server, far, "198.51.100.2", "10.0.0.6");
+  await register(server, six, "2001:db8::6", "10.0.0.6");
+  expect(await ask(one, "six")).toMatchObject({ code: "ENOTCONN", why: expect.stringContaining("IPv6") });
+  // Behind the same NAT its own card is told, too, but only to the client that asked.
+  expect(await ask(one, "two")).toMatchObject({ side: 0, endpoints: ["198.51.100.1:4660", "10.0.0.6:7"] });
+  expect(only(two, "direct")).toMatchObject([{ side: 1, name: "one", endpoints: ["198.51.100.1:4660"] }]);
+  expect(await ask(one, "far")).toMatchObject({ endpoints: ["198.51.100.2:4660"] });
+  expect(only(one, "direct")[0].key).toBe(only(two, "direct")[0].key);
+  expect(await ask(one, "far")).toMatchObject({ type: "direct" });
+  expect(await ask(one, "far")).toMatchObject({ code: "EBUSY" }); // the fourth at once
+  for (let count = 0; count < 4; count++) {
+    const asker = await server.logIn(`n${count}x`);
+    await register(server, asker, "198.51.100.3");
+    for (let asked = 0; asked < 3; asked++) await ask(asker, "two");
+  }
+  expect(only(two, "direct")).toHaveLength(10); // it is asked ten times at once, and no more
+});
+
+test("100 places: an address with two fewer gets one of the largest share, the newest; 100 callers at once", () => {
+  const gone: string[] = [];
+  const places = new Places<string>(10, (caller) => gone.push(caller));
+  for (let count = 0; count < 9; count++) expect(places.take(`a${count}`, "A")).toBe(true);
+  expect(places.take("b0", "B")).toBe(true);
+  expect(places.take("a9", "A")).toBe(false);
+  expect([places.take("c0", "C"), gone]).toEqual([true, ["a8"]]);
+  for (const caller of ["b1", "b2", "b3"]) expect(places.take(caller, "B")).toBe(true);
+  expect([places.take("b4", "B"), gone]).toEqual([false, ["a8", "a7", "a6", "a5"]]); // five and four: that is fair
+  places.leave("a0");
+  expect(places.take("d0", "D")).toBe(true);
+  const fresh = new Places<number>(1000, () => {});
+  const taken = Array.from({ length: 120 }, (_, count) => fresh.take(count, "A"));
+  expect(taken.filter(Boolean)).toHaveLength(100);
+  clock += 1000;
+  expect(Array.from({ length: 120 }, (_, count) => fresh.take(count, "A")).filter(Boolean)).toHaveLength(5);
+});
+
+test("a server that changes its cookie without end gets four answers at once, and one in five seconds", async () => {
+  const token = Buffer.alloc(16, 7);
+  let sent = 0;
+  const registrar = new Registrar("one", () => Promise.resolve(void sent++));
+  const own = { address: "127.0.0.1", port: 1 };
+  const stop = new AbortController();
+  stop.abort();
+  await registrar.begin(token, own, stop.signal); // four in vain: nobody answers
+  expect([sent, registrar.seen]).toEqual([4, undefined]);
+  const answer = (cookie: number, of = token) =>
+    registrar.receive(encodeSeen(of, { cookie: Buffer.alloc(8, cookie), seen: own }));
+  await answer(1, Buffer.alloc(16)); // of another login
+  expect(sent).toBe(4);
+  for (let cookie = 1; cookie < 20; cookie++) await answer(cookie);
+  expect([sent, registrar.seen]).toEqual([8, undefined]);
+  clock += 5000;
+  for (let cookie = 30; cookie < 40; cookie++) await answer(cookie);
+  expect(sent).toBe(9);
+  await answer(30);
+  expect(registrar.seen).toBe("127.0.0.1:1");
+  registrar.end();
+  await registrar.register();
+  await answer(50);
+  expect(sent).toBe(9);
+});
+
+test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
+  const sent: string[] = [];
+  const conversation = new Conversation({
+    ...{ server: "203.0.113.9:8000", host: "203.0.113.9", encoding: "utf-8" },
+    post: () => {},
+    canPost: () => true,
+    sendDatagram(_, { address, port }) {
+      sent.push(`${address}:${port}`);
+      return Promise.resolve();
+    },
+  });
+  const direct = {
+    type: "direct",
+    name: "x",
+    instance: "0".repeat(16),
+    side: 0,
+    key: "0".repeat(64),
+  } as const;
+  const inside = ["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"];
+  const nowhere = ["224.0.0.1:5", "255.255.255.255:9", "[ff02::1]:5", "[::1]:22", "[::]:22"];
+  await conversation.handle({ ...direct, way: 1, endpoints: [...inside, ...nowhere] });
+  expect(sent).toEqual([]);
+  await conversation.askForDirectWay("x");
+  await conversation.handle({ ...direct, way: 2, endpoints: [...nowhere, "192.168.1.1:53"] });
+  expect(sent).toEqual(["192.168.1.1:53"]);
+  await conversation.close();
+});
+
+test("an outbox keeps order: by the relay while an earlier one is there, and again what broke off", () => {
+  const sent: string[] = [];
+  let [way, canRelay] = [false, false];
+  const routes = {
+    direct: () => way ? { send: (id: number) => sent.push(`direct ${id}`) } : undefined,
+    canRelay: () => canRelay,
+    relay: ({ id, isAgain }: Kept) => sent.push(`relay ${id}${isAgain ? " again" : ""}`),
+  };
+  const outbox = new Outbox(routes);
+  const settle = async () => {
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    return sent.splice(0);
+  };
+  const add = (to: string | null) => outbox.add(to, "x", Buffer.from("x"), ["two"]);
+  return (async () => {
+    add("two");
+    expect(await settle()).toEqual([]);
+    canRelay = true;
+    outbox.pump();
+    expect(await settle()).toEqual(["relay 1"]);
+    way = true;
+    add("two");
+    expect(await settle()).toEqual(["relay 2"]); // the first is not confirmed yet: it would overtake it
+    for (const id of [1, 2]) outbox.confirmed(id, "two");
+    add("two");
+    add(null);
+    expect(await settle()).toEqual(["direct 3", "relay 4"]);
+    outbox.again(({ state }) => state === "direct");
+    way = false;
+    expect(await settle()).toEqual(["direct 3"]); // at once, while the way is there
+    outbox.again(({ state }) => state === "direct");
+    expect(await settle()).toEqual(["relay 3 again"]);
+    expect(outbox.taken(4, [])?.id).toBe(4); // to nobody: done
+    expect(outbox.taken(4, [])).toBeUndefined();
+    expect(outbox.unconfirmed("server")).toEqual(new Map([["server", 1]]));
+    for (let count = 0; count < 40; count++) add("two");
+    expect(await settle()).toHaveLength(20 - 4); // twenty at once, of which four have gone: fewer than the server allows
+    outbox.drop(3);
+    expect([...outbox.unconfirmed("server").values()]).toEqual([40]);
+    canRelay = false; // what still waits ends its wait
+    for (let id = 5; id <= 44; id++) outbox.drop(id);
+  })();
+});
