@@ -1,0 +1,358 @@
+/** Lessons 4.1 and 4.2: the rules that need no network: frames, waiting, parts, places, callers. */
+import { afterEach, beforeEach, describe, expect, jest, type Mock, spyOn, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { EventEmitter } from "node:events";
+import { open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
+import process from "node:process";
+import type { Failure } from "../../lib/failure.ts";
+import { Callers } from "../../scripts/apps/download/callers.ts";
+import { Comparisons } from "../../scripts/apps/download/comparisons.ts";
+import { type Part, Parts, SmallPart } from "../../scripts/apps/download/part.ts";
+import { byteCount, FrameStream, milliseconds, throwError } from "../../scripts/apps/download/protocol.ts";
+import { makeWay, placeOf } from "../../scripts/apps/download/way.ts";
+import { replaceable } from "../../scripts/apps/replace.ts";
+import { folder, frame, message } from "./download-peers.ts";
+
+const code = (error: unknown) => (error as Failure).code;
+
+/** The clock, in milliseconds: it stands still unless a test moves it. */
+let clock = 0;
+let now: Mock<() => number>;
+beforeEach(() => {
+  clock = 0;
+  now = spyOn(performance, "now").mockImplementation(() => clock);
+});
+afterEach(() => now.mockRestore());
+
+/** A stream of frames that comes in these reads, and what is written to its other end. */
+function streamOf(reads: Iterable<Uint8Array>, more: { longestFrame?: number; moved?: () => void } = {}) {
+  const sent: unknown[] = [];
+  const socket = {
+    destroyed: false,
+    errored: undefined as unknown,
+    writableLength: 0,
+    destroy(error: unknown) {
+      Object.assign(socket, { destroyed: true, errored: error });
+    },
+    write(bytes: Buffer, done: () => void) {
+      sent.push(JSON.parse(bytes.toString("utf8", 5)));
+      done();
+    },
+  };
+  const chunks = (async function* () {
+    for (const read of reads) yield Buffer.from(read);
+  })();
+  return { frames: new FrameStream(socket as unknown as Socket, "peer", { chunks, ...more }), socket, sent };
+}
+
+describe("frames", () => {
+  const wrong: [what: string, bytes: Buffer, code: string][] = [
+    ["a length beyond the limit, as soon as it is there", frame(0, "", 131_073).subarray(0, 4), "EMSGSIZE"],
+    ["no kind", Buffer.alloc(4), "EPROTO"],
+    ["an unknown kind", frame(2, "x"), "EPROTO"],
+    ["an empty message", frame(0, ""), "EPROTO"],
+    ["no JSON", frame(0, "hello"), "EPROTO"],
+    ...["null", "[]", "7", '"text"'].map((
+      json,
+    ): [string, Buffer, string] => [json, frame(0, json), "EPROTO"]),
+    ["an end inside a length", frame(0, "{}").subarray(0, 3), "EPROTO"],
+    ["an end inside a message", frame(0, "{}").subarray(0, 6), "EPROTO"],
+    ["an end inside a piece", frame(1, "abc").subarray(0, 4), "EPROTO"],
+  ];
+  test.each(wrong)("%s", async (_, bytes, expected) => {
+    const { frames } = streamOf([message({ one: 1 }), bytes]);
+    expect(await frames.receive()).toEqual({ kind: "message", message: { one: 1 } });
+    expect(await frames.receive().catch(code)).toBe(expected);
+  });
+
+  test("of exactly the limit are taken, and each is noted", async () => {
+    let moved = 0;
+    const { frames } = streamOf([frame(1, "x".repeat(131_071)), message({ end: true })], {
+      moved: () => moved++,
+    });
+    expect(await frames.receive()).toMatchObject({ kind: "piece" });
+    expect(await frames.expect("end")).toEqual({ end: true });
+    expect(await frames.receive()).toBeUndefined();
+    expect(moved).toBe(2);
+  });
+
+  test("one that is expected: another one, an error, the end", async () => {
+    const asked = async (...reads: Buffer[]) =>
+      await streamOf(reads).frames.expect("from", "cancel").catch((error) => error);
+    expect(await asked(message({ cancel: true }))).toEqual({ cancel: true });
+    expect(await asked(message({ file: {} }))).toMatchObject({ code: "EPROTO", why: "sent no from" });
+    expect(await asked(frame(1, "x"))).toMatchObject({ code: "EPROTO" });
+    expect(await asked()).toMatchObject({ code: "ECONNRESET" });
+    expect(await asked(message({ error: "no such file", code: "ENOENT" }))).toMatchObject({
+      code: "ENOENT",
+      why: "no such file",
+    });
+    for (const code of ["", "x", "E", "E1", "ENOENT\n", `E${"A".repeat(31)}`]) {
+      expect(await asked(message({ error: "why", code }))).toMatchObject({ code: "EPROTO", why: "why" });
+    }
+    expect(() => throwError({ error: 7, code: "EIO" }, "peer")).toThrow("sent a broken error");
+    expect(throwError({ code: "EIO" }, "peer")).toBeUndefined();
+  });
+
+  test("numbers of bytes, and times", () => {
+    for (const right of [0, 1, Number.MAX_SAFE_INTEGER]) expect(byteCount(right, "peer")).toBe(right);
+    for (const wrong of [-1, 0.5, 2 ** 53, Infinity, NaN, "1", null, undefined, 1n]) {
+      expect(() => byteCount(wrong, "peer")).toThrow("not a number of bytes");
+      if (wrong !== -1) expect(() => milliseconds(wrong, "peer")).toThrow("not a time");
+    }
+    expect(milliseconds(-86_400_000, "peer")).toBe(-86_400_000); // before 1970
+  });
+});
+
+describe("waiting", () => {
+  test("a peer may say that it is reading for ten minutes, and a second for each 10 MB; not unasked", async () => {
+    const wait = message({ wait: true });
+    const { frames, socket } = streamOf([wait, wait, message({ end: true }), wait]);
+    frames.allowWait(10_000_000);
+    clock = 601_000;
+    expect(await frames.expect("end")).toEqual({ end: true });
+    clock = 601_001;
+    expect(await frames.expect("end").catch(code)).toBe("ETIMEDOUT");
+    expect(socket.destroyed).toBe(true);
+    expect(await streamOf([wait]).frames.expect("end").catch(code)).toBe("ETIMEDOUT");
+  });
+
+  test("single bytes, now and then, are no frame", async () => {
+    const bytes = message({ end: true });
+    const drops = function* (pause: number) {
+      for (const byte of bytes) {
+        yield Buffer.of(byte);
+        clock += pause;
+      }
+    };
+    const limit = { longestFrame: 1000 };
+    expect(await streamOf(drops(1000 / bytes.length), limit).frames.expect("end")).toEqual({ end: true });
+    expect(await streamOf(drops(1100 / (bytes.length - 1)), limit).frames.expect("end").catch(code)).toBe(
+      "ETIMEDOUT",
+    );
+  });
+
+  test("who lets a peer wait says so each half a second, as long as the peer reads it and is there", async () => {
+    jest.useFakeTimers();
+    try {
+      const { frames, socket, sent } = streamOf([]);
+      const work = Promise.withResolvers<void>();
+      const done = frames.keepWaiting(work.promise).then(() => "done", code);
+      const pass = async (count: number) => {
+        for (let half = 0; half < count; half++) {
+          jest.advanceTimersByTime(500);
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        }
+        return sent.splice(0).length;
+      };
+      expect(await pass(3)).toBe(3);
+      socket.writableLength = 1;
+      expect(await pass(3)).toBe(0);
+      socket.writableLength = 0;
+      work.resolve();
+      expect(await pass(1)).toBe(0);
+      expect(await done).toBe("done");
+      const inVain = frames.keepWaiting(new Promise(() => {})).catch(code);
+      socket.destroyed = true;
+      await pass(1);
+      expect(await inVain).toBe("ECONNRESET");
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("a file is hashed from its start, which is told while it takes long, and ends with the connection", async () => {
+    await using here = await folder();
+    await writeFile(here.at("file"), "x".repeat(300_000));
+    await using file = await open(here.at("file"));
+    const { frames, socket, sent } = streamOf([]);
+    const digest = async (length: number) => (await frames.hashStart(file, length)).digest("hex");
+    expect(await digest(0)).toBe(createHash("sha256").digest("hex"));
+    expect(await digest(250_000)).toBe(createHash("sha256").update("x".repeat(250_000)).digest("hex"));
+    expect(await digest(400_000)).toBe(createHash("sha256").update("x".repeat(300_000)).digest("hex")); // it is shorter
+    expect(sent).toEqual([]);
+    now.mockImplementation(() => clock += 500);
+    await digest(300_000);
+    expect(sent.length).toBeGreaterThan(1);
+    socket.destroy(undefined);
+    expect(await digest(1).catch(code)).toBe("ECONNRESET");
+  });
+
+  test("who has asked too often is remembered, and 10,000 sources at most", async () => {
+    now.mockRestore();
+    jest.useFakeTimers();
+    try {
+      const comparisons = new Comparisons();
+      const ask = (remoteAddress: string, isSame: boolean, mayDiffer = false) => {
+        const frames = {
+          peer: "it",
+          socket: { remoteAddress },
+          keepWaiting: (work: Promise<unknown>) => work,
+        };
+        const hash = () => {
+          if (!isSame) jest.advanceTimersByTime(100); // as long as it takes to read the file
+          return Promise.resolve(createHash("sha256"));
+        };
+        return comparisons.compare(frames as never, hash, () => isSame, mayDiffer).then(
+          () => "compared",
+          code,
+        );
+      };
+      expect(await ask("192.0.2.1", false)).toBe("compared");
+      expect(await ask("192.0.2.1", false)).toBe("EAGAIN"); // it rests for 9.9 s
+      for (let count = 0; count < 9999; count++) await ask(`10.0.${count >> 8}.${count & 255}`, true);
+      expect(await ask("192.0.2.1", false)).toBe("EAGAIN");
+      for (let count = 0; count < 10_000; count++) await ask(`10.1.${count >> 8}.${count & 255}`, true);
+      expect(await ask("192.0.2.1", false)).toBe("compared"); // forgotten: memory is bounded
+      jest.advanceTimersByTime(9900);
+      expect(await ask("192.0.2.1", false)).toBe("compared"); // it has rested
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+});
+
+describe("a part", () => {
+  const begun = async (path: string, text: string, state = "state"): Promise<Part> => {
+    const { part } = await new Parts().open(path, state, await replaceable(path));
+    if (text) await part.append(Buffer.from(text));
+    return part;
+  };
+
+  test("without bytes goes, with bytes stays and is gone on with, and another run's is not touched", async () => {
+    await using here = await folder();
+    await (await begun(here.at("a"), ""))[Symbol.asyncDispose]();
+    expect(await readdir(here.path)).toEqual([]);
+    await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
+    const [name] = await readdir(here.path);
+    expect(name).toMatch(/^a\..*\.part$/);
+    const again = await begun(here.at("a"), "56");
+    expect(again.size).toBe(6);
+    await again.finish(1_000_000, false);
+    expect(await readFile(here.at("a"), "utf8")).toBe("123456");
+    expect((await stat(here.at("a"))).mtimeMs).toBe(1_000_000);
+    expect(await readdir(here.path)).toEqual(["a"]);
+    const restarted = await begun(here.at("b"), "1234");
+    await restarted.restart();
+    expect(restarted.size).toBe(0);
+    await restarted[Symbol.asyncDispose]();
+    expect(await readdir(here.path)).toEqual(["a"]);
+  });
+
+  test("of a run that has ended is gone on with, or removed if the file has changed", async () => {
+    await using here = await folder();
+    await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
+    const [own] = await readdir(here.path);
+    const of = (pid: number, start = "1") =>
+      own.replace(/-\w+-\w+\.part$/, `-${pid.toString(36)}-${start}.part`);
+    await writeFile(here.at(of(2 ** 22 + 1)), "123456"); // no process has such a number
+    await writeFile(here.at(of(process.ppid)), "12345678"); // nor was that one started then
+    await writeFile(here.at(of(1).replace("a.", "b.")), "123456789"); // of another file
+    const parts = new Parts();
+    expect(parts.hasLeft(here.at("a"))).toBe(true);
+    const { part, hadOther } = await parts.open(here.at("a"), "state");
+    expect([part.size, hadOther]).toEqual([4, false]); // its own; the others are of no use then
+    expect((await readdir(here.path)).sort()).toEqual([own, of(1).replace("a.", "b.")].sort());
+    await part.discard();
+    await writeFile(here.at(of(2 ** 22 + 1)), "123456");
+    const next = await new Parts().open(here.at("a"), "state");
+    expect([next.part.size, next.hadOther]).toEqual([6, false]);
+    await next.part.discard();
+    await writeFile(here.at(of(2 ** 22 + 1)), "123456");
+    const other = await new Parts().open(here.at("a"), "another state");
+    expect([other.part.size, other.hadOther]).toEqual([0, true]);
+    await other.part[Symbol.asyncDispose]();
+    expect(await readdir(here.path)).toEqual([of(1).replace("a.", "b.")]);
+  });
+
+  test("does not get a name that another file has got, nor one that was changed meanwhile; --force replaces", async () => {
+    await using here = await folder();
+    const late = await begun(here.at("a"), "new");
+    await writeFile(here.at("a"), "mine");
+    expect(await late.finish(0, false).catch(code)).toBe("EEXIST");
+    expect(await readdir(here.path)).toEqual(["a"]);
+    expect(await readFile(here.at("a"), "utf8")).toBe("mine");
+    const meddled = await begun(here.at("b"), "1234");
+    await truncate(meddled.path, 3);
+    expect(await meddled.finish(0, true).catch(code)).toBe("EBADMSG");
+    await meddled.discard();
+    const file = await open(here.at("a"), "r+");
+    await file.chmod(0o640);
+    await file.close();
+    const forced = await begun(here.at("a"), "new");
+    expect((await stat(forced.path)).mode & 0o777).toBe(0o600); // nobody reads it before it has its rights
+    await forced.finish(0, true);
+    expect([await readFile(here.at("a"), "utf8"), (await stat(here.at("a"))).mode & 0o777]).toEqual([
+      "new",
+      0o640,
+    ]);
+    expect(await readdir(here.path)).toEqual(["a"]);
+  });
+
+  test("of a small file is kept in memory, and leaves nothing where it cannot be saved", async () => {
+    await using here = await folder();
+    const small = async (overwrites: boolean) => {
+      const part = new SmallPart(here.at("a"), "state");
+      for (const text of ["12", "34"]) await part.append(Buffer.from(text));
+      expect(part.size).toBe(4);
+      return await part.finish(1_000_000, overwrites).then(() => "saved", code);
+    };
+    await writeFile(here.at("a"), "mine");
+    expect([await small(false), await readFile(here.at("a"), "utf8")]).toEqual(["EEXIST", "mine"]);
+    expect([await small(true), await readFile(here.at("a"), "utf8")]).toEqual(["saved", "1234"]);
+    expect((await stat(here.at("a"))).mtimeMs).toBe(1_000_000);
+    expect(await readdir(here.path)).toEqual(["a"]);
+  });
+});
+
+test("where a file of a list goes: below its folder's last name, and nowhere else", async () => {
+  expect(placeOf("a/b/c", "a/b", "server")).toBe("b/c");
+  expect(placeOf("a/b", "./a//b/", "server")).toBe("b");
+  expect(placeOf("a/b", ".", "server")).toBe("a/b");
+  for (const [path, asked] of [["a/c", "a/b"], ["x", "a"], ["ab", "a"], ["", "a"]]) {
+    expect(() => placeOf(path, asked, "server")).toThrow("not asked for");
+  }
+  await using here = await folder();
+  expect(makeWay(here.path, "a/b/c")).toBe(here.at("a/b/c"));
+  expect(await readdir(here.at("a"))).toEqual(["b"]);
+  await writeFile(here.at("file"), "");
+  const wrong = { "file/x": "ENOTDIR", "a//b": "EINVAL", "../x": "EINVAL", "a/..": "EINVAL", "a/": "EINVAL" };
+  for (const [path, expected] of Object.entries({ ...wrong, ["y/".repeat(2100) + "z"]: "ENAMETOOLONG" })) {
+    expect([path, await Promise.try(makeWay, here.path, path).catch(code)]).toEqual([path, expected]);
+  }
+  expect((await readdir(here.path)).sort()).toEqual(["a", "file"]);
+});
+
+test("a caller too many gets the place of one of the largest share, or of one that has stalled", () => {
+  const callers = new Callers({ limit: 64, free: 19 });
+  const gone: string[] = [];
+  const sockets = new Map<string, EventEmitter>();
+  const calls = (name: string, remoteAddress: string) => {
+    const destroy = () => gone.push(name);
+    const socket = Object.assign(new EventEmitter(), { remoteAddress, destroy, resetAndDestroy: () => {} });
+    sockets.set(name, socket);
+    return callers.admit(socket as unknown as Socket);
+  };
+  expect(callers.most).toBe(4); // each costs four files
+  for (const name of ["a1", "a2", "a3", "a4"]) {
+    clock += 10;
+    expect(calls(name, "192.0.2.1")).toBe(true);
+  }
+  callers.moved(sockets.get("a1") as unknown as Socket);
+  expect([calls("a5", "192.0.2.1"), gone]).toEqual([false, []]);
+  expect([calls("b1", "192.0.2.2"), gone]).toEqual([true, ["a2"]]);
+  expect([calls("c1", "192.0.2.3"), gone]).toEqual([true, ["a2", "a3"]]);
+  expect([calls("b2", "192.0.2.2"), gone]).toEqual([false, ["a2", "a3"]]); // a, a, b, c: that is fair
+  clock += 10_000;
+  callers.moved(sockets.get("b1") as unknown as Socket);
+  expect([calls("b2", "192.0.2.2"), calls("c2", "192.0.2.3"), gone]).toEqual([false, true, [
+    "a2",
+    "a3",
+    "c1",
+  ]]);
+  sockets.get("b1")?.emit("close");
+  expect([callers.count, calls("b3", "192.0.2.2"), callers.count]).toEqual([3, true, 4]);
+  expect(new Callers({ limit: 1, free: 0 }).most).toBe(1);
+  expect(new Callers({ limit: Infinity, free: Infinity }).most).toBe(1000);
+});

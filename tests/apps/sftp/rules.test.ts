@@ -1,0 +1,501 @@
+/** Lesson 4.5: the rules that need no connection: answers that are believed, transfers, places, prompts. */
+import { describe, expect, jest, spyOn, test } from "bun:test";
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import process from "node:process";
+import type { Connection, SFTPWrapper } from "ssh2";
+import { Failure } from "../../../lib/failure.ts";
+import { WrongPasswords } from "../../../scripts/apps/sftp/authentication.ts";
+import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
+import { Remote } from "../../../scripts/apps/sftp/remote.ts";
+import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
+import type { Entry, File, Side } from "../../../scripts/apps/sftp/side.ts";
+import { copy, Transfer } from "../../../scripts/apps/sftp/transfer.ts";
+import { terminal } from "../../engine/terminal.ts";
+
+const code = (error: unknown) => (error as Failure).code;
+const FOLDER = { mode: 0o40755, isDirectory: () => true };
+const FILE = { mode: 0o100644, size: 3, isDirectory: () => false };
+
+type Done = (error?: unknown, answer?: unknown) => void;
+
+/** The side of a server that answers so: what is not given is answered with undefined. */
+function remote(answers: Record<string, (...words: never[]) => unknown>) {
+  const asked: string[] = [];
+  const [gone, stop] = [new AbortController(), new AbortController()];
+  const sftp = new Proxy({}, {
+    get: (_, name: string) => {
+      if (name.startsWith("_max")) return undefined;
+      if (name === "ext_openssh_rename" && !answers[name]) return undefined; // not announced
+      return (...words: unknown[]) => {
+        asked.push(name);
+        const done = words.pop() as Done;
+        try {
+          const answer = answers[name]?.(...words as never[]);
+          if (answer !== "never") done(undefined, answer);
+        } catch (error) {
+          done(error);
+        }
+      };
+    },
+  }) as SFTPWrapper;
+  const side = new Remote(sftp, "server", gone.signal, stop.signal);
+  return { side, asked, gone, stop };
+}
+
+/** An error of the server, by its number. */
+const told = (number: number, message: string) => Object.assign(new Error(message), { code: number });
+const fails = (error: Error) => () => {
+  throw error;
+};
+
+describe("what a server answers", () => {
+  /** Lists a folder whose names come so, a thousand at once; then its end. */
+  const lists = (names: string[]) => {
+    let at = 0;
+    return remote({
+      opendir: () => Buffer.from("1"),
+      readdir: () => {
+        if (at >= names.length) throw told(1, "end");
+        return names.slice(at, at += 1000).map((filename) => ({ filename, longname: "d", attrs: {} }));
+      },
+    });
+  };
+
+  test("a list: its names in order, without the dots, and its handle is closed", async () => {
+    const { side, asked } = lists(["b", ".", "..", "a", ".c"]);
+    expect((await side.list("/")).map(({ name, kind }) => `${name} ${kind}`)).toEqual([
+      ".c folder",
+      "a folder",
+      "b folder",
+    ]);
+    expect(asked).toEqual(["opendir", "readdir", "readdir", "close"]);
+  });
+
+  test("a list without end, and names that no file can have; the handle is closed all the same", async () => {
+    const many = (count: number) => Array.from({ length: count }, (_, index) => `${index}`);
+    expect(await lists(many(100_000)).side.list("/")).toHaveLength(100_000);
+    const wrong = [many(100_001), [""], ["a/b"], ["../up"], ["a\0"], ["x".repeat(766)], ["猫".repeat(256)]];
+    for (const names of wrong) {
+      const { side, asked } = lists(names);
+      expect(await side.list("/").catch(code)).toBe("EPROTO");
+      expect(asked.at(-1)).toBe("close");
+    }
+    expect(await lists(["猫".repeat(255)]).side.list("/")).toHaveLength(1);
+  });
+
+  test("of another kind than was asked for is no answer", async () => {
+    for (const answer of [undefined, 7, "text", "", {}]) {
+      const { side } = remote({
+        stat: () => answer,
+        opendir: () => answer,
+        open: () => answer,
+        realpath: () => answer,
+      });
+      for (const asked of [side.stat("x"), side.list("x"), side.open("x", "r"), side.realpath("x")]) {
+        expect(await asked.catch(code)).toBe("EPROTO");
+      }
+    }
+    const file = await remote({ open: () => Buffer.from("1"), read: () => 8 }).side.open("x", "r");
+    expect(await file.read(Buffer.alloc(9), 0, 8, 0)).toBe(8);
+    expect(await (file.read(Buffer.alloc(9), 0, 7, 0) as Promise<number>).catch(code)).toBe("EPROTO"); // more than there is room for
+  });
+
+  test("in words: plain ones are ours, others are told as the server's", async () => {
+    const words = async (error: Error) =>
+      await remote({ stat: fails(error) }).side.stat("x").catch(({ message }) => message);
+    expect(await words(told(2, "No such file"))).toBe("x: no such file or folder (ENOENT)");
+    expect(await words(told(3, ""))).toBe("x: permission denied (EACCES)");
+    expect(await words(told(2, "it is Monday"))).toBe("x: the server says: it is Monday (ENOENT)");
+    expect(await words(told(4, "Failure"))).toBe("x: the server says: Failure (EREMOTEIO)");
+    expect(await words(told(99, "what?"))).toBe("x: the server says: what? (EREMOTEIO)");
+    expect(await words(new Error("No response from server"))).toBe(
+      "server: connection closed by peer (EPIPE)",
+    );
+    expect(await words(new Error("Packet too long"))).toBe("server: Packet too long (EPROTO)");
+  });
+
+  test("a place that is no folder is not entered, and a folder that is there is one", async () => {
+    const { side } = remote({
+      stat: (path: string) => path === "/a" ? FOLDER : FILE,
+      realpath: () => "/a",
+      mkdir: fails(told(4, "Failure")),
+    });
+    expect(await side.enter("/b").catch(code)).toBe("ENOTDIR");
+    await side.enter("/a");
+    expect(side.folder).toBe("/a");
+    expect(await side.needFolder("/a")).toBe(false);
+    expect(await side.needFolder("/b").catch(code)).toBe("EREMOTEIO");
+  });
+
+  test("a rename that replaces, where the server has it, else the other one", async () => {
+    const [with_, without] = [remote({ ext_openssh_rename: () => {} }), remote({})];
+    for (const { side } of [with_, without]) await side.rename("a", "b");
+    expect([with_.asked, without.asked]).toEqual([["ext_openssh_rename"], ["rename"]]);
+  });
+
+  test("none: the end of the connection, or Ctrl-C, ends the wait, and tidying up gets 350 ms", async () => {
+    const { side, gone, stop } = remote({ stat: () => "never", unlink: () => "never" });
+    const waits = [side.stat("a"), side.stat("b")].map((one) => one.catch((error) => error));
+    stop.abort("stopped");
+    expect(await Promise.all(waits)).toEqual(["stopped", "stopped"]);
+    jest.useFakeTimers();
+    try {
+      let isOver = false;
+      const tidied = side.unlink("a").catch((error) => (isOver = true, error));
+      jest.advanceTimersByTime(349);
+      await Promise.resolve();
+      expect(isOver).toBe(false);
+      jest.advanceTimersByTime(1);
+      expect(await tidied).toBe("stopped");
+    } finally {
+      jest.useRealTimers();
+    }
+    gone.abort("gone");
+    expect(await side.stat("a").catch((error) => error)).toBe("gone");
+  });
+});
+
+/** A file of so many bytes, each of which says where it is; `short` reads bring fewer than asked for. */
+function source(size: number, piece: number, short = piece): File {
+  return {
+    piece,
+    read: (buffer, offset, length, place) => {
+      const count = Math.max(0, Math.min(length, short, size - place));
+      for (let at = 0; at < count; at++) buffer[offset + at] = (place + at) % 251;
+      return Promise.resolve(count);
+    },
+    write: () => Promise.reject(new Error("not here")),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+function target(piece: number, full = Infinity) {
+  const bytes = Buffer.alloc(10_000);
+  let [length, writing, most] = [0, 0, 0];
+  const file = {
+    piece,
+    async write(some: Buffer, place: number) {
+      most = Math.max(most, ++writing);
+      await Bun.sleep(0);
+      writing--;
+      if (place + some.length > full) throw new Failure("disk", "full", "ENOSPC");
+      some.copy(bytes, place);
+      length = Math.max(length, place + some.length);
+    },
+  } as unknown as File;
+  return { file, whole: () => bytes.subarray(0, length), writing: () => writing, most: () => most };
+}
+
+describe("a copy", () => {
+  const right = (size: number) => Buffer.from(Array.from({ length: size }, (_, at) => at % 251));
+
+  test.each([[1000, 1000, 100, 100], [1000, 1000, 100, 33], [999, 999, 7, 7], [1000, 0, 64, 10], [
+    0,
+    0,
+    100,
+    100,
+  ], [1, 1, 100, 100]])(
+    "of %d bytes, %d announced, in pieces of %d, read by %d",
+    async (size, announced, piece, short) => {
+      const to = target(piece);
+      let steps = 0;
+      expect(await copy(source(size, piece, short), to.file, announced, "name", (bytes) => steps += bytes))
+        .toBe(size);
+      expect(to.whole().equals(right(size))).toBe(true);
+      expect(steps).toBe(size);
+      expect(to.most()).toBeLessThanOrEqual(64);
+    },
+  );
+
+  test("of fewer bytes than were announced is an error, of more ends where it should", async () => {
+    const fewer = copy(source(950, 100), target(100).file, 1000, "name", () => {});
+    expect(await fewer.catch(({ message }) => message)).toBe("name: ended after 950 of 1000 bytes (EIO)");
+    const to = target(100);
+    expect(await copy(source(2000, 100), to.file, 1000, "name", () => {})).toBe(1000);
+    expect(to.whole()).toHaveLength(1000);
+  });
+
+  test("to a disk that is full ends when the writes have ended", async () => {
+    const to = target(10, 500);
+    expect(await copy(source(1000, 10), to.file, 1000, "name", () => {}).catch(code)).toBe("ENOSPC");
+    expect(to.writing()).toBe(0);
+  });
+});
+
+describe("a transfer", () => {
+  /** Two sides in memory. What is done at the target is noted. */
+  async function pass(
+    entries: (path: string) => Entry[],
+    more: { isNew?: boolean; mostNames?: number; there?: Record<string, Partial<Side>>; to?: Partial<Side> } =
+      {},
+  ) {
+    const done: string[] = [];
+    const note = (what: string) => (...words: unknown[]) =>
+      Promise.resolve(void done.push([what, ...words].join(" ").replace(/incoming-\w+/, "incoming")));
+    const from = {
+      list: (path: string) => Promise.resolve(entries(path)),
+      open: (path: string) => Promise.resolve(source(path.endsWith("short") ? 2 : 3, 100)),
+    } as unknown as Side;
+    const to = {
+      check: () => {},
+      needFolder: (path: string, mode?: number) =>
+        note("folder")(path, mode?.toString(8)).then(() => more.isNew ?? true),
+      finishFolder: (path: string, mode: number) => note("finish")(path, mode.toString(8)),
+      lstat: () => Promise.reject(new Failure("x", "", "ENOENT")),
+      open: (path: string, flags: string, mode?: number) =>
+        note("open")(path, flags, mode?.toString(8)).then(() => ({
+          piece: 100,
+          write: () => Promise.resolve(),
+          [Symbol.asyncDispose]: note("close"),
+        })),
+      rename: note("rename"),
+      unlink: note("unlink"),
+      setRights: note("rights"),
+      ...more.to,
+    } as unknown as Side;
+    const failed: string[] = [];
+    const each = async (all: Entry[], work: (entry: Entry) => Promise<unknown>) => {
+      for (const one of all) await work(one).catch((error) => failed.push((error as Failure).message));
+      return true;
+    };
+    const write = (_: unknown, written: unknown) => ((written as () => void)(), true);
+    const quiet = [process.stdout, process.stderr].map((stream) =>
+      spyOn(stream, "write").mockImplementation(write as never)
+    );
+    try {
+      const never = new AbortController().signal;
+      const transfer = new Transfer(from, to, {
+        isDeep: true,
+        mostNames: more.mostNames ?? 10,
+        each,
+        stop: never,
+        end: never,
+      });
+      await transfer.pass("from", "to", { kind: "folder", mode: 0o2750, size: 0, time: 0 }).catch((error) =>
+        failed.push((error as Failure).message)
+      );
+    } finally {
+      for (const one of quiet) one.mockRestore();
+    }
+    return { done, failed };
+  }
+  const entry = (name: string, kind: Entry["kind"] = "file", more: Partial<Entry> = {}): Entry => ({
+    name,
+    kind,
+    size: 3,
+    time: 0,
+    mode: 0o640,
+    ...more,
+  });
+
+  test("a folder that is made gets its mode when it is full; one that was there keeps its own", async () => {
+    const made = await pass(() => [entry("a")]);
+    expect(made).toEqual({
+      done: [
+        "folder to 750",
+        "open to/incoming.part wx 640",
+        "close",
+        "rename to/incoming.part to/a",
+        "finish to 750",
+      ],
+      failed: [],
+    });
+    expect((await pass(() => [], { isNew: false })).done).toEqual(["folder to 750"]);
+  });
+
+  test("a tree without end, and a folder that is refused", async () => {
+    const endless = await pass(() => [entry("d", "folder")], { mostNames: 5 });
+    expect(endless.failed).toEqual(["from/d/d/d/d/d: is a tree without end (EPROTO)"]);
+    const wide = (path: string) =>
+      path === "from" ? [1, 2, 3, 4].map((n) => entry(`${n}`, "folder")) : [entry("a"), entry("b")];
+    expect((await pass(wide, { mostNames: 6 })).failed).toEqual([]); // those of a folder that is done no longer wait
+    expect((await pass(wide, { mostNames: 5 })).failed).toHaveLength(4);
+  });
+
+  test("a name that may not be one here is refused, and the next file comes", async () => {
+    const check = (name: string) => {
+      if (name === "../up") throw new Failure(name, "leads out", "EINVAL");
+    };
+    const { done, failed } = await pass(() => [entry("../up"), entry("b")], { to: { check } });
+    expect(failed).toEqual(["../up: leads out (EINVAL)"]);
+    expect(done.filter((what) => what.startsWith("rename"))).toEqual(["rename to/incoming.part to/b"]);
+  });
+
+  test("a file that is not whole leaves no part, and never gets the name", async () => {
+    const { done, failed } = await pass(() => [entry("short")]);
+    expect(failed).toEqual(["from/short: ended after 2 of 3 bytes (EIO)"]);
+    expect(done.slice(1, -1)).toEqual(["open to/incoming.part wx 640", "close", "unlink to/incoming.part"]);
+  });
+
+  test("a file that is replaced keeps its owner and rights; one with two names is written in place", async () => {
+    const old = { kind: "file", mode: 0o600, size: 1, time: 0, uid: 7, gid: 8 } as const;
+    const at = (links: number) => ({
+      lstat: (path: string) =>
+        Promise.resolve(path.endsWith("part") ? { ...old, uid: 1, mode: 0o600 } : { ...old, links }),
+    });
+    const { done } = await pass(() => [entry("a")], { to: at(1) });
+    expect(done.slice(1, 4)).toEqual([
+      "open to/incoming.part wx 600",
+      "rights to/incoming.part [object Object]",
+      "close",
+    ]);
+    expect((await pass(() => [entry("a")], { to: at(2) })).done.slice(1, 3)).toEqual([
+      "open to/a w ",
+      "close",
+    ]);
+  });
+
+  test("where a rename replaces nothing, the old file is moved aside, and comes back if the new one cannot", async () => {
+    let tries = 0;
+    const refuse = (always: boolean) => (from: string) => {
+      moved.push(from.replace(/incoming-\w+/, "incoming"));
+      return from.endsWith(".part") && (always || tries++ === 0)
+        ? Promise.reject(new Failure("x", "failure", "EREMOTEIO"))
+        : Promise.resolve();
+    };
+    let moved: string[] = [];
+    const { done } = await pass(() => [entry("a")], { to: { rename: refuse(false) } });
+    expect(moved).toEqual(["to/incoming.part", "to/a", "to/incoming.part"]);
+    expect(done).toContain("unlink to/incoming.old");
+    moved = [];
+    const { failed } = await pass(() => [entry("a")], { to: { rename: refuse(true) } });
+    expect(moved).toEqual(["to/incoming.part", "to/a", "to/incoming.part", "to/incoming.old"]);
+    expect(failed).toHaveLength(1);
+  });
+});
+
+test("wrong passwords: each of a source waits longer, 5 s at most; they are forgotten after ten minutes", () => {
+  const clock = spyOn(Date, "now").mockReturnValue(0);
+  try {
+    const wrong = new WrongPasswords();
+    const wait = (source: string, isRight = false) => wrong.wait(source, isRight);
+    expect(wait("new", true)).toBe(0);
+    expect(Array.from({ length: 6 }, () => wait("a"))).toEqual([500, 1000, 2000, 4000, 5000, 5000]);
+    expect(wait("b")).toBe(500);
+    expect([wait("a", true), wait("a", true)]).toEqual([5000, 0]); // a right one waits as the last wrong one, and then all is well
+    wait("c");
+    clock.mockReturnValue(599_999);
+    expect(wait("c")).toBe(1000);
+    clock.mockReturnValue(599_999 + 600_000);
+    expect(wait("c")).toBe(500);
+    for (let count = 0; count < 10_000; count++) wait(`${count}`);
+    expect(wait("c")).toBe(500); // 10,000 sources are remembered
+    expect(wait("9999")).toBe(1000);
+  } finally {
+    clock.mockRestore();
+  }
+});
+
+describe("places", () => {
+  function place(callers: Callers, remoteAddress: string) {
+    const gone: string[] = [];
+    const socket = Object.assign(new EventEmitter(), {
+      ...{ remoteAddress, remotePort: 1, writable: false },
+      destroy: () => void gone.push("at once"),
+      end: () => void gone.push("told"),
+      destroyed: true,
+    });
+    return { caller: callers.admit(socket as unknown as Socket) as Caller, gone, socket };
+  }
+
+  test("half of all are for one address, a fifth until it has logged in; a stranger gives way, then who is idle", () => {
+    const stderr = spyOn(process.stderr, "write").mockImplementation(
+      ((_: unknown, done: () => void) => (done(), true)) as never,
+    );
+    const clock = spyOn(Date, "now").mockReturnValue(0);
+    try {
+      const callers = new Callers(30, { limit: 80, free: 1000 }); // ten places
+      const [one, two, three] = [1, 2, 3].map(() => place(callers, "192.0.2.1"));
+      expect([one.caller, two.caller, three.caller].map(Boolean)).toEqual([true, true, false]);
+      expect(three.gone).toEqual(["at once"]);
+      for (const { caller } of [one, two]) caller.loggedIn();
+      for (let more = 0; more < 3; more++) place(callers, "192.0.2.1").caller.loggedIn();
+      expect(place(callers, "192.0.2.1").caller).toBeUndefined(); // five of ten
+      for (let more = 0; more < 4; more++) place(callers, "192.0.2.2").caller.loggedIn();
+      const stranger = place(callers, "192.0.2.3");
+      expect(stranger.gone).toEqual([]);
+      const next = place(callers, "192.0.2.4");
+      expect([stranger.gone, Boolean(next.caller)]).toEqual([["at once"], true]);
+      next.caller.loggedIn();
+      expect(place(callers, "192.0.2.5").caller).toBeUndefined(); // nobody is idle
+      clock.mockReturnValue(60_000);
+      for (const { caller } of [one, next]) caller.moved();
+      expect(place(callers, "192.0.2.5").caller).toBeDefined();
+      expect([one.gone, two.gone, next.gone]).toEqual([[], ["at once"], []]); // who was idle longest
+    } finally {
+      for (const spy of [stderr, clock]) spy.mockRestore();
+    }
+  });
+
+  test("who does not log in in time has to leave; who has, or is gone, has not", () => {
+    jest.useFakeTimers();
+    try {
+      const callers = new Callers(30, { limit: 800, free: 1000 });
+      const [late, good, gone] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map((address) =>
+        place(callers, address)
+      );
+      good.caller.loggedIn();
+      gone.socket.emit("close");
+      jest.advanceTimersByTime(29_999);
+      expect(late.gone).toEqual([]);
+      jest.advanceTimersByTime(1);
+      expect([late.gone, good.gone, gone.gone]).toEqual([["told"], [], []]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("100 files of one caller, half of all files for one address; what is given back can be taken", () => {
+    const callers = new Callers(30, { limit: 80, free: 1000 }); // 926 descriptors, 463 for one address
+    const [one, other] = ["192.0.2.1", "192.0.2.2"].map((address) => place(callers, address).caller);
+    for (let count = 0; count < 100; count++) one.take(2);
+    expect(() => one.take(1)).toThrow("100 files are open");
+    one.give(2);
+    one.take(1);
+    const more = place(callers, "192.0.2.1").caller;
+    for (let count = 0; count < 100; count++) more.take(2);
+    const third = Array.from(
+      { length: 5 },
+      () => Promise.try(() => other.take(100)).then(() => "taken", code),
+    );
+    return Promise.all(third).then((found) =>
+      expect(found).toEqual(["taken", "taken", "taken", "taken", "EMFILE"])
+    );
+  });
+
+  test("ten sessions of a connection, and no more", () => {
+    const caller = { socket: new EventEmitter(), name: "a caller" } as unknown as Caller;
+    const sessions = new Sessions(new EventEmitter() as unknown as Connection, caller, {} as never);
+    let [accepted, rejected] = [0, 0];
+    for (let count = 0; count < 12; count++) {
+      sessions.open(() => (accepted++, new EventEmitter() as never), () => rejected++);
+    }
+    expect([accepted, rejected]).toEqual([10, 2]);
+  });
+});
+
+test.skipIf(process.platform === "win32")(
+  "what is typed unseen is shown nowhere, and the Up key brings back commands only",
+  async () => {
+    await using person = terminal(["bun", join(import.meta.dir, "asks.ts")]);
+    await person.until("password: ");
+    person.type("s3cret");
+    person.press("Enter");
+    await person.until("yes? ");
+    person.type("word");
+    person.press("Enter");
+    await person.until("sftp> ");
+    person.press("Up", "Up");
+    person.type("pwd");
+    person.press("Enter");
+    await person.until('sftp> pwd\n"pwd"\nsftp> ');
+    person.press("Up", "Enter");
+    await person.until('sftp> pwd\n"pwd"\nsftp> pwd\n"pwd"');
+    person.press("Ctrl-D");
+    expect(await person.ended()).toBe(0);
+    expect(person.isCooked).toBe(true);
+    expect(person.written.match(/s3cret/g)).toHaveLength(1); // in the answer that the program itself shows
+  },
+);
