@@ -64,6 +64,14 @@ test("a folder is asked for by its name, and lands under its last part", async (
   const folderAlone = await fetch(port, out.path, ["a"]).result();
   expect(folderAlone.code).toBe(1);
   expect(folderAlone.stderr).toBe("error: a: is a folder (EISDIR)\nhint: --recursive fetches folders\n");
+  // Other bytes, of the same size and time: only --checksum sees that.
+  const { atime, mtime } = await stat(join(out.path, "b/c"));
+  await writeFile(join(out.path, "b/c"), "C");
+  await utimes(join(out.path, "b/c"), atime, mtime);
+  for (const [words, code] of [[[], 0], [["--checksum"], 1]] as const) {
+    const again = await fetch(port, out.path, ["--recursive", "a/b", ...words]).result();
+    expect([again.code, /EEXIST/.test(again.stderr)]).toEqual([code, code === 1]);
+  }
 });
 
 test("one name that is missing does not keep the others away", async () => {

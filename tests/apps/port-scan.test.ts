@@ -342,6 +342,30 @@ test("a scan whose answers all come at once lets others have their turn, and kee
   expect(Error.stackTraceLimit).toBe(limit);
 });
 
+test("while the program itself stands still, no port runs out of time", async () => {
+  const codes: string[] = [];
+  const { now } = performance;
+  let [looks, pause] = [0, 0];
+  performance.now = () => now.call(performance) + (++looks > 3 ? pause = 60_000 : 0); // a minute, at the third look
+  try {
+    const scan = new Scan({
+      ...{ host: "127.0.0.1", width: 1, timeout: 1000, retries: 0, tellsRefusals: true },
+      ask(_, { answered, closed }) {
+        const answer = () => (answered("ECONNREFUSED"), closed());
+        const timer = setInterval(() => pause && (clearInterval(timer), setTimeout(answer, 30)), 1);
+        return { destroy: () => clearInterval(timer) };
+      },
+      take: ({ code }) => codes.push(code),
+      begin() {},
+      warn() {},
+    }, new AbortController().signal);
+    await scan.run([7]);
+  } finally {
+    performance.now = now;
+  }
+  expect(codes).toEqual(["ECONNREFUSED"]);
+});
+
 test("an unknown host", async () => {
   await using scan = script("apps/port-scan", ["no.such.invalid"]);
   const { code, stdout, stderr } = await scan.result();

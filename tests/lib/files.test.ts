@@ -1,8 +1,8 @@
 /** Files by name: what is saved under a name from the network, and which names are refused. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { checkName, saveInside } from "../../lib/files.ts";
+import { checkName, renameToFree, saveInside } from "../../lib/files.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
 let folder: Folder;
@@ -139,4 +139,12 @@ test("an output folder that does not exist, or is none, is said", async () => {
   expect(await save("a", folder.at("file"))).toBe("ENOTDIR");
   const error = await saveInside(folder.at("none"), "a").catch((error) => error);
   expect(error.message).toBe(`${folder.at("none")}: no such file or folder (ENOENT)`);
+});
+
+test("a folder, which cannot be linked, gets a name only where nothing is", async () => {
+  for (const name of ["a", "b"]) await mkdir(folder.at(name));
+  expect((await renameToFree(folder.at("a"), folder.at("b")).catch((error) => error)).code).toBe("EEXIST");
+  expect((await readdir(folder.path)).sort()).toEqual(["a", "b"]);
+  await renameToFree(folder.at("a"), folder.at("c"));
+  expect((await readdir(folder.path)).sort()).toEqual(["b", "c"]);
 });

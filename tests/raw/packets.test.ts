@@ -1,5 +1,5 @@
 /** Lessons 5.1 and 5.2: packets as bytes, the books of ping, and the ladder, without a network. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
@@ -15,6 +15,8 @@ import { Conversations } from "../../scripts/raw/wire/conversations.ts";
 import { firstBytes } from "../../scripts/raw/wire/first-bytes.ts";
 import { Ladder } from "../../scripts/raw/wire/ladder.ts";
 import { type Packet, parsePacket } from "../../scripts/raw/wire/packet.ts";
+
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 test("the checksum of RFC 1071, section 3", () => {
   const example = Buffer.from("0001f203f4f5f6f7", "hex"); // "the sum is ddf2"

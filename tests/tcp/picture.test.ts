@@ -181,6 +181,10 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
       expect(sent).toBeLessThan(24 << 20); // what was taken, and what the buffers of both ends hold
       const [begin, end] = ['{"filename": "a", "filedata": "', '"}'];
       const spaces = " ".repeat((1 << 20) - begin.length - end.length);
+      expect(await answer(say(`${begin}${spaces} ${end}`), ["--limit", "1"])).toEqual({
+        code: 1,
+        stderr: "error: SERVER: sends more than 1 MiB (EFBIG)\n", // by a byte
+      });
       await using server = await listen();
       await using client = fetch(server.port, ["--limit", "1"]);
       (await server.accept()).socket.end(begin + spaces + end); // base64 may have spaces in it

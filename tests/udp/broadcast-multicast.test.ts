@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { cardFor, groupFamily } from "../../scripts/udp/group.ts";
+import { startAlone } from "../engine/alone.ts";
 import { hasNamespaces, type Host, type Network, privateNetwork } from "../engine/network.ts";
 import {
   EVERYTHING,
@@ -222,6 +223,28 @@ while True:
     expect(await python.next()).toBe("near 1");
   });
 });
+
+test.skipIf(!hasNamespaces)(
+  "with --no-loopback, members on this machine hear nothing of it (needs unshare, ip and veth)",
+  async () => {
+    // Over a card of its own: what the loopback card sends comes back whatever the option says.
+    await using program = startAlone(`
+    ip link add v0 type veth peer name v1
+    ip addr add 10.9.0.1/24 dev v0
+    for card in v0 v1; do ip link set $card up; done
+    coproc=$(mktemp -u); mkfifo $coproc
+    bun scripts/udp/multicast-receive.ts --interface v0 --once </dev/null >$coproc & receiver=$!
+    exec 3<$coproc; rm $coproc
+    read ready <&3
+    bun scripts/udp/multicast-send.ts --interface v0 --no-loopback unheard >/dev/null
+    bun scripts/udp/multicast-send.ts --interface v0 heard >/dev/null
+    cat <&3
+    wait $receiver`);
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^10\.9\.0\.1:\d+ > heard\n$/);
+  },
+);
 
 describe("groups and network cards", () => {
   test("which addresses are groups", () => {

@@ -11,6 +11,7 @@ import {
   decodeNumber,
   decodePacket,
   decodeReason,
+  encodeCounts,
   encodeFile,
   encodeNumber,
   encodePacket,
@@ -743,6 +744,33 @@ describe("hostile datagrams change nothing", () => {
     socket.close();
     stranger.close();
   });
+});
+
+test("a SAVED counts that is of the last packet, and comes when all are sent; its figures are shown", async () => {
+  await using here = await folder();
+  await using receiver = await letterbox();
+  await using sender = send(receiver.port, await here.file("a", "x"));
+  let [isSaid, own] = [false, 0 as number | undefined];
+  while (!isSaid) {
+    const [data, { port }] = await receiver.next();
+    const { type, connection, number, timestamp } = decodePacket(data) ?? {};
+    const say = (answer: Partial<Packet>, numberOf = connection) =>
+      receiver.send(
+        encodePacket({ type: "ACK", number: 0, timestamp, ...answer, connection: numberOf ?? 0 }),
+        port,
+      );
+    if (type === "SYN") {
+      await say({ type: "SYNACK", number: 1, window: 8, payload: encodeNumber(77) }, connection);
+    }
+    if (type === "SYN") own = connection;
+    if (type !== "FIN") continue;
+    const figures = (count: number) => encodeCounts({ damaged: 0, duplicate: count, early: 0 });
+    for (const wrong of [0, 1, 2, 4]) await say({ type: "SAVED", number: wrong, payload: figures(7) }, own);
+    await say({ type: "SAVED", number: 3, payload: figures(5) }, own); // SYN 0, DATA 1, FIN 2
+    isSaid = number === 2;
+  }
+  const { code, stdout } = await sender.result();
+  expect([code, figure(stdout, "came twice")]).toEqual([0, 5]);
 });
 
 describe("what is wrong with the files or the folder is said at both ends", () => {

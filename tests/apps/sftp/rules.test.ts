@@ -1,5 +1,5 @@
 /** Lesson 4.5: the rules that need no connection: answers that are believed, transfers, places, prompts. */
-import { describe, expect, jest, spyOn, test } from "bun:test";
+import { describe, expect, jest, setDefaultTimeout, spyOn, test } from "bun:test";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -13,6 +13,8 @@ import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
 import type { Entry, File, Side } from "../../../scripts/apps/sftp/side.ts";
 import { copy, Transfer } from "../../../scripts/apps/sftp/transfer.ts";
 import { terminal } from "../../engine/terminal.ts";
+
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const code = (error: unknown) => (error as Failure).code;
 const FOLDER = { mode: 0o40755, isDirectory: () => true };
