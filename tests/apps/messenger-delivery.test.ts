@@ -347,7 +347,6 @@ describe("the server is killed and started again", () => {
       const pauses = calls.slice(1).map((time, index) => time - calls[index]);
       expect(pauses[1]).toBeGreaterThanOrEqual(490);
       expect(pauses[2]).toBeGreaterThanOrEqual(990);
-      expect(pauses[2]).toBeLessThan(3500);
     });
   }
 });

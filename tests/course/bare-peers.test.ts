@@ -10,7 +10,7 @@ import process from "node:process";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { barePrograms } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script } from "../engine/program.ts";
-import { call, letterbox, listen, settled, until } from "../engine/sockets.ts";
+import { call, isRead, letterbox, listen, settled, until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
@@ -165,7 +165,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       using line = await call(await program.port());
       const bytes = Buffer.from("\xe4\xbd\xa0", "latin1"); // 你
       await line.send(bytes.subarray(0, 2));
-      await new Promise((resolve) => setTimeout(resolve, 50)); // two reads: if it is one, it is no test, but no failure
+      await isRead(line);
       await line.send(Buffer.concat([bytes.subarray(2), Buffer.from(`${ROGUE}\n`)]));
       const isSeen = () => program.seen.stdout.some((text) => text.includes(SHOWN) || text.endsWith(" > 你"));
       await until(isSeen, "the text");
@@ -223,10 +223,9 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       expect(lines).toBeGreaterThan(100);
       expect(lines).toBeLessThan(Infinity);
       await using letters = await letterbox();
-      await new Promise((resolve) => setTimeout(resolve, 1500)); // there are answers left again
-      for (const server of [port, other]) {
-        await letters.send("still there?", server);
-        expect(await letters.text()).toBe("still there?");
+      for (const server of [port, other]) { // until there are answers left again
+        const again = setInterval(() => letters.send("still there?", server), 100);
+        expect(await letters.text().finally(() => clearInterval(again))).toBe("still there?");
       }
     });
   }
@@ -256,7 +255,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       if (name !== "tcp/time-client") await line.expect("hello");
       const bytes = Buffer.from(`${ROGUE}你`);
       await line.send(bytes.subarray(0, -1));
-      await new Promise((resolve) => setTimeout(resolve, 50)); // two reads: if it is one, it is no test, but no failure
+      await isRead(line);
       await line.send(bytes.subarray(-1));
       line.hangUp();
       const { code, stdout } = await program.result();

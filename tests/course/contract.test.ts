@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { lessons } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Result, RUNTIMES, script, start } from "../engine/program.ts";
-import { call, HAS_IPV6, letterbox, listen } from "../engine/sockets.ts";
+import { call, HAS_IPV6, isRead, letterbox, listen } from "../engine/sockets.ts";
 
 setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
 
@@ -534,9 +534,6 @@ describe("bytes that are no text are shown as U+FFFD, reported once, and end not
 });
 
 describe("a character that comes in two reads is one, and so is its request", () => {
-  // Nothing tells when the first read is done: 30 ms are time enough, and if not, the test only proves less.
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 30));
-
   for (const runtime of EVERYWHERE) {
     for (
       const { encoding, bytes, text } of [
@@ -552,7 +549,7 @@ describe("a character that comes in two reads is one, and so is its request", ()
         const inside = encoding === "gbk" ? [1, 3] : [1, 2, 4, 5, 6];
         for (const at of inside) {
           await line.send(Buffer.from(bytes.slice(0, at)));
-          await pause();
+          await isRead(line);
           await line.send(Buffer.from(bytes.slice(at)));
           expect(await program.next()).toBe(`${line.name} > ${text}`);
           await line.expect("ok");
@@ -571,7 +568,7 @@ describe("a character that comes in two reads is one, and so is its request", ()
     const line = await listener.accept();
     await line.expect("hello");
     await line.send(Buffer.from([0xe4, 0xbd]));
-    await pause();
+    await isRead(line);
     await line.send(Buffer.from([0xa0]));
     line.hangUp();
     expect(await program.result()).toEqual({ code: 0, stdout: "你\n", stderr: "" });

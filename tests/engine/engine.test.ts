@@ -548,7 +548,7 @@ describe("a failure in one terminal ends those that wait, at once", () => {
       const begin = Date.now();
       const { message, words } = await played(terminals, { limit: 60_000 });
       expect(message).toStartWith("terminal 2: $ bun");
-      expect(Date.now() - begin).toBeLessThan(10_000);
+      expect(Date.now() - begin).toBeLessThan(30_000); // at once, and not at the limit
       await expectNothingLeft(words);
     });
   }

@@ -173,6 +173,13 @@ export class Program {
     return this.#process.pid ?? 0;
   }
 
+  /** The processor time that it has taken so far, in seconds (proc_pid_stat(5)): another load does not change it. Linux. */
+  get processorTime(): number {
+    const [user, system] = readFileSync(`/proc/${this.pid}/stat`, "latin1").replace(/^.*\) /s, "").split(" ")
+      .slice(11);
+    return (Number(user) + Number(system)) / 100;
+  }
+
   /** Types text; `\n` ends a line. */
   type(text: string | Uint8Array): void {
     this.#process.stdin.write(text);

@@ -2,7 +2,9 @@
 import { createSocket, type RemoteInfo, type Socket as Datagrams } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
+import process from "node:process";
 import { endpoint } from "../../lib/socket.ts";
 import { Late } from "./program.ts";
 
@@ -114,6 +116,17 @@ export class Line {
   [Symbol.dispose](): void {
     this.socket.destroy();
   }
+}
+
+/**
+ * Waits until the program at the other end, on this machine, has read all that was sent: the next bytes are another
+ * read of it. Linux tells that in /proc/net/tcp (proc_net(5)); elsewhere a moment passes, and the two may come in one.
+ */
+export async function isRead({ socket }: Line): Promise<void> {
+  if (process.platform !== "linux") return await new Promise((resolve) => setTimeout(resolve, 50));
+  const hex = (port?: number) => `:${Number(port).toString(16).toUpperCase().padStart(4, "0")} `;
+  const theirs = RegExp(`${hex(socket.remotePort)}\\S+${hex(socket.localPort)}\\S+ \\w+:(\\w+)`);
+  await until(() => Number(theirs.exec(readFileSync("/proc/net/tcp", "latin1"))?.[1] ?? 0) === 0, "a read");
 }
 
 /** Calls a server. Use it as `using line = await call(port)`. */

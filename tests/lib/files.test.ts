@@ -1,6 +1,6 @@
 /** Files by name: what is saved under a name from the network, and which names are refused. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { afterEach, beforeEach, describe, expect, mock, test } from "bun:test";
+import { readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { checkName, renameToFree, saveInside } from "../../lib/files.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
@@ -141,10 +141,22 @@ test("an output folder that does not exist, or is none, is said", async () => {
   expect(error.message).toBe(`${folder.at("none")}: no such file or folder (ENOENT)`);
 });
 
-test("a folder, which cannot be linked, gets a name only where nothing is", async () => {
-  for (const name of ["a", "b"]) await mkdir(folder.at(name));
-  expect((await renameToFree(folder.at("a"), folder.at("b")).catch((error) => error)).code).toBe("EEXIST");
-  expect((await readdir(folder.path)).sort()).toEqual(["a", "b"]);
-  await renameToFree(folder.at("a"), folder.at("c"));
-  expect((await readdir(folder.path)).sort()).toEqual(["b", "c"]);
+test("where nothing can be linked, a file is renamed, but only to a name that is free", async () => {
+  const real = { ...await import("node:fs") };
+  const code = "ENOTSUP"; // as FAT and many networks say
+  mock.module("node:fs", () => ({
+    ...real,
+    linkSync: () => {
+      throw Object.assign(new Error(code), { code });
+    },
+  }));
+  try {
+    for (const name of ["a", "b"]) await writeFile(folder.at(name), name);
+    expect((await renameToFree(folder.at("a"), folder.at("b")).catch((error) => error)).code).toBe("EEXIST");
+    expect(await readFile(folder.at("b"), "utf8")).toBe("b");
+    await renameToFree(folder.at("a"), folder.at("c"));
+    expect((await readdir(folder.path)).sort()).toEqual(["b", "c"]);
+  } finally {
+    mock.module("node:fs", () => real);
+  }
 });

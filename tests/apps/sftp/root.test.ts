@@ -241,21 +241,19 @@ describe("the root", () => {
       await using server = await serve(at, ["--read-only"], { runtime });
       using friend = await meet(server.port);
       using rogue = await meet(server.port);
+      const before = IS_LINUX ? server.program.processorTime : 0;
       const long = ["a/".repeat(130_000), "../a/".repeat(52_000), "/".repeat(261_000), "a".repeat(261_000)];
       for (const path of [...long, "猫".repeat(2000)]) {
         for (const type of [17, 16, 19, 11, 13]) {
-          const begin = performance.now();
           expect([type, (await rogue.ask(type, path)).code]).toEqual([type, BAD]); // ENAMETOOLONG
-          expect(performance.now() - begin).toBeLessThan(500);
         }
       }
       expect((await rogue.ask(20, "b/".repeat(130_000), "new")).code).toBe(DENIED); // it is read-only
-      const begin = performance.now();
       for (const path of ["a/".repeat(2047), "link/".repeat(800)]) {
         expect([NO_SUCH_FILE, BAD]).toContain((await rogue.ask(17, path)).code as number);
       }
       expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
-      expect(performance.now() - begin).toBeLessThan(2000);
+      if (IS_LINUX) expect(server.program.processorTime - before).toBeLessThan(2); // of 29 requests together
     }
   });
 });
