@@ -9,7 +9,7 @@ import { lessons } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Result, RUNTIMES, script, start } from "../engine/program.ts";
 import { call, HAS_IPV6, isRead, letterbox, listen } from "../engine/sockets.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 /** What a script is, and the words without which it does not run. */
 type Script = {

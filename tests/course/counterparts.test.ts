@@ -7,7 +7,7 @@ import { EVERYTHING, type Program, ROOT, script, start } from "../engine/program
 import { freePort, inTime, until } from "../engine/sockets.ts";
 import { temporaryFolder } from "../engine/files.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 /** A text, and its bytes in both encodings: 丂 has an ASCII byte in GBK. */
 const TEXT = "你好，丂 ok！";

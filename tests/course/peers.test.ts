@@ -25,7 +25,7 @@ import { temporaryFolder } from "../engine/files.ts";
 /** The encoding to try when one is wrong. */
 const other = (encoding: string) => (encoding === "gbk" ? "utf-8" : "gbk");
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const IS_LINUX = process.platform === "linux";
 const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";

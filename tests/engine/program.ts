@@ -126,7 +126,7 @@ export class Program {
   /** Whether it was killed because it printed too much. */
   floods = false;
 
-  constructor(words: string[], { cwd = ROOT, env = {}, limit = 10_000, most = Infinity, onLine }: Options) {
+  constructor(words: string[], { cwd = ROOT, env = {}, limit = 30_000, most = Infinity, onLine }: Options) {
     this.#limit = limit;
     const shell = $({
       cwd,

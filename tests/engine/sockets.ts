@@ -9,7 +9,7 @@ import { endpoint } from "../../lib/socket.ts";
 import { Late } from "./program.ts";
 
 /** How long a test waits for anything, in milliseconds. */
-const LIMIT = 10_000;
+const LIMIT = 20_000;
 
 /** Whether this machine has ::1. */
 export const HAS_IPV6 = Object.values(networkInterfaces()).flat().some((card) => card?.address === "::1");
@@ -38,9 +38,9 @@ export async function until(done: () => boolean | Promise<boolean>, what: string
 
 /** Waits until a number has not changed for a quarter of a second. @returns it @throws Late */
 export async function settled(value: () => number): Promise<number> {
-  for (const end = Date.now() + 4 * LIMIT;;) {
+  for (const end = Date.now() + 2 * LIMIT;;) {
     if (Date.now() > end) {
-      throw new Late(`waited ${4 * LIMIT} ms for a number that still changes: ${value()}`);
+      throw new Late(`waited ${2 * LIMIT} ms for a number that still changes: ${value()}`);
     }
     const before = value();
     await new Promise((resolve) => setTimeout(resolve, 250));
@@ -118,16 +118,24 @@ export class Line {
   }
 }
 
-/**
- * Waits until the program at the other end, on this machine, has read all that was sent: the next bytes are another
- * read of it. Linux tells that in /proc/net/tcp (proc_net(5)); elsewhere a moment passes, and the two may come in one.
- */
-export async function isRead({ socket }: Line): Promise<void> {
+/** Waits until no bytes wait in the receive queue of a socket, as Linux tells (proc_net(5)); elsewhere for a moment. */
+async function isEmpty(table: "tcp" | "udp", ends: RegExp): Promise<void> {
   if (process.platform !== "linux") return await new Promise((resolve) => setTimeout(resolve, 50));
-  const hex = (port?: number) => `:${Number(port).toString(16).toUpperCase().padStart(4, "0")} `;
-  const theirs = RegExp(`${hex(socket.remotePort)}\\S+${hex(socket.localPort)}\\S+ \\w+:(\\w+)`);
-  await until(() => Number(theirs.exec(readFileSync("/proc/net/tcp", "latin1"))?.[1] ?? 0) === 0, "a read");
+  const row = RegExp(`${ends.source} \\w+ \\w+:(\\w+)`);
+  const bytes = () => Number.parseInt(row.exec(readFileSync(`/proc/net/${table}`, "latin1"))?.[1] ?? "0", 16);
+  await until(() => bytes() === 0, "what was sent to be read");
 }
+const hex = (port?: number) => Number(port).toString(16).toUpperCase().padStart(4, "0");
+
+/**
+ * Waits until the program at the other end, on this machine and over IPv4, has read all that was sent: the next bytes
+ * are another read of it.
+ */
+export const isRead = ({ socket }: Line): Promise<void> =>
+  isEmpty("tcp", RegExp(`:${hex(socket.remotePort)} \\w+:${hex(socket.localPort)}`));
+
+/** Waits until a program of this machine has received all datagrams to its port: then no more of them get lost. */
+export const isReceived = (port: number): Promise<void> => isEmpty("udp", RegExp(`:${hex(port)} \\w+:\\w+`));
 
 /** Calls a server. Use it as `using line = await call(port)`. */
 export async function call(port: number, host = "127.0.0.1"): Promise<Line> {

@@ -48,7 +48,7 @@ export class Person {
   /** All that was written to the terminal, with its control sequences. */
   written = "";
 
-  constructor(words: string[], { cwd = ROOT, env, limit = 10_000, columns = 80 }: TerminalOptions) {
+  constructor(words: string[], { cwd = ROOT, env, limit = 30_000, columns = 80 }: TerminalOptions) {
     this.#limit = limit;
     this.#screen = new Screen(columns);
     const decoder = new TextDecoder();

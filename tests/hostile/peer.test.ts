@@ -16,7 +16,7 @@ import {
   type Ways,
 } from "./peer.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const TEXT = Buffer.from("a line\nand more, in Chinese: 你好，世界");
 

@@ -94,7 +94,7 @@ describe("a cell fails, and none with a server that is right", () => {
     hears: (token: string) => token,
   });
 
-  /** How it is wrong; the fault that shows it, and what is said of it. Some are waited for in vain, for 10 s. */
+  /** How it is wrong; the fault that shows it, and what is said of it. Some are waited for in vain, for 20 s. */
   const WRONG: { how: string; fault: Fault; note: RegExp; runtime?: Runtime; isSlow?: boolean }[] = [
     { how: "not", fault: "r", note: /^$/ },
     { how: "ends-at-a-reset", fault: "<", note: /./, runtime: "node", isSlow: true },

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { isIP } from "node:net";
 import { EVERYWHERE, type Runtime, script } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 type Answer = Record<string, string | number | null>;
 

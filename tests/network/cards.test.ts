@@ -7,7 +7,7 @@ import { temporaryFolder } from "../engine/files.ts";
 import { environment } from "../engine/environment.ts";
 import { script } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 const mac = "02:42:ac:11:00:02";
 const CARDS = [

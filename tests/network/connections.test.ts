@@ -3,7 +3,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { EVERYWHERE, RUNTIMES, script, start } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 const HAS_SS = CAN_BE_ALONE && Bun.which("ss") !== null;
 const IS_LINUX = process.platform === "linux";

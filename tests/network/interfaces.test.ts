@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { EVERYWHERE, RUNTIMES, script } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 const HAS_IP = spawnSync("ip", ["-json", "addr"]).status === 0;
 

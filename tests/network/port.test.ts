@@ -7,7 +7,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { EVERYWHERE, type Runtime, RUNTIMES, script } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 type Answer = {
   port: number;

@@ -10,7 +10,7 @@ import { EVERYWHERE, hurried, type Program, script, start } from "../engine/prog
 import { type Line, listen } from "../engine/sockets.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const IS_LINUX = process.platform === "linux";
 const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";

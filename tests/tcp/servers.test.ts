@@ -19,7 +19,7 @@ import {
 } from "../engine/program.ts";
 import { call, type Line, listen, settled, until } from "../engine/sockets.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const IS_LINUX = process.platform === "linux";
 const NEEDS_LINUX = IS_LINUX ? "" : " (needs Linux)";

@@ -15,7 +15,7 @@ import {
 } from "../engine/program.ts";
 import { HAS_IPV6 } from "../engine/sockets.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 /** Starts a script on a host of the private network, or, without one, here. */
 function on(host: Host, runtime: Runtime, name: string, words: string[]): Program {

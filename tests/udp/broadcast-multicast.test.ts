@@ -15,7 +15,7 @@ import {
   start,
 } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 const isLinux = process.platform === "linux";

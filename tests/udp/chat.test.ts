@@ -5,7 +5,7 @@ import { EVERYWHERE, RUNTIMES, script } from "../engine/program.ts";
 import { freePort, letterbox } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 for (const runtime of EVERYWHERE) {
   test(`full: both speak at once, exit ends both, on ${runtime}`, async () => {

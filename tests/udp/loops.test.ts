@@ -4,7 +4,7 @@ import { AnswerLimit, BURST } from "../../scripts/udp/answer-limit.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
 import { freePort, HAS_IPV6, type Letterbox, letterbox, settled } from "../engine/sockets.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 const CAN_FORGE = Bun.spawnSync(["unshare", "-Urn", "python3", "-c", ""]).exitCode === 0;
 

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { EVERYWHERE, script } from "../engine/program.ts";
 import { letterbox } from "../engine/sockets.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 async function open() {
   const socket = createSocket("udp4").bind(0, "127.0.0.1");

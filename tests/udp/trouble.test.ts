@@ -16,7 +16,7 @@ import {
   start,
 } from "../engine/program.ts";
 
-setDefaultTimeout(60_000); // what hangs is told by program.ts, after 10 s
+setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
 function on(host: Host, runtime: Runtime, name: string, words: string[]): Program {
   return start([...host, ...RUNTIMES[runtime], join(ROOT, `scripts/udp/${name}.ts`), ...words], {

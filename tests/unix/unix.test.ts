@@ -8,7 +8,7 @@ import { EVERYWHERE, type Program, script, start } from "../engine/program.ts";
 import { inTime } from "../engine/sockets.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
-setDefaultTimeout(30_000); // what waits in a test says itself for what it waited too long
+setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
 const NEEDS_LINUX = process.platform === "linux" ? "" : " (needs Linux)";
 const NEEDS_ROOT = process.getuid?.() === 0 ? "" : " (needs root)";
