@@ -5,6 +5,7 @@ import { readdirSync } from "node:fs";
 import { type AddressInfo, connect, createServer } from "node:net";
 import process from "node:process";
 import { ConnectEx } from "../../scripts/apps/port-scan/connect-ex.ts";
+import { Pace } from "../../scripts/apps/port-scan/pace.ts";
 import { Refusals } from "../../scripts/apps/port-scan/refusals.ts";
 import { Results } from "../../scripts/apps/port-scan/results.ts";
 import { type Listener, Scan } from "../../scripts/apps/port-scan/scan.ts";
@@ -340,6 +341,38 @@ test("a scan whose answers all come at once lets others have their turn, and kee
   expect(taken.toSorted((a, b) => a - b)).toEqual(ports);
   expect(turns).toBeGreaterThan(30);
   expect(Error.stackTraceLimit).toBe(limit);
+});
+
+test("the pace: faster while all is well, half as fast once for each loss that is news, and never below ten", () => {
+  /** How many connections may be made in a second from now. */
+  const rate = (pace: Pace, from: number) => {
+    let made = 0;
+    for (let ms = 0; ms < 1000; ms++) while (made < 100_000 && pace.mayGo(from + ms)) made++;
+    return made;
+  };
+  const pace = new Pace(1500);
+  expect([pace.patience, pace.batch]).toEqual([1500, 10]);
+  expect(rate(pace, 0)).toBeWithin(170, 206); // 200 a second, at first
+  expect(pace.lost(0, 1000)).toBe("slower");
+  expect(rate(pace, 1000)).toBeWithin(85, 106);
+  expect(pace.lost(999, 2000)).toBe("old news"); // it was under way already
+  expect(rate(pace, 2000)).toBeWithin(85, 106);
+  expect(pace.lost(2000, 3000)).toBe("slower");
+  expect(rate(pace, 3000)).toBeWithin(42, 56);
+  for (let count = 0; count < 50; count++) pace.answered(20);
+  expect(pace.patience).toBe(100); // the shortest
+  expect(rate(pace, 4000)).toBeWithin(50, 67); // ten more for fifty answers
+  const lost = ["slower", "slower", "slower", "slowest", "slowest"] as const;
+  expect(lost.map((_, at) => pace.lost(5000 + 1000 * at, 5000 + 1000 * at))).toEqual([...lost]);
+  expect(rate(pace, 10_000)).toBeWithin(8, 12);
+  pace.reset();
+  expect(rate(pace, 11_000)).toBeWithin(170, 206);
+  const fresh = new Pace(1500);
+  fresh.answered(400);
+  expect(fresh.patience).toBe(1200); // 400 and four times 200
+  for (let count = 0; count < 60; count++) fresh.answered(400);
+  expect(fresh.patience).toBeWithin(400, 402);
+  expect([fresh.batch, rate(fresh, 0)]).toEqual([50, 100_000]); // no limit any more
 });
 
 test("while the program itself stands still, no port runs out of time", async () => {

@@ -1,10 +1,11 @@
 /** Lessons 4.1, 4.2 and 4.5, the folder that a server serves: no name from a caller leads out of it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
-import { readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { join } from "node:path";
+import process from "node:process";
 import { $ } from "zx/core";
 import { ServedFolder } from "../../scripts/apps/served-folder.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
@@ -76,6 +77,14 @@ test("a small file is read with its time, a larger one is not, and none stays op
     expect(served.readSmall("a.txt", 5, 0)).toBeUndefined();
   }
   expect(openFiles()).toBeLessThan(before + 20);
+});
+
+test.skipIf(process.platform !== "linux")("a list has no name that nobody could ask for", async () => {
+  const folder = join(root, "names");
+  mkdirSync(folder);
+  for (const name of ["a\xff", "b"]) writeFileSync(Buffer.from(`${folder}/${name}`, "latin1"), "");
+  const listed = await Array.fromAsync((await ServedFolder.at(folder)).list("", true));
+  expect(listed.map(({ name }) => name)).toEqual(["b"]);
 });
 
 describe("a file inside is opened", () => {

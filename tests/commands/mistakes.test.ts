@@ -72,6 +72,7 @@ if (EVERYTHING) {
     expect(MISTAKES.length).toBeGreaterThan(100);
     expect(new Set(MISTAKES.map(({ what }) => what)).size).toBe(MISTAKES.length);
     expect(MISTAKES.filter(({ forty }) => forty).length).toBe(40);
+    expect([1, 2].map((set) => MISTAKES.filter(({ blind }) => blind === set).length)).toEqual([40, 20]);
     const gone = MISTAKES.filter(({ file, was }) =>
       readFileSync(join(ROOT, file), "utf8").split(was).length !== 2
     );

@@ -3,7 +3,7 @@
  *
  *     make mistakes               all of tests/engine/mistakes.ts; it takes half an hour
  *     make mistakes M=2.6         those that have this in their words or in the name of their file
- *     make mistakes M=forty       those that were chosen to measure the tests
+ *     make mistakes M=forty       those that were chosen to measure the tests; later ones: blind1 and blind2
  */
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -106,8 +106,8 @@ export async function tryAll(mistakes: Mistake[], from: string, print: (line: st
 
 async function main(word: string) {
   endInOrder();
-  const chosen = MISTAKES.filter(({ what, file, forty }) =>
-    `${what} ${file} ${forty ? "forty" : ""}`.includes(word)
+  const chosen = MISTAKES.filter(({ what, file, forty, blind }) =>
+    `${what} ${file} ${forty ? "forty" : ""} ${blind ? `blind${blind}` : ""}`.includes(word)
   );
   const counts = await tryAll(chosen, ROOT, (line) => console.log(line));
   console.log();

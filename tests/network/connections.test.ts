@@ -24,14 +24,15 @@ function ofSs(line: string): string {
   const end = (text: string) => text.replace(/%\w+/, "").replace(/^\*:/, "[::]:");
   const pids = Array.from(users.matchAll(/pid=(\d+)/g), ([, pid]) => pid);
   const known = state.replace("ESTAB", "ESTABLISHED").replace("FIN-WAIT-", "FIN_WAIT").replace("-", "_");
-  return [protocol, known, end(local), end(remote), [...new Set(pids)]].join(" ");
+  return [protocol, known, end(local), end(remote), [...new Set(pids)].sort()].join(" ");
 }
 
 function ofOurs({ protocol, family, state, local, remote, programs }: Connection): string {
   const end = ({ address, port }: End) =>
     `${family === "IPv6" ? `[${address}]` : address}:${port === 0 ? "*" : port}`;
   const nobody = { address: family === "IPv6" ? "::" : "0.0.0.0", port: 0 };
-  return [protocol, state, end(local), end(remote ?? nobody), programs.map(({ pid }) => pid)].join(" ");
+  return [protocol, state, end(local), end(remote ?? nobody), programs.map(({ pid }) => `${pid}`).sort()]
+    .join(" ");
 }
 
 test.skipIf(!HAS_SS)(
@@ -51,6 +52,8 @@ test.skipIf(!HAS_SS)(
       // The kernel makes the way to an IPv6 address a moment after the address.
       `ip addr add fd01:203:405:607:809:a0b:c0d:e0f/128 dev lo nodad
      timeout 5 sh -c 'until ip -6 route get fd01:203:405:607:809:a0b:c0d:e0f 2>&1 | grep -q ^local; do :; done'
+     # Two programs that share a socket:
+     bash -c 'exec 9<>/dev/udp/127.0.0.1/9; sleep 60 & exec sleep 60' >/dev/null 2>&1 &
      exec bun tests/network/sockets.ts "$1"`,
       [look.join("\n")],
     );
@@ -61,6 +64,7 @@ test.skipIf(!HAS_SS)(
     for (const state of ["LISTEN", "ESTABLISHED", "FIN_WAIT2", "CLOSE_WAIT", "TIME_WAIT", "UNCONN"]) {
       expect(expected[0].join("\n")).toContain(` ${state} `);
     }
+    expect(expected[0].join("\n")).toMatch(/\d+,\d+$/m); // of two programs
     const found = json.trim().split("\n").map((line) =>
       (JSON.parse(line) as Connection[]).map(ofOurs).sort()
     );

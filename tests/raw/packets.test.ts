@@ -1,6 +1,7 @@
 /** Lessons 5.1 and 5.2: packets as bytes, the books of ping, and the ladder, without a network. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { EVERYTHING } from "../engine/program.ts";
@@ -105,6 +106,31 @@ test.skipIf(!CAN_BE_ALONE)(
     expect(code).toBe(0);
     const [sent, time] = (/^(\d+) packets .* time (\d+)ms$/m.exec(stdout) ?? []).slice(1).map(Number);
     expect(time).toBeGreaterThanOrEqual(500 + (sent - 4) * 50); // two may come at once, a busy machine makes it longer
+  },
+);
+
+test.skipIf(!CAN_BE_ALONE)(
+  "a card that goes away ends the watching (needs unshare, ip and tun)",
+  async () => {
+    await using program = startAlone(`
+    ip tuntap add dev t0 mode tun
+    ip link set t0 up
+    exec bun scripts/raw/wire.ts --interface t0`);
+    expect(await program.next()).toBe("listening on t0");
+    execFileSync("nsenter", [
+      "-t",
+      `${program.pid}`,
+      "-U",
+      "-n",
+      "--preserve-credentials",
+      "ip",
+      "link",
+      "del",
+      "t0",
+    ]);
+    const { code, stderr } = await program.result();
+    expect(code).toBe(1);
+    expect(stderr).toEndWith("error: t0: this interface has gone (ENODEV)\n");
   },
 );
 

@@ -107,6 +107,17 @@ for (const { name, runtime } of CELLS) {
   });
 }
 
+for (const name of ["worker-threads", "bun-listen"]) { // each waits in its own way; the others are below, or await
+  test(`${name} goes on with a client that was too slow, and loses no byte`, async () => {
+    await using server = serve(name, "bun");
+    const slow = connect({ host: "127.0.0.1", port: await server.port(), allowHalfOpen: true }).pause();
+    const sent = Buffer.alloc(24 << 20, "0123456789abcdef!");
+    slow.end(sent);
+    await settled(() => slow.bytesWritten - slow.writableLength); // the server has stopped to read, or has all
+    expect(sent.equals(await buffer(slow))).toBe(true);
+  });
+}
+
 for (const name of EVERYTHING ? [...SERVERS, "bun-listen"] : ["event-loop"]) {
   test.skipIf(!IS_LINUX)(
     `${name} reads no more while its answers are not read, and loses no byte${NEEDS_LINUX}`,

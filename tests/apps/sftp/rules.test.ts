@@ -1,17 +1,22 @@
 /** Lesson 4.5: the rules that need no connection: answers that are believed, transfers, places, prompts. */
 import { describe, expect, jest, setDefaultTimeout, spyOn, test } from "bun:test";
 import { EventEmitter } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
-import type { Connection, SFTPWrapper } from "ssh2";
+import type { AnyAuthMethod, Connection, SFTPWrapper } from "ssh2";
 import { Failure } from "../../../lib/failure.ts";
 import { WrongPasswords } from "../../../scripts/apps/sftp/authentication.ts";
 import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
+import { fingerprint } from "../../../scripts/apps/sftp/known-hosts.ts";
+import { Login } from "../../../scripts/apps/sftp/login.ts";
+import type { Prompter } from "../../../scripts/apps/sftp/prompt.ts";
 import { Remote } from "../../../scripts/apps/sftp/remote.ts";
 import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
 import type { Entry, File, Side } from "../../../scripts/apps/sftp/side.ts";
 import { copy, Transfer } from "../../../scripts/apps/sftp/transfer.ts";
+import { temporaryFolder } from "../../engine/files.ts";
 import { terminal } from "../../engine/terminal.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
@@ -365,6 +370,116 @@ describe("a transfer", () => {
     const { failed } = await pass(() => [entry("a")], { to: { rename: refuse(true) } });
     expect(moved).toEqual(["to/incoming.part", "to/a", "to/incoming.part", "to/incoming.old"]);
     expect(failed).toHaveLength(1);
+  });
+});
+
+describe("a login", () => {
+  const key = (text: string, type = "ssh-ed25519") => {
+    const long = (part: string) => Buffer.concat([Buffer.of(0, 0, 0, part.length), Buffer.from(part)]);
+    return Buffer.concat([long(type), long(text.padEnd(32))]);
+  };
+  const line = (name: string, bytes: Buffer) =>
+    `${name} ${bytes.toString("latin1", 4, 4 + bytes[3])} ${bytes.toString("base64")}`;
+
+  /** Logs in where these lines are known, and the user answers so. */
+  async function prepared(known: string, answers: string[]) {
+    const folder = temporaryFolder();
+    const { HOME, SSH_AUTH_SOCK } = process.env;
+    Object.assign(process.env, { HOME: folder.path });
+    delete process.env.SSH_AUTH_SOCK;
+    const knownHosts = folder.at("known");
+    writeFileSync(knownHosts, known);
+    const asked: string[] = [];
+    const ask = (what: string) => Promise.resolve(void asked.push(what)).then(() => answers.shift());
+    const failed = Promise.withResolvers<unknown>();
+    const keyboard = { ask, askUnseen: ask } as unknown as Prompter;
+    const login = await Login.prepare({
+      user: "me",
+      server: "server",
+      knownHosts,
+      keyboard,
+      fail: failed.resolve,
+    });
+    const shown: string[] = [];
+    const write = (text: unknown, done: unknown) => (shown.push(String(text)), (done as () => void)(), true);
+    const quiet = [process.stdout, process.stderr].map((one) =>
+      spyOn(one, "write").mockImplementation(write as never)
+    );
+    return {
+      ...{ login, asked, shown, failed: failed.promise.then(code) },
+      saved: () => readFileSync(knownHosts, "utf8"),
+      trusts: (bytes: Buffer) => new Promise<boolean>((resolve) => login.verify(bytes, resolve)),
+      next: (...accepted: string[]) =>
+        Promise.race([
+          new Promise<AnyAuthMethod>((resolve) => login.next(accepted, null, resolve)),
+          failed.promise.then(code),
+        ]),
+      async [Symbol.asyncDispose]() {
+        for (const one of quiet) one.mockRestore();
+        Object.assign(process.env, { HOME, ...(SSH_AUTH_SOCK === undefined ? {} : { SSH_AUTH_SOCK }) });
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  test("trusts the key that is known, asks about one that is not, and refuses one that has changed or is revoked", async () => {
+    const known = line("server", key("good"));
+    {
+      await using one = await prepared(known, []);
+      expect([await one.trusts(key("good")), await one.trusts(key("good")), await one.trusts(key("bad"))])
+        .toEqual([true, true, false]); // when the secret is renewed, only the same one
+      expect(one.asked).toEqual([]);
+    }
+    for (
+      const [lines, shown, answers, expected] of [
+        [known, key("bad"), ["yes"], "EKEYREJECTED"],
+        [`@revoked ${known}`, key("good"), ["yes"], "EKEYREVOKED"],
+        ["", key("new"), ["no"], "EKEYREJECTED"],
+        ["", key("new"), [], "EKEYREJECTED"],
+        ["", key("new"), ["yes "], ""],
+        ["", key("new"), [fingerprint(key("new"))], ""],
+        [line("server", key("rsa", "ssh-rsa")), key("new"), ["yes"], ""],
+      ] as const
+    ) {
+      await using one = await prepared(lines, [...answers]);
+      expect(await one.trusts(shown)).toBe(expected === "");
+      if (expected) expect(await one.failed).toBe(expected);
+      else {
+        expect(one.saved()).toBe(lines); // not before the server has proved that the key is its own
+        await one.next("none");
+        expect(one.saved()).toBe(`${lines && `${lines}\n`}${line("server", key("new"))}\n`);
+      }
+    }
+  });
+
+  test("three passwords, while the server takes them, and then it is over; no answer ends it at once", async () => {
+    await using one = await prepared("", ["1", "2", "3", "4"]);
+    expect(await one.next()).toMatchObject({ type: "none" });
+    for (const password of ["1", "2", "3"]) {
+      expect(await one.next("password")).toMatchObject({ type: "password", username: "me", password });
+    }
+    expect(await one.next("password")).toBe("EACCES");
+    expect(one.shown.filter((text) => text.includes("wrong password"))).toHaveLength(2);
+    await using other = await prepared("", []);
+    await other.next();
+    expect(await other.next("password")).toBe("EACCES");
+    expect(other.asked).toHaveLength(1);
+  });
+
+  test("a server may ask 20 questions, each cut at 1,000 characters", async () => {
+    await using one = await prepared("", Array(40).fill("answer"));
+    await one.next();
+    const round = async (count: number, prompt = "what?\x1b[2J") => {
+      const method = await one.next("keyboard-interactive") as { prompt: (...words: unknown[]) => void };
+      const answered = Promise.withResolvers<unknown>();
+      method.prompt("", "", "", Array(count).fill({ prompt, echo: true }), answered.resolve);
+      return await Promise.race([answered.promise, one.failed]);
+    };
+    expect(await round(9)).toHaveLength(9);
+    expect(one.asked[0]).toBe("what?\\x1b[2J ");
+    expect(await round(9, "x".repeat(5000))).toHaveLength(9); // each round counts, too
+    expect(one.asked.at(-1)).toHaveLength(1001);
+    expect(await round(0)).toBe("EPROTO");
   });
 });
 
