@@ -1,13 +1,15 @@
 /** The judge is right: it turns wrong programs away, and accepts right ones that are written differently. (thorough) */
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
-import { EVERYWHERE, type Runtime } from "../engine/program.ts";
+import { MARK } from "../engine/environment.ts";
+import { EVERYWHERE, type Runtime, start } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { inChinese } from "../practice/chinese.ts";
-import { judge } from "../practice/judge.ts";
+import { judge, shutIn } from "../practice/judge.ts";
 import { rightOnes, wrongOnes } from "../practice/programs.ts";
 
 const LIMIT = 300_000;
@@ -32,12 +34,20 @@ async function judged(exercise: Exercise, source: string, runtime: Runtime = "bu
 }
 
 /** Starts two processes, each of which starts two, and so on: 127 in all, that end by themselves after 20 s. */
-function forking(then: string, how: string): string {
-  const shell = `f() { [ $1 -gt 0 ] || exec sleep 20.17; f $(($1 - 1)) & f $(($1 - 1)) & ${then}; }; f 6`;
+function forking(then: string, how: string, depth = 6): string {
+  const shell =
+    `f() { [ $1 -gt 0 ] || exec sleep 20.17; f $(($1 - 1)) & f $(($1 - 1)) & ${then}; }; f ${depth}`;
   return `import { spawn } from "node:child_process";\nspawn("sh", ["-c", ${
     JSON.stringify(shell)
   }], { stdio: "ignore"${how} }).unref();\n`;
 }
+
+/**
+ * Eight times, one process that starts the next and ends at once: nobody can look so fast. After 40 each ends by itself.
+ * Each adds a letter to a file.
+ */
+const hopping = (file: string) =>
+  `f() { printf x >> ${file}; [ $1 -gt 0 ] && f $(($1 - 1)) & }; for n in 1 2 3 4 5 6 7 8; do f 40; done`;
 
 /** What a learner's program must not do, and what is said of it. */
 const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: number }[] = [
@@ -76,6 +86,12 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
   {
     name: "forks again and again, out of sight",
     source: forking(":", ", detached: true") + "\nSOLUTION",
+    says:
+      /started more than 32 processes, and was stopped$|left a process behind:(\n {2}.*){3}\n {2}and \d+ more$/,
+  },
+  {
+    name: "leaves many behind, out of sight",
+    source: forking(":", ", detached: true", 3) + "\nSOLUTION",
     says: /left a process behind:(\n {2}.*){3}\n {2}and \d+ more$/,
   },
   {
@@ -94,7 +110,6 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
 
 describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
   test("is told so, and nothing of it stays", async () => {
-    const before = processes();
     const exercise = all.find(({ name }) => name === "udp/receive") as Exercise;
     const verdict = await judged(
       exercise,
@@ -105,13 +120,49 @@ describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
     else expect(verdict.why).toMatch(says);
     if (line !== undefined) expect(verdict.line).toBe(line);
     expect(Math.max(...verdict.why.split("\n").map((text) => text.length))).toBeLessThan(250);
-    expect(processes()).toBe(before);
+    expect(processes()).toBe(0);
   }, LIMIT);
 });
 
+const hasNamespaces = spawnSync("unshare", ["-Urmp", "true"]).status === 0;
+
+describe.skipIf(!hasNamespaces)("a program that is shut in", () => {
+  const run = (folder: Folder, script: string) =>
+    start(shutIn(["sh", "-c", script]), { cwd: folder.path, limit: LIMIT });
+
+  test("cannot escape by starting others faster than anybody can look", async () => {
+    await using folder = temporaryFolder();
+    const program = run(folder, `setsid sh -c '${hopping("hops")}' & read line`);
+    const hops = () => existsSync(folder.at("hops")) ? statSync(folder.at("hops")).size : 0;
+    while (hops() < 5) await Bun.sleep(1);
+    await program[Symbol.asyncDispose]();
+    const then = hops();
+    await Bun.sleep(100); // nothing must happen in it
+    expect(hops()).toBe(then);
+    expect(program.orphans()).toEqual([]);
+  }, LIMIT);
+
+  test(
+    "has a limit of processes and threads, ends as it would alone, and its keeper is no orphan",
+    async () => {
+      await using folder = temporaryFolder();
+      await using program = run(folder, "ulimit -p 2>&- || ulimit -u; kill -INT $$");
+      expect(await program.result()).toEqual({ code: 130, stdout: "512\n", stderr: "" });
+      expect(program.orphans()).toEqual([]);
+      expect(program.killOrphans()).toBe(1);
+    },
+    LIMIT,
+  );
+});
+
+/** In the environment of all that this test starts. */
+const OWN = crypto.randomUUID();
+process.env[MARK] = `${process.env[MARK] ?? ""} ${OWN}`;
+
 /** How many programs of this test's own still sleep. */
 const processes = () =>
-  Bun.spawnSync(["sh", "-c", "ps -eo args | grep -cE '^sleep (1000|20.17)$'"]).stdout.toString();
+  Bun.spawnSync(["ps", "axeww", "-o", "args="]).stdout.toString().split("\n") // args, then the environment
+    .filter((line) => /^sleep (1000|20.17) /.test(line) && line.includes(OWN)).length;
 
 describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   test.each(all)("$name: right programs are accepted", async (exercise) => {
@@ -121,6 +172,16 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       const { solved, why } = await judged(exercise, source, runtime);
       expect({ name, solved, why }).toEqual({ name, solved: true, why: "" });
     }
+  }, LIMIT);
+
+  test("udp/receive: a right program that takes its time is accepted", async () => {
+    const exercise = all.find(({ name }) => name === "udp/receive") as Exercise;
+    const source = exercise.solution.replace(
+      /^socket\.bind.*\n/m,
+      "await new Promise((resolve) => setTimeout(resolve, 1000));\n$&",
+    );
+    expect(source).not.toBe(exercise.solution);
+    expect(await judged(exercise, source, runtime)).toMatchObject({ solved: true, why: "" });
   }, LIMIT);
 
   test.each(all)("$name: wrong programs are turned away, with a reason", async (exercise) => {
@@ -147,7 +208,7 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       limit: 60_000,
     });
   };
-  const { start, solution } = all.find(({ name }) => name === "tcp/client") as Exercise;
+  const { start: given, solution } = all.find(({ name }) => name === "tcp/client") as Exercise;
 
   test(
     "judges each save, gives hints, shows the solution, keeps the learner's file, and goes on",
@@ -157,7 +218,7 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       await using person = begin(folder);
       await person.until("nothing moves any more");
       expect(person.written).toContain("still open, line ");
-      expect(readFileSync(file, "utf8")).toBe(start);
+      expect(readFileSync(file, "utf8")).toBe(given);
       for (const hint of ["1. Python: s.sendall(", "2. The call is socket.end", "3. socket.end(MESSAGE);"]) {
         person.type("h");
         await person.until(hint);
@@ -171,10 +232,12 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       person.type("w");
       await person.until("|........................... connection ...........................|");
       await person.until("1 of 2; w shows the next");
+      person.type("s");
+      await person.until("yours is the same as scripts/tcp/bare/client.ts");
       person.type("r");
       await person.until("your file is kept as practice/3.1-client.1.ts");
       expect(readFileSync(folder.at("practice", "3.1-client.1.ts"), "utf8")).toBe(solution);
-      expect(readFileSync(file, "utf8")).toBe(start);
+      expect(readFileSync(file, "utf8")).toBe(given);
       person.type("l");
       await person.until(">… 3.1-client");
       person.type("n");

@@ -67,7 +67,7 @@ const DYNAMIC = 49152;
 const PROMPTS = /^(?:> )+/;
 
 /** How long a person waits for a prompt before the first line, in milliseconds. */
-const BEGINNING = 200;
+const BEGINNING = 100;
 /** The same before another line, of a program that has not shown any. */
 const ONE_MORE = 20;
 
@@ -91,8 +91,6 @@ type Stage = {
   log: string[];
   /** What each terminal waits for. */
   waits: Map<Terminal, string>;
-  /** In how many terminals somebody is about to type. */
-  typing: number;
   /** Nothing more is started. */
   isOver: boolean;
 };
@@ -116,7 +114,6 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     serving: new Set(),
     log: [],
     waits: new Map(),
-    typing: 0,
     isOver: false,
   };
   const terminals = new Map<number, Terminal>();
@@ -124,18 +121,13 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
   failed.promise.catch(() => {});
   if (options.patience) {
     const pids = () =>
-      stage.waits.size > 0 && stage.typing === 0
-        ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? [])
-        : undefined;
+      stage.waits.size > 0 ? [...terminals.values()].flatMap((terminal) => terminal.pid ?? []) : undefined;
     const isOver = () => stage.isOver;
-    const watch = async (patience: Patience): Promise<void> => {
-      const how = await whenSilent(pids, () => stage.log.length, patience, isOver);
-      if (stage.waits.size === 0 || stage.isOver) return;
-      const isReleased = how === "asleep" && [...terminals.values()].map((terminal) => terminal.release());
-      if (isReleased && isReleased.includes(true)) return await watch(patience);
-      failed.reject(new Mismatch(stuck(stage.waits, how, patience.many)));
-    };
-    void watch(options.patience);
+    const stir = () => terminals.values().toArray().map((terminal) => terminal.release()).includes(true);
+    const { many } = options.patience;
+    whenSilent(pids, () => stage.log.length, options.patience, isOver, stir).then((why) => {
+      if (stage.waits.size > 0 && !stage.isOver) failed.reject(new Mismatch(stuck(stage.waits, why, many)));
+    });
   }
   options.stop?.addEventListener("abort", () => failed.reject(new Mismatch("stopped")));
   try {
@@ -293,9 +285,7 @@ class Terminal {
       return lines.reduce((sum, line) => sum + (PROMPTS.exec(line)?.[0].length ?? 0) / 2, 0);
     };
     const calm = this.#typed === 0 || prompts() > 0 ? BEGINNING : ONE_MORE;
-    this.#stage.typing++;
     await whenWaiting(() => this.pid, calm, () => prompts() > this.#typed);
-    this.#stage.typing--;
   }
 
   #enter(text: string): void {
@@ -315,12 +305,13 @@ class Terminal {
   /**
    * A program that has stopped reading its keyboard ends on a terminal; with a pipe for its keyboard, Node and Deno wait
    * for what is still to come. So we type a line, which nobody must read any more, and end the input.
-   * @returns whether that was of use
+   * @returns whether there was anything to release
    */
   release(): boolean {
     if (this.#stage.waits.get(this) !== END || !this.#isTyping || this.pid === undefined) return false;
-    this.#enter("still there?");
-    this.endOfInput();
+    this.#isTyping = false;
+    this.#program?.type("still there?\n");
+    this.#program?.endOfInput();
     return true;
   }
 
@@ -376,6 +367,7 @@ class Terminal {
     }
     if (code !== this.expectedCode) this.#fail(`ended with exit code ${code}, not ${this.expectedCode}`);
     if (code !== 0) this.#say("exit", `[exit ${code}]`);
+    await program[Symbol.asyncDispose]();
     this.#program = undefined;
     this.expectedCode = 0;
     if (this.#serves) this.#stage.serving.delete(this.#serves);

@@ -91,6 +91,12 @@ export function hurried(
   return start(loaded("hurry", name, words, runtime), { ...options, env });
 }
 
+/**
+ * The first process of a PID namespace (pid_namespaces(7)) in which a program runs: when it is killed, all others end at
+ * once, however fast they start new ones.
+ */
+export const KEEPER = "sleep 3599.9";
+
 /** The programs that may still run, or have left something running. */
 const alive = new Set<Program>();
 
@@ -256,13 +262,18 @@ export class Program {
    * and wait to be collected do not count. Not known on Windows.
    */
   orphans(): { pid: number; command: string }[] {
+    return this.#processes().filter(({ command }) => command !== KEEPER);
+  }
+
+  #processes(): { pid: number; command: string }[] {
     return process.platform === "linux"
       ? processes(this.pid, this.#mark)
       : processesByPs(this.pid, this.#mark);
   }
 
   /**
-   * Kills its orphans. Each is stopped first, until no other appears: one that stands still starts no other.
+   * Kills its orphans, their keeper at once. Without one, each is stopped first, until no other appears: one that stands
+   * still starts no other.
    * @returns how many there were
    */
   killOrphans(): number {
@@ -276,8 +287,8 @@ export class Program {
     };
     for (let isNew = true, looks = 0; isNew && looks < 100; looks++) {
       const before = found.size;
-      for (const { pid } of this.orphans().filter(({ pid }) => !found.has(pid))) {
-        send(pid, "SIGSTOP");
+      for (const { pid, command } of this.#processes().filter(({ pid }) => !found.has(pid))) {
+        send(pid, command === KEEPER ? "SIGKILL" : "SIGSTOP");
         found.add(pid);
       }
       isNew = found.size > before;

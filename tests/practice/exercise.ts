@@ -19,8 +19,6 @@ export type Words = { en: string; zh: string };
 /** Terminals that the judge plays. The learner's program is `bun bare/NAME.ts` there. */
 export type Scene = {
   sections: Section[];
-  /** How long all programs may sleep, in milliseconds: longer where a program waits for the time to pass. */
-  patience?: number;
   /** How often it is played before it turns a program away: more than once where a busy machine could be too slow. */
   tries?: number;
   /** Looks at what the programs have left in their folder, and says what is wrong with it. */
@@ -106,10 +104,13 @@ function hintsOf({ python, code }: Hole): Words[] {
   const call = /(?:new )?[\w.]+(?=\()(?!.*\bawait once)|once\(\w+, "\w+"/.exec(
     code[0].replace(/^(?:const|let) .*?= |^for await \(.*? of /, ""),
   )?.[0] ?? code[0];
+  const isInCall = code[0].split("(").length > code[0].split(")").length;
+  const isOpen = code.length === 1 && code[0].endsWith("{"); // its block stands in the learner's file
+  const lines = [...code, ...(isOpen ? ["  ...", isInCall ? "});" : "}"] : [])].join("\n");
   return [
     { en: `Python: ${python}`, zh: `Python 写作：${python}` },
     { en: `The call is ${call}...`, zh: `要用的调用是 ${call}...` },
-    { en: code.join("\n"), zh: code.join("\n") },
+    { en: lines, zh: lines },
   ];
 }
 

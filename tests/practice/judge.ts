@@ -4,11 +4,12 @@
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { type Event, Mismatch, type Options, play } from "../engine/engine.ts";
 import { temporaryFolder } from "../engine/files.ts";
-import { ROOT, type Runtime, RUNTIMES } from "../engine/program.ts";
+import { KEEPER, ROOT, type Runtime, RUNTIMES } from "../engine/program.ts";
 import type { Exercise, Scene } from "./exercise.ts";
 import { typesOf } from "./types.ts";
 
@@ -25,25 +26,46 @@ export type Verdict = {
 
 /**
  * How long all programs may be silent while something is awaited, in milliseconds, and how many processes they may be.
- * What is on its way through this machine is never on its way that long, and who has no turn does not sleep.
+ * When all of them sleep, only a timer can wake one. The kernel's own (a delayed acknowledgement, 200 ms at most) are
+ * shorter than that, and those that the exercises ask for, too: a second. A program that has no turn does not sleep.
+ * Awake is processor time: no runtime needs a quarter of it for its start.
  */
-const PATIENCE = { asleep: 1000, awake: 3000, many: 32 };
+const PATIENCE = { asleep: 1200, awake: 1200, many: 32 };
 /** The same where nobody can see whether they sleep; and how much a program may print, in bytes. */
 const LIMIT = process.platform === "linux" ? 300_000 : 10_000;
 const MOST = 200_000;
 
 /**
- * Runs a program that can write in its own folder alone; and, that it need not wait for its cache, Deno in that. It needs
- * a namespace, which not every machine lets us make.
+ * How many processes and threads the system lets a program have: it counts those of a user namespace since Linux 5.14,
+ * before that all of a person; it does not bind root. `ulimit` calls it -p in dash, -u in other shells.
+ */
+const THREADS = 512;
+const [major, minor] = release().split(".").map(Number);
+const LIMITED = major > 5 || major === 5 && minor >= 14
+  ? `ulimit -p ${THREADS} 2>&- || ulimit -u ${THREADS} 2>&-; `
+  : "";
+
+/**
+ * Runs a program that can write in its own folder alone (and, that it need not wait for its cache, Deno in that), and
+ * that cannot escape: its PID namespace has a keeper, and ends with it. It needs namespaces, which not every machine lets
+ * us make.
  */
 const bind = (path: string) => `mount --bind "${path}" "${path}"`;
 const ITSELF = `d=$(pwd); ${bind("$d")}`;
 const CACHE = `mkdir -p "$DENO_DIR" && ${bind("$DENO_DIR")}`;
-const SHUT_IN = 'mount -o remount,bind,ro / && cd "$d" || exit 1; exec "$@"';
-const shutIn = (words: string[]) => {
-  const steps = words[0] === "deno" ? [ITSELF, CACHE, SHUT_IN] : [ITSELF, SHUT_IN];
-  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), "sh", ...words];
-};
+const SHUT_IN = 'mount -o remount,bind,ro / && cd "$d" || exit 1; exec unshare -p sh -c "$0" sh "$@"';
+/**
+ * The first child of this shell is the first process of the namespace. A signal for all of them is the program's alone:
+ * the shell goes on to its exit code.
+ */
+const kept = (keeper: string) => `trap : HUP INT TERM; ${LIMITED}${keeper} <&- >&- 2>&- & "$@"; exit $?`;
+export function shutIn(words: string[], keeper = KEEPER): string[] {
+  const steps = words.includes("deno") ? [ITSELF, CACHE, SHUT_IN] : [ITSELF, SHUT_IN];
+  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), kept(keeper), ...words];
+}
+
+/** Bun looks each second whether there is garbage. A program in which that is all that happens must be seen to sleep. */
+const QUIETLY = process.platform === "linux" ? ["env", "BUN_GC_TIMER_DISABLE=1"] : [];
 let canShutIn: boolean | undefined;
 
 /**
@@ -122,10 +144,10 @@ export function layOut(exercise: Exercise, source: string, runtime: Runtime, fol
   writeFileSync(join(folder, nameIn(exercise)), source);
   cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
   canShutIn ??= process.platform === "linux" &&
-    spawnSync("unshare", shutIn(["true"]).slice(1), { cwd: folder }).status === 0;
+    spawnSync("unshare", shutIn(["true"], "sleep 1").slice(1), { cwd: folder }).status === 0;
   const wrap = (words: string[], command: string) => {
-    if (!isOwn(command)) return words;
-    const own = [...RUNTIMES[runtime], ...words.slice(1)];
+    if (!isOwn(command)) return [...QUIETLY, ...words];
+    const own = [...QUIETLY, ...RUNTIMES[runtime], ...words.slice(1)];
     return canShutIn ? shutIn(own) : own;
   };
   return { server: "bun", client: "bun", folder, wrap, asPerson: isOwn };
@@ -149,7 +171,7 @@ async function mistake(
       ...layOut(exercise, source, runtime, folder),
       limit: LIMIT,
       most: MOST,
-      patience: { ...PATIENCE, asleep: scene.patience ?? PATIENCE.asleep },
+      patience: PATIENCE,
       stop,
       onEvent: ({ terminal, kind, text }) =>
         events.push({ terminal, kind, text: inBounds(kind === "command" ? on(text) : text) }),

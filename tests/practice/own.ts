@@ -16,14 +16,10 @@ export type Own = {
   /** What the head shows, and the judge plays first. */
   terminals: string;
   /** Of the first scene. */
-  patience?: number;
   after?: Scene["after"];
   /** What is played beside it. */
   scenes?: ({ terminals: string } & Omit<Scene, "sections">)[];
 };
-
-/** Longer than a program waits for the time to pass. */
-const TIMED = 2000;
 
 /** What a program has written, as it is told. */
 const indented = (text: string) => text.trimEnd().split("\n").map((line) => `  ${line}`).join("\n");
@@ -229,7 +225,6 @@ terminal 2
   没问题`,
   scenes: [
     {
-      patience: TIMED,
       terminals: `
 terminal 1
   $ bun tests/practice/peers/silent.ts
@@ -243,7 +238,6 @@ terminal 2
   [exit 1]`,
     },
     {
-      patience: TIMED,
       tries: 3,
       terminals: `
 terminal 1
@@ -624,7 +618,6 @@ Then end, with exit code 0.`,
       zh: "超时的错误名是 AbortError；别的错误就是被拒绝",
     },
   ],
-  patience: TIMED,
   terminals: `
 terminal 1
   $ bun scripts/tcp/time-server.ts

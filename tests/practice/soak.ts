@@ -85,12 +85,13 @@ function table(): string[] {
       took.length,
       wrong,
       at(0.5),
+      at(0.95),
       at(0.99),
       at(1),
       took.length ? `${Math.round(cpu / took.length)} ms` : "-",
     ];
   });
-  const head = ["runtime", "rounds", "verdicts", "flips", "median", "99 %", "longest", "cpu each"];
+  const head = ["runtime", "rounds", "verdicts", "flips", "median", "95 %", "99 %", "longest", "cpu each"];
   return [head, ...rows].map((cells) => cells.map((cell) => `${cell}`.padStart(9)).join(""));
 }
 
