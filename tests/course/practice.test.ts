@@ -82,6 +82,19 @@ const server = createServer((socket) => { //  connection, peer = s.accept()
   );
 });
 
+test("the last hint is the code itself; of a block, how it begins and how it ends", () => {
+  const last = (name: string, part: string) => {
+    const { holes, hints } = find(name);
+    const wanted = holes.find(({ python }) => python.includes(part));
+    return hints((hole) => hole !== wanted)[2].en;
+  };
+  expect(last("tcp/client", "sendall")).toBe("socket.end(MESSAGE);");
+  expect(last("udp/receive", "recvfrom")).toBe(
+    'socket.on("message", (data, { address, port }) => {\n  ...\n});',
+  );
+  expect(last("tcp/time-client", "recv")).toBe("for await (const text of socket) {\n  ...\n}");
+});
+
 test("a right program is accepted, and one that only prints is not: udp/receive", async () => {
   const { solution, start } = find("udp/receive");
   expect(await judged("udp/receive", solution)).toMatchObject({ solved: true, why: "" });

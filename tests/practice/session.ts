@@ -33,6 +33,9 @@ const TASK: Words = {
   zh: "用编辑器打开，补上每个 TODO，保存",
 };
 
+/** A line of code without the remark behind it. */
+const withoutRemark = (line: string) => line.replace(/(?<=\S) *\/\/ .*/, "");
+
 /** What has happened: the file was saved, a key was pressed, or the packets of a solved program are known. */
 type News = "saved" | "hint" | "solution" | "next" | "list" | "again" | "ladder" | "packets";
 const NEWS: Record<string, News> = {
@@ -68,7 +71,7 @@ function terminals(verdict: Verdict, exercise: Exercise, width: number): string[
 
 /** Why it is not solved: the place in the learner's file, and what was expected. */
 function reasons({ why, line }: Verdict, exercise: Exercise, source: string, width: number): string[] {
-  const text = (number: number) => source.split("\n")[number - 1]?.trim() ?? "";
+  const text = (number: number) => withoutRemark(source.split("\n")[number - 1] ?? "").trim();
   const place = line === undefined ? [] : [`practice/${exercise.file}:${line}: ${text(line)}`];
   const open = source.split("\n").findIndex((text) => text.trim().startsWith("// TODO"));
   const todo = open < 0
@@ -117,8 +120,7 @@ const sentence = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** The code of a file, behind its head, without the remarks behind it. */
 const codeOf = (source: string) =>
-  source.replace(/^(?:#!.*\n)?\/\*\*[^]*?\*\/\n/, "").trimEnd().split("\n")
-    .map((line) => line.replace(/(?<=\S) *\/\/ .*/, ""));
+  source.replace(/^(?:#!.*\n)?\/\*\*[^]*?\*\/\n/, "").trimEnd().split("\n").map(withoutRemark);
 
 export class Session {
   readonly #all: Exercise[];
@@ -249,9 +251,12 @@ export class Session {
     }
     if (news === "hint") return this.#hint();
     if (news === "solution") {
-      const width = this.#width;
+      const [own, other] = [this.#read(exercise), exercise.solution].map(codeOf);
+      if (own.join() === other.join()) {
+        return [say({ en: `yours is the same as ${exercise.path}`, zh: `你的和 ${exercise.path} 一样` })];
+      }
       const path = say({ en: `yours, and ${exercise.path}`, zh: `左边是你的，右边是 ${exercise.path}` });
-      return [path, ...beside(codeOf(this.#read(exercise)), codeOf(exercise.solution), width)];
+      return [path, ...beside(own, other, this.#width)];
     }
     if (news === "list") return await this.#list();
     if (news === "again") {
@@ -287,8 +292,8 @@ export class Session {
     if (!wire) {
       return [
         say({
-          en: "there is a ladder once it is solved, and packets were seen",
-          zh: "做对了、看到了包，才有时序图",
+          en: "w draws the packets of a solved program, as soon as they were seen",
+          zh: "做对以后，看到了包，w 就画出时序图",
         }),
       ];
     }
