@@ -20,7 +20,7 @@ const target = `${userName()}@127.0.0.1`;
 /** OpenSSH's client, so that nothing of this machine's user has a say. It knows no host: each server has its own key. */
 function openSsh({ at, path }: Bench["folder"], port: number, cwd = path): Program {
   const settings = ["-F", "none", "-o", "LogLevel=ERROR", "-o", "StrictHostKeyChecking=no"];
-  const files = ["-o", `UserKnownHostsFile=/nowhere`, "-o", "IdentitiesOnly=yes", "-i", at("key")];
+  const files = ["-o", `UserKnownHostsFile=${at("nowhere")}`, "-o", "IdentitiesOnly=yes", "-i", at("key")];
   const words = [...settings, ...files, "-P", `${port}`, "-b", "-", target];
   return start(["sftp", ...words], { cwd, limit: LIMIT });
 }

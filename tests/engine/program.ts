@@ -1,5 +1,5 @@
 /** A program that a test has started: its lines as they come, its end, and its whole process group. */
-import { spawnSync } from "node:child_process";
+import { spawn, type SpawnOptions, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -42,8 +42,8 @@ export type Options = {
 export class Late extends Error {}
 
 /**
- * Starts a program, without a shell. Use it as `await using program = start([...])`: whatever happens,
- * it and all that it started end with the test.
+ * Starts a program, without a shell; where there is no such program, a shell says so. Use it as
+ * `await using program = start([...])`: whatever happens, it and all that it started end with the test.
  */
 export function start(words: string[], options: Options = {}): Program {
   return new Program(words, options);
@@ -112,6 +112,13 @@ export function endAll(): void {
   }
 }
 
+/** What starts a program without the shell that zx starts, which takes longer than many a program. */
+function withoutShell([name, ...rest]: string[]): typeof spawn {
+  const direct = (_line: string, _words: string[], options: SpawnOptions) =>
+    spawn(name, rest, { ...options, shell: false });
+  return direct as typeof spawn;
+}
+
 /** What a program printed, and how it ended. */
 export type Result = { code: number; stdout: string; stderr: string };
 
@@ -134,11 +141,13 @@ export class Program {
 
   constructor(words: string[], { cwd = ROOT, env = {}, limit = 30_000, most = Infinity, onLine }: Options) {
     this.#limit = limit;
+    // The marks of the programs that started us stay: a program finds all that it started, at any depth.
+    const whole = environment({ ...env, [MARK]: `${process.env[MARK] ?? ""} ${this.#mark}` });
     const shell = $({
       cwd,
-      // The marks of the programs that started us stay: a program finds all that it started, at any depth.
-      env: environment({ ...env, [MARK]: `${process.env[MARK] ?? ""} ${this.#mark}` }),
+      env: whole,
       stdio: ["pipe", "pipe", "pipe"],
+      ...(Bun.which(words[0], { PATH: whole.PATH, cwd }) ? { spawn: withoutShell(words) } : {}),
       // Not bash: with a socket as its input, as here, it takes itself for a remote shell and reads ~/.bashrc.
       shell: "sh",
       quote: (word) => `'${word.replaceAll("'", "'\\''")}'`,
