@@ -82,7 +82,9 @@ test("a small file is read with its time, a larger one is not, and none stays op
 test.skipIf(process.platform !== "linux")("a list has no name that nobody could ask for", async () => {
   const folder = join(root, "names");
   mkdirSync(folder);
-  for (const name of ["a\xff", "b"]) writeFileSync(Buffer.from(`${folder}/${name}`, "latin1"), "");
+  for (const name of ["a\xff", "b", "c\xef\xbf\xbd"]) {
+    writeFileSync(Buffer.from(`${folder}/${name}`, "latin1"), "");
+  }
   const listed = await Array.fromAsync((await ServedFolder.at(folder)).list("", true));
   expect(listed.map(({ name }) => name)).toEqual(["b"]);
 });

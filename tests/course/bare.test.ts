@@ -112,6 +112,19 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     expect(await letters.text()).toBe("two");
   });
 
+  test("tcp/client and tcp/time-client: a server that says nothing is told", async () => {
+    for (const [name, words] of [["tcp/client", "without a reply"], ["tcp/time-client", "without a word"]]) {
+      await using server = await listen();
+      await using program = start(name, [server.port]);
+      (await server.accept()).hangUp();
+      expect(await program.result()).toEqual({
+        code: 0,
+        stdout: `the server hung up ${words}\n`,
+        stderr: "",
+      });
+    }
+  });
+
   test("tcp/picture-client: a name leads nowhere else, and replaces nothing", async () => {
     await using folder = temporaryFolder();
     await mkdir(folder.at("in/album"), { recursive: true });

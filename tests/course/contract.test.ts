@@ -595,24 +595,27 @@ describe("a character that comes in two reads is one, and so is its request", ()
     expect(await program.result()).toEqual({ code: 0, stdout: "你\n", stderr: "" });
   });
 
-  test("half a character, and then the hang-up", async () => {
-    await using program = script("tcp/many-clients-server", ["--port", "0", "--reply", "ok"]);
-    using line = await call(await program.port());
-    const from = line.name;
-    await line.send(Buffer.from([0x61, 0xe4, 0xbd]));
-    line.hangUp();
-    expect(String(await line.rest())).toBe("ok");
-    program.signal("SIGINT");
-    const { code, stdout, stderr } = await program.result();
-    expect({ code, shown: stdout.split("\n").slice(1) }).toEqual({
-      code: 0,
-      shown: [`${from} connected`, `${from} > a\uFFFD`, ""],
-    });
-    expect(stderr).toBe(
-      `error: ${from}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n` +
-        "hint: if the other end speaks gbk, use --encoding gbk here\n",
-    );
-  });
+  test.each(["tcp/server", "tcp/many-clients-server"])(
+    "%s: half a character, and then the hang-up",
+    async (name) => {
+      await using program = script(name, ["--port", "0", "--reply", "ok"]);
+      using line = await call(await program.port());
+      const from = line.name;
+      await line.send(Buffer.from([0xe4, 0xbd]));
+      line.hangUp();
+      expect(String(await line.rest())).toBe("ok");
+      if (name !== "tcp/server") program.signal("SIGINT");
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, shown: stdout.split("\n").slice(1) }).toEqual({
+        code: 0,
+        shown: [`${from} connected`, `${from} > \uFFFD`, ""],
+      });
+      expect(stderr).toBe(
+        `error: ${from}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n` +
+          "hint: if the other end speaks gbk, use --encoding gbk here\n",
+      );
+    },
+  );
 });
 
 describe("the longest datagram", () => {

@@ -748,6 +748,29 @@ describe("hostile datagrams change nothing", () => {
   });
 });
 
+test("a sender that is heard now and then is not silent, however long its file takes", async () => {
+  await using here = await folder();
+  for (let [tries, pause] = [0, Infinity]; pause > 500; tries++) { // again where the machine let us wait for half of it
+    expect(tries).toBeLessThan(5);
+    await using receiver = receive(here.out, ["--timeout", "1000"]);
+    using sender = await peer(await receiver.port());
+    const mine = { connection: await sender.open(42, encodeFile({ name: `${tries}`, size: 1 })) };
+    const begin = performance.now();
+    pause = 0;
+    for (let last = begin; last - begin < 1300;) {
+      sender.say({ ...mine, type: "DATA", number: 1, payload: Buffer.from("x") });
+      const answer = await sender.hear();
+      if (pause < 500) expect(answer?.type).toBe("ACK");
+      await Bun.sleep(50); // only time can show that it is not given up
+      const now = performance.now();
+      [pause, last] = [Math.max(pause, now - last), now];
+    }
+    if (pause > 500) continue;
+    await sender.ask({ ...mine, type: "FIN", number: 2, payload: digestOf(Buffer.from("x")) }, "SAVED");
+    expect(await stopped(receiver)).toMatchObject({ code: 0, stderr: "" });
+  }
+});
+
 test("a SAVED counts that is of the last packet, and comes when all are sent; its figures are shown", async () => {
   await using here = await folder();
   await using receiver = await letterbox();
