@@ -1,26 +1,39 @@
 /** What TCP sockets need beside the calls that a lesson shows. */
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { Failure } from "./failure.ts";
 import { endpoint } from "./socket.ts";
 
 /** How long a peer may take to close after we have, in milliseconds. */
 const LINGER = 5000;
 
+/** Sockets to close, each with its signal. Functions and listeners of its own for each would take 1 KB a connection. */
+const open = { close: new Map<Socket, AbortSignal>(), reset: new Map<Socket, AbortSignal>() };
+
 /**
  * Closes a TCP socket when the program is stopped. It also listens for the socket's "error" event, which would end
  * the program if nobody did: the error shows where the lesson reads or writes. Call it as soon as there is a socket.
  * @param ending "reset" tells the peer that something is missing (RST; RFC 9293, section 3.10.7.4)
  */
-export function closeOnStop(socket: Socket, stop: AbortSignal, ending: "close" | "reset" = "close"): Socket {
-  const close = () => (ending === "reset" ? socket.resetAndDestroy() : socket.destroy(stop.reason));
-  stop.addEventListener("abort", close);
-  socket.once("close", () => stop.removeEventListener("abort", close));
-  socket.on("error", () => {});
-  const dispose = socket[Symbol.asyncDispose].bind(socket);
-  socket[Symbol.asyncDispose] = () => dispose().catch(() => {}); // the error has been thrown once already
+export function closeOnStop(socket: Socket, stop: AbortSignal, ending: keyof typeof open = "close"): Socket {
+  open[ending].set(socket, stop);
+  stop.addEventListener("abort", closeAll); // what listens already is not added again
+  socket.on("close", forget).on("error", ignore);
+  socket[Symbol.asyncDispose] = dispose;
   peerName(socket); // asked for now: a socket that was reset no longer knows
   return socket;
 }
+
+function closeAll(this: AbortSignal) {
+  for (const [socket, stop] of open.close) if (stop === this) socket.destroy(stop.reason);
+  for (const [socket, stop] of open.reset) if (stop === this) socket.resetAndDestroy();
+}
+function forget(this: Socket) {
+  Object.values(open).forEach((sockets) => sockets.delete(this));
+}
+const ignore = () => {};
+const dispose = function (this: Socket) {
+  return Socket.prototype[Symbol.asyncDispose].call(this).catch(ignore); // the error has been thrown once already
+};
 
 /**
  * Waits for the peer's close after `socket.end()`. What still comes is read and discarded for up to 5 s: closing a
@@ -52,13 +65,10 @@ export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false
   socket.once("close", () => clearInterval(timer));
 }
 
-const names = new WeakMap<Socket, string>();
+const NAME = Symbol("peer");
 
 /** The endpoint of the peer, as Python's `getpeername` gives it: `127.0.0.1:50001`. */
-export function peerName(socket: Socket): string {
-  const known = names.get(socket);
-  if (known !== undefined || socket.remoteAddress === undefined) return known ?? "a caller";
-  const name = endpoint(socket.remoteAddress, socket.remotePort);
-  names.set(socket, name);
-  return name;
+export function peerName(socket: Socket & { [NAME]?: string }): string {
+  socket[NAME] ??= socket.remoteAddress && endpoint(socket.remoteAddress, socket.remotePort);
+  return socket[NAME] ?? "a caller";
 }

@@ -1019,8 +1019,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "3.8, event loop: a client that reads nothing fills the memory",
     file: "scripts/tcp/servers/event-loop.ts",
-    was: "        socket.pause(); // the",
-    is: "        // the",
+    was: "      socket.pause(); // the",
+    is: "      // the",
     tests: ["tests/tcp/servers.test.ts"],
     names: "reads no more",
     forty: true,
@@ -1083,6 +1083,21 @@ export const MISTAKES: Mistake[] = [
     is: "if (person) roster.leave",
     tests: ["tests/apps/messenger-protocol.test.ts", "tests/apps/messenger-parts.test.ts"],
     forty: true,
+  },
+  {
+    what: "4.5: a client may store faster than the disk takes it",
+    file: "scripts/apps/sftp/sessions.ts",
+    was: "await this.#send(channel, await answer(files, request, name), gone.signal);",
+    is: "answer(files, request, name).then((bytes) => this.#send(channel, bytes, gone.signal));",
+    tests: ["tests/apps/sftp/hostile-clients.test.ts"],
+    names: "stands still",
+  },
+  {
+    what: "a closed socket is remembered until the program ends",
+    file: "lib/tcp.ts",
+    was: '.on("close", forget)',
+    is: "",
+    tests: ["tests/lib/tcp.test.ts"],
   },
   {
     what: "4.5: a list of keys that its group may write is believed",
@@ -1185,7 +1200,7 @@ export const MISTAKES: Mistake[] = [
   {
     what: "3.8: the loop reads on while the system takes no more",
     file: "scripts/tcp/servers/event-loop.ts",
-    was: "        socket.pause(); // the system takes no more: until it does, we read no more\n",
+    was: "      socket.pause(); // the system takes no more: until it does, we read no more\n",
     is: "",
     tests: ["tests/hostile/table.test.ts"],
     names: "tcp/servers/event-loop stands",

@@ -47,7 +47,6 @@
 import { pbkdf2Sync } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
-import { finished } from "node:stream/promises";
 import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report, run } from "../../../lib/program.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
@@ -84,25 +83,28 @@ async function main(stop: AbortSignal) {
   await ready(server.address());
   await once(server, "close");
 
-  async function echo(socket: Socket) {
-    const peer = peerName(socket);
-    try {
-      await print(`${peer} connected`);
-      // A call for each read, in place of the loop of sequential.ts, which waits twice: a third more requests a second.
-      socket.on("data", (data) => { // bytes have come; in between, the other connections are served
-        if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // computes, as a log-in checks a password
-        if (socket.write(data)) return;
-        socket.pause(); // the system takes no more: until it does, we read no more
-        socket.once("drain", () => socket.resume());
-      });
-      await finished(socket, { writable: false }); // the client's FIN, or an error
-    } catch (error) {
-      await report(error, peer);
-    } finally {
-      socket.end(); // FIN: our half is closed as well
-      linger(socket);
-    }
+  // Calls for what comes, in place of the loop of sequential.ts, which waits twice for each read: a third more requests
+  // a second, and a silent connection costs 3 KB of memory on Bun, not 5.
+  function echo(socket: Socket) {
+    print(`${peerName(socket)} connected`);
+    socket.on("data", (data) => { // bytes have come; in between, the other connections are served
+      if (work > 0) pbkdf2Sync(data, "salt", work, 32, "sha256"); // computes, as a log-in checks a password
+      if (socket.write(data)) return;
+      socket.pause(); // the system takes no more: until it does, we read no more
+      socket.once("drain", () => socket.resume());
+    });
+    socket.on("end", hangUp).on("error", tell);
   }
+}
+
+/** The client's FIN. This and the next are called for each connection, so that none has functions of its own. */
+function hangUp(this: Socket) {
+  this.end(); // FIN: our half is closed as well
+  linger(this);
+}
+
+function tell(this: Socket, error: Error) {
+  report(error, peerName(this));
 }
 
 if (import.meta.main) run("server", main);
