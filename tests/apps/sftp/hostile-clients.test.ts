@@ -4,9 +4,20 @@ import { once } from "node:events";
 import { truncate, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import ssh2, { type Client, type ClientChannel } from "ssh2";
-import { EVERYTHING, EVERYWHERE } from "../../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, loaded, start } from "../../engine/program.ts";
 import { inTime, settled, until } from "../../engine/sockets.ts";
-import { dial, INIT, inside, meet, NO_SUCH_FILE, number, openWide, packet } from "./packets.ts";
+import {
+  CREATE,
+  dial,
+  INIT,
+  inside,
+  meet,
+  NO_SUCH_FILE,
+  number,
+  openWide,
+  packet,
+  WRITE,
+} from "./packets.ts";
 import { IS_LINUX, KEY, peak, serve, stage } from "./server.ts";
 
 setDefaultTimeout(120_000); // what waits in a test says itself for what it waited too long
@@ -161,6 +172,39 @@ describe("who breaks the rules", () => {
     });
   }
 });
+
+for (const runtime of EVERYWHERE) {
+  test(`a client that puts gets no further than two windows while the disk stands still, on ${runtime}`, async () => {
+    await using at = await stage();
+    const words = [
+      "--port",
+      "0",
+      "--root",
+      at.root,
+      "--user",
+      "anna",
+      "--authorized-keys",
+      at.path("key.pub"),
+    ];
+    await using server = start(loaded("fixtures/still-disk", "apps/sftp-server", words, runtime));
+    const port = await server.port();
+    using client = await meet(port);
+    using friend = await meet(port);
+    const handle = await client.open("file", WRITE | CREATE);
+    if (typeof handle === "number") throw new Error(`status ${handle}`);
+    const piece = Buffer.alloc(261_120); // what the server takes at once
+    const { _sock: socket } = inside(client.client);
+    const before = socket.bytesWritten;
+    for (let id = 0; id < 64; id++) { // as many as OpenSSH's sftp has on the way: 16 MiB
+      client.channel.write(packet(6, id, handle, BigInt(id * piece.length), piece.length, piece));
+    }
+    const taken = await settled(() => socket.bytesWritten) - before;
+    // ssh2 opens its window of 2 MiB once more while less than that waits to be read.
+    expect(taken).toBeWithin(2 ** 20, 4 * 2 ** 20 + 2 * piece.length);
+    expect(server.seen.stdout.filter((line) => line === "the disk was asked")).toHaveLength(1);
+    expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+  });
+}
 
 describe("a client that takes nothing costs little memory", () => {
   for (const runtime of EVERYWHERE) {

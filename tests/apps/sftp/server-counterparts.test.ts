@@ -318,7 +318,7 @@ if (EVERYTHING) {
         expect(await same.result()).toEqual({ code: 0, stdout: "", stderr: "" });
         expect((await stat(at.path("root", "there"))).size).toBe(2 ** 30);
         console.log(`1 GiB on ${runtime}: at most ${peak(server.program).toFixed()} MiB of memory`);
-        expect(peak(server.program)).toBeLessThan(600);
+        expect(peak(server.program)).toBeLessThan({ bun: 205, node: 300, deno: 300 }[runtime]); // Bun, if it collects late: 215 to 310
       }
     },
     1_200_000,
