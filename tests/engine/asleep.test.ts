@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { type Doing, PACE, Silence } from "./asleep.ts";
 
-const PATIENCE = { asleep: 1200, awake: 1200, many: 32 };
+const PATIENCE = { asleep: 1200, awake: 1000, many: 32 };
 
 /** What is seen at a look: times are in milliseconds since the last one. */
 type Seen = {
@@ -45,8 +45,8 @@ describe("given up", () => {
       "awake",
       2 * PATIENCE.awake / PACE,
     ],
-    // 24 times, each time after half a second
-    ["wakes and sleeps, and never says a word", [...sleep(500), { ran: 10 }], "awake", 11 * 24 - 1],
+    // 20 times, each time after half a second
+    ["wakes and sleeps, and never says a word", [...sleep(500), { ran: 10 }], "awake", 11 * 20 - 1],
     [
       "starts one after the other, each of which ends at once",
       [{ isEnding: true }],
@@ -62,7 +62,9 @@ describe("not given up", () => {
     ["says a word each second", [...sleep(1000), { says: true }]],
     ["could run, and has no turn", [{ isAwake: true, waited: PACE }]],
     ["is as many as it may be", [...sleep(1000), { count: 32, says: true }]],
-    ["computes for a second between two words", [...times(20, { ran: PACE, isAwake: true }), { says: true }]],
+    ["computes for most of a second between two words", [...times(19, { ran: PACE, isAwake: true }), {
+      says: true,
+    }]],
   ])("one that %s", (_, looks) => expect(givenUp(looks)).toEqual([undefined, 2000]));
 
   test("one that was stirred has slept before, too; what it says then is news", () => {

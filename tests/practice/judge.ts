@@ -28,9 +28,9 @@ export type Verdict = {
  * How long all programs may be silent while something is awaited, in milliseconds, and how many processes they may be.
  * When all of them sleep, only a timer can wake one. The kernel's own (a delayed acknowledgement, 200 ms at most) are
  * shorter than that, and those that the exercises ask for, too: a second. A program that has no turn does not sleep.
- * Awake is processor time: no runtime needs a quarter of it for its start.
+ * Awake is processor time: Node needs a tenth of it for its start.
  */
-const PATIENCE = { asleep: 1200, awake: 1200, many: 32 };
+const PATIENCE = { asleep: 1200, awake: 1000, many: 32 };
 /** The same where nobody can see whether they sleep; and how much a program may print, in bytes. */
 const LIMIT = process.platform === "linux" ? 300_000 : 10_000;
 const MOST = 200_000;
