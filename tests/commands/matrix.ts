@@ -4,21 +4,26 @@
  * with tests/engine/ladders.txt: so each runtime is watched as a server and as a client.
  * `make matrix L=3.1`, or `L=udp/send`: those of one lesson. `ON=node`: both ends on that runtime alone.
  */
+import { join } from "node:path";
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import { canPlay } from "../engine/alone.ts";
 import { type Cell, DIFFERENCES, judge } from "../engine/differences.ts";
 import { copyOfProject } from "../engine/engine.ts";
 import { temporaryFolder } from "../engine/files.ts";
 import type { Head } from "../engine/head.ts";
 import { LADDERS } from "../engine/ladder.ts";
-import { type BareProgram, barePrograms, lessonOf } from "../engine/lessons.ts";
-import { ON, READY, type Runtime, RUNTIMES } from "../engine/program.ts";
+import { type BareProgram, barePrograms, type Lesson, lessonOf } from "../engine/lessons.ts";
+import { ON, READY, ROOT, type Runtime, RUNTIMES, start } from "../engine/program.ts";
 import { missing } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
 
 /** How many lessons are played at once. */
 const AT_ONCE = 3;
+
+/** Much longer than Node takes to compile all lessons, in milliseconds. */
+const LIMIT = 60_000;
 
 const names = process.env.ON ? [ON] : Object.keys(RUNTIMES) as Runtime[];
 const CELLS: Cell[] = names.flatMap((server) => names.map((client) => ({ server, client })));
@@ -29,6 +34,15 @@ function applies({ sections }: Pick<Head, "sections">, { server, client }: Cell)
     steps.some((step) => step.kind === "see" && READY.test(step.text))
   );
   return hasServer || server === client;
+}
+
+/** Lets Node compile lessons, all by one process: a lesson that it has not compiled yet needs twice the time to start. */
+async function compile(folder: string, lessons: Lesson[]): Promise<void> {
+  if (!names.includes("node")) return;
+  const code = "for (const file of process.argv.slice(1)) await import(file).catch(() => {})";
+  const files = lessons.map(({ path }) => pathToFileURL(join(folder, path)).href);
+  await using node = start(["node", "--input-type=module", "-e", code, ...files], { limit: LIMIT });
+  await node.ended();
 }
 
 async function main(): Promise<void> {
@@ -52,10 +66,12 @@ async function main(): Promise<void> {
     if (next) begun.add(next.lesson.path);
     return next;
   };
+  await compile(ROOT, chosen); // they are the other end of the bare programs
   await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     // Folders for many cells, and one lesson after another: Node and Deno find what they have compiled by its path.
     await using copy = copyOfProject();
     await using outside = temporaryFolder();
+    await compile(copy.path, chosen);
     for (let next = take(""); next; next = take(next.lesson.path)) {
       if (!canPlay(next.lesson)) {
         count.skipped++;
@@ -65,7 +81,7 @@ async function main(): Promise<void> {
       const ladders = !missing && server === client ? LADDERS : [];
       const folder = "usage" in next.lesson.head ? outside.path : copy.path;
       const { passed, mark, note } = await judge(next.lesson, next.cell, DIFFERENCES, folder, ladders);
-      copy.restore();
+      if (folder === copy.path) copy.restore();
       (rows.get(next.lesson.path) as string[])[next.column] = mark;
       if (note) notes.push(note);
       count[passed ? "passed" : "failed"]++;
