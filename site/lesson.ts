@@ -56,10 +56,38 @@ const command = (text: string, lang: Language) =>
     button(WORDS[lang].copy, "command")
   }</span>`;
 
-/** The words of a note, with links to the lessons and the errors that it names. */
+/** A line of a note that is the row of a table: its columns are two spaces or more apart. */
+const isRow = (line: string) => /\S {2,}\S/.test(line);
+
+/** The words of a note, with links to the lessons and the errors that it names; its rows become a table. */
 export function prose(text: string, place: Place, course: Course): string {
-  return escaped(unwrapped(text))
-    .replaceAll(/(?<![\w-])--[a-z][a-z-]+/g, '<code class="flag">$&</code>')
+  const lines = text.split("\n");
+  const first = lines.findIndex(isRow);
+  if (first < 0) return `<p>${sentences(unwrapped(text), place, course)}</p>`;
+  const last = lines.findLastIndex(isRow);
+  const words = (from: number, to: number) => prose(lines.slice(from, to).join("\n"), place, course);
+  const rows = lines.slice(first, last + 1).map((line) => {
+    const cells = line.split(/( {2,}| (?=RFC \d+(?:, [\d.]+)?$))/);
+    const html = cells.map((cell, index) => {
+      const wide = cells.length === 3 && index === 2 ? " colspan=2" : "";
+      return index % 2 ? cell : `<td${wide}>${sentences(cell, place, course)}</td>`;
+    });
+    return `<tr>${html.join("")}</tr>`;
+  });
+  /** What stands between two lines that become one text. */
+  const gap = (line: number) => unwrapped(`${lines[line - 1].at(-1)}\n${lines[line][0]}`).slice(1, -1);
+  return `${words(0, first)}${gap(first)}<table class="rows"><tbody>${rows.join(" ")}</tbody></table>${
+    gap(last + 1)
+  }${words(last + 1, lines.length)}`;
+}
+
+function sentences(text: string, place: Place, course: Course): string {
+  return escaped(text)
+    .replaceAll(/`([^`]+)`/g, "<code>$1</code>")
+    .replaceAll(
+      /(?<![\w-])--[a-z][a-z-]+(?: (?:\d[\d.:]*[KMG]?|[A-Z]+)\b)?/g,
+      '<code class="flag">$&</code>',
+    )
     .replaceAll(
       /\bE[A-Z]{3,}\b/g,
       (code) =>
@@ -67,10 +95,13 @@ export function prose(text: string, place: Place, course: Course): string {
           ? `<a href="${href(place, `errors.html#${code}`)}"><code>${code}</code></a>`
           : code,
     )
-    .replaceAll(/(?<![\w.])(?<!section )[1-5]\.\d{1,2}(?![\w]|\.\d| (?:s|ms|%|MB)\b)/g, (number) => {
-      const lesson = course.lessons.find(({ head }) => head.number === number);
-      return lesson ? `<a href="${href(place, pageOf(lesson.path))}">${number}</a>` : number;
-    });
+    .replaceAll(
+      /(?<![\w.])(?<!section |RFC \d+, )[1-5]\.\d{1,2}(?![\w]|\.\d| (?:s|ms|%|MB)\b)/g,
+      (number) => {
+        const lesson = course.lessons.find(({ head }) => head.number === number);
+        return lesson ? `<a href="${href(place, pageOf(lesson.path))}">${number}</a>` : number;
+      },
+    );
 }
 
 /** The figure of a program: its head folded, the rest in two columns, and one button that copies all of it. */
@@ -139,19 +170,35 @@ function commands({ head }: Lesson, lang: Language): string {
   return `<dl class="run">${rows.join("\n")}</dl>`;
 }
 
+/** The text of a note: Python, Watch out, Try. */
+const noteOf = ({ notes }: Lesson["head"], label: string) =>
+  notes.find((note) => note.label === label)?.text ?? "";
+
+const asRemark = (remark: string) => remark && `<small>${escaped(remark.replace(/^[,:] /, ""))}</small>`;
+
+/** A call of a head, which may end in the middle, with its brackets closed. */
+function closed(code: string): string {
+  const ends: string[] = [];
+  for (const letter of code) {
+    if ("({[".includes(letter)) ends.unshift({ "(": ")", "{": " }", "[": "]" }[letter]!);
+    else if (")}]".includes(letter)) ends.shift();
+  }
+  if (ends.length === 0) return code;
+  return `${code}${code.startsWith("for await") ? "" : /[{]$/.test(code) ? " ..." : "..."}${ends.join("")}`;
+}
+
 /** Python's calls beside ours. */
 export function calls({ head }: Lesson): string {
-  const note = head.notes.find(({ label }) => label === "Python")?.text ?? "";
-  const rows = callRows(note);
+  const rows = callRows(noteOf(head, "Python"));
   let before = "";
   const html = rows.map(({ python, ours }) => {
     const left = before + python;
     before = ours ? "" : `${left}\n`;
     if (!ours) return "";
-    const [code, remark] = ours.startsWith("(none") || /^(?:none|the )/.test(ours)
+    const [code, remark] = /^(?:\(?none|the )/.test(ours)
       ? ["", ours]
-      : cutRemark(ours);
-    const right = (code ? `<code>${codeAsHtml(code)}</code>` : "") + escaped(remark.replace(/^[,:] /, ""));
+      : cutRemark(ours.replace(/, (?=which reads )/, ": "));
+    const right = (code ? `<code>${codeAsHtml(closed(code))}</code>` : "") + asRemark(remark);
     const plain = left.startsWith("(none") ? escaped(left) : `<code>${codeAsHtml(left, "python")}</code>`;
     return `<tr><td>${plain}</td><td><span>${right}</span></td></tr>`;
   });
@@ -160,8 +207,32 @@ export function calls({ head }: Lesson): string {
   }</tbody></table>`;
 }
 
+/**
+ * What two printed pages leave to the ladder, in millimetres: it stands on one of them, below what is before it or
+ * above what comes after it. Where little is left, as below a long program, paper does without it: 0.
+ * @param source the program, if the page shows it
+ */
+function roomOnPaper({ head }: Lesson, source: string, notes: string[]): number {
+  const [page, line, noteLine] = [270, 2.95, 4.6];
+  const rows = (text: string, width: number) =>
+    text.split("\n").reduce((sum, { length }) => sum + Math.max(1, Math.ceil(length / width)), 0);
+  const program = source ? 20 + line * rows(source.slice(source.indexOf("*/")), 94) : 0;
+  const terminals = Array.from(stepsOf(head).values(), (steps) => rows(steps.map(shown).join("\n"), 62))
+    .map((rows, index, all) => (index % 2 === 0 ? 13 + line * Math.max(rows, all[index + 1] ?? 0) : 0));
+  const before = 35 + program + terminals.reduce((sum, height) => sum + height);
+  const heights = notes.map((note) => {
+    const lines = note.split("\n");
+    const prose = lines.filter((line) => !isRow(line)).join(" ");
+    const width = prose.length + (prose.match(/[\u2e80-\uffef]/g)?.length ?? 0);
+    return noteLine * (lines.filter(isRow).length + width / 58);
+  });
+  const after = 40 + 5.2 * callRows(noteOf(head, "Python")).length + Math.max(...heights);
+  const room = before < page ? page - Math.min(before, after) : 2 * page - before - after;
+  return room < 45 ? 0 : Math.floor(room);
+}
+
 /** The ladder of the wire: the picture, and its packets as text for those who cannot see it. */
-function wire({ path }: Lesson, course: Course, place: Place): string {
+function wire({ path }: Lesson, course: Course, place: Place, room: number): string {
   const words = WORDS[place.lang];
   const found = course.ladders.get(path);
   const arrows = found?.moments.filter((moment) => "conversation" in moment) ?? [];
@@ -169,11 +240,13 @@ function wire({ path }: Lesson, course: Course, place: Place): string {
   const count = arrows.length + found.more;
   const [{ left, right }] = arrows;
   const more = found.more > 0 ? ` <span class="more">… +${found.more}</span>` : "";
-  return `<section id="wire"><h2>${words.wire}</h2>
+  return `<section id="wire"${room ? "" : ' class="unprinted"'}><h2>${words.wire}</h2>
 <p class="note">${words.wireNote}${more}</p>
 <div class="ladder" role="region" aria-label="${words.wire}" tabindex="0"><img src="${
     href(place, ladderOf(path), "")
-  }" width="820" height="${course.heights.get(path)}" fetchpriority="low" decoding="async" alt="${
+  }" width="820" height="${
+    course.heights.get(path)
+  }" style="--room:${room}mm" loading="lazy" decoding="async" alt="${
     escaped(words.ladder(count, left, right))
   }"></div>
 </section>`;
@@ -189,8 +262,7 @@ export function lessonPage(lesson: Lesson, lang: Language, course: Course): Page
   const place = { path: pageOf(path), lang };
   const bare = course.bare.get(path);
   const found = course.ladders.get(path);
-  const note = (label: string) =>
-    prose(head.notes.find((note) => note.label === label)?.text ?? "", place, course);
+  const note = (label: string) => prose(noteOf(head, label), place, course);
   const [watchOut, tryIt] = lang === "en" ? ["Watch out", "Try"] : ["注意", "试试"];
   const chapter = chapterOf(lesson);
   const pair = course.lessons.filter((other) => other.head.number === head.number);
@@ -240,11 +312,18 @@ ${
       `<p class="note">${words.terminalsNote}</p>${terminals(lesson, found, lang)}`,
     )
   }
-${wire(lesson, course, place)}
+${
+    wire(
+      lesson,
+      course,
+      place,
+      roomOnPaper(lesson, figure ? source : "", [watchOut, tryIt].map((label) => noteOf(head, label))),
+    )
+  }
 ${section("python", words.python, calls(lesson))}
 <div class="notes">
-<section id="watch-out"><h2>${words.watchOut}</h2><p>${note(watchOut)}</p></section>
-<section id="try"><h2>${words.tryIt}</h2><p>${note(tryIt)}</p>${exercise}</section>
+<section id="watch-out"><h2>${words.watchOut}</h2>${note(watchOut)}</section>
+<section id="try"><h2>${words.tryIt}</h2>${note(tryIt)}${exercise}</section>
 </div>
 ${section("whole", words.whole, whole(lesson, place))}
 <nav class="neighbours" aria-label="${words.lessons}">${neighbour(at - 1, words.previous, "prev")}${
@@ -271,10 +350,10 @@ function whole({ path }: Lesson, place: Place): string {
     ...(own.length > 0
       ? [`<h3>${words.parts}</h3>`, ...own.map((file) => folded(file, place.lang, fileAsHtml))]
       : []),
-    `<p class="shared">${words.shared} ${
+    `<p class="shared">${words.shared}${
       shared.map((file) =>
         `<a href="${href(place, file.replace(/\.ts$/, ".html"))}"><code>${file}</code></a>`
-      ).join(", ")
+      ).join(words.comma)
     }</p>`,
   ].join("\n");
 }
@@ -293,8 +372,8 @@ export function modulePage(path: string, lang: Language, course: Course): Page {
   );
   const body = `<article class="wide">
 <div class="intro"><p class="crumbs">${words.library}</p>
-<h1>${path}</h1><p class="idea" lang="en">${inline(says)}</p><p class="note">${words.usedBy}: ${
-    links.join(", ")
+<h1>${path}</h1><p class="idea" lang="en">${inline(says)}</p><p class="note">${words.usedBy}${
+    links.join(words.comma)
   }</p></div>
 <figure class="program"><figcaption><span class="name">${path}</span>${
     button(words.copyFile, "program")

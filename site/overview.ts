@@ -107,12 +107,17 @@ ${list(ofChapter(course, chapter), place)}
   return { ...place, title: `${chapter} ${title[lang]}`, description: about[lang], body, kind: "list" };
 }
 
+/** Code that may go on in the next line before the dot of a call. */
+const breakable = (html: string) => html.replaceAll(".<i class=f>", "<wbr>.<i class=f>");
+
 export function callsPage(lang: Language, course: Course): Page {
   const words = WORDS[lang];
   const place = { path: "calls.html", lang };
   const cell = (name: string, code: string, language: "typescript" | "python" = "typescript") =>
     `<td data-name="${name}">${
-      code ? `<code>${codeAsHtml(code, language)}</code>` : `<span class="none">${words.none}</span>`
+      code
+        ? `<code>${breakable(codeAsHtml(code, language))}</code>`
+        : `<span class="none">${words.none}</span>`
     }</td>`;
   const groups = CALLS.map(({ title, rows }) => {
     const lines = rows.map(({ python, node, bun, deno, lesson }) => {
@@ -121,24 +126,24 @@ export function callsPage(lang: Language, course: Course): Page {
       const link = taught ? `<a href="${href(place, pageOf(taught.path))}">${taught.head.number}</a>` : "";
       return `<tr>${cell("Python", python, "python")}${cell("Node", node)}${cell("Bun", bun)}${
         cell("Deno", deno)
-      }<td class="at">${link}</td></tr>`;
+      }<td class="at"${link && ` data-name="${words.lesson}"`}>${link}</td></tr>`;
     });
     const names = ["Python", "Node", "Bun", "Deno", words.lesson];
-    return `<h2>${title[lang]}</h2><table class="four"><thead><tr>${
+    return `<section class="group"><h2>${title[lang]}</h2><table class="four"><thead><tr>${
       names.map((name) => `<th scope="col">${name}</th>`).join("")
-    }</tr></thead><tbody>${lines.join("\n")}</tbody></table>`;
+    }</tr></thead><tbody>${lines.join("\n")}</tbody></table></section>`;
   });
   const taught = course.lessons.map((lesson) =>
-    `<h3><a href="${href(place, pageOf(lesson.path))}">${lesson.head.number} ${
+    `<section class="group"><h3><a href="${href(place, pageOf(lesson.path))}">${lesson.head.number} ${
       escaped(titleOf(lesson, lang))
-    }</a></h3>${calls(lesson)}`
+    }</a></h3>${calls(lesson)}</section>`
   );
   const body = `<article class="wide">
 <div class="intro"><h1>${words.calls}</h1><p class="idea">${words.callsIdea}</p>
 <p class="note">${words.callsNote} ${inline(CALLS_NOTE[lang])}</p></div>
 ${groups.join("\n")}
 <h2 id="taught">${words.callsTaught}</h2>
-<div class="taught">${taught.join("\n")}</div>
+${taught.join("\n")}
 </article>`;
   return { ...place, title: words.calls, description: words.callsIdea, body, kind: "reference" };
 }
@@ -157,7 +162,9 @@ export function errorsPage(lang: Language, course: Course): Page {
         basename(lesson.path)
       }</a>`
     );
-    const where = links.length > 0 ? `<div><dt>${words.shownIn}</dt><dd>${links.join(", ")}</dd></div>` : "";
+    const where = links.length > 0
+      ? `<div><dt>${words.shownIn}</dt><dd>${links.join(words.comma)}</dd></div>`
+      : "";
     return `<section class="code-entry" id="${code}"><h2><a href="#${code}">${code}</a></h2>
 <p>${inline(means[lang])}</p>
 <dl><div><dt>${words.provoke}</dt><dd>${inline(provoke[lang])}</dd></div>

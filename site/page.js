@@ -4,6 +4,14 @@ const script = document.currentScript;
 
 for (const element of document.querySelectorAll("[hidden]")) element.hidden = false;
 
+// After the first paint: what it left out, and the pictures, since nobody scrolls before they print.
+requestAnimationFrame(() =>
+  setTimeout(() => {
+    document.documentElement.classList.add("painted");
+    for (const image of document.images) image.loading = "eager";
+  })
+);
+
 // The other language, at the same place of the page.
 const other = document.querySelector(".switch");
 const plain = other.getAttribute("href");
@@ -140,7 +148,8 @@ function showFound() {
     const mark = document.createElement("mark");
     mark.textContent = text.slice(at, at + length);
     const begin = Math.max(0, at - 30);
-    excerpt.append((begin > 0 ? "…" : "") + text.slice(begin, at), mark, text.slice(at + length, at + 70));
+    const before = text.slice(begin, at).replace(begin > 0 ? /^\w+\s/ : "", "");
+    excerpt.append((begin > 0 ? "…" : "") + before, mark, text.slice(at + length, at + 70));
     link.append(name, excerpt);
     return link;
   });

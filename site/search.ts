@@ -5,6 +5,7 @@ import type { Page } from "./page.ts";
 export function textOf(html: string): string {
   return html
     .replaceAll(/<(pre|script|nav|button)\b[^]*?<\/\1>/g, " ") // programs are long, and their words are everywhere
+    .replaceAll(/<\/?(?:i|b|a|code|span|strong|em|wbr)\b[^>]*>/g, "") // within a line
     .replaceAll(/<[^>]+>/g, " ")
     .replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&quot;", '"').replaceAll("&amp;", "&")
     .replaceAll(/\s+/g, " ").trim();

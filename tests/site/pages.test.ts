@@ -115,10 +115,33 @@ describe("a lesson's page", () => {
       }
       const labels = name.startsWith("zh/") ? ["注意", "试试"] : ["Watch out", "Try"];
       for (const { label, text } of head.notes) {
-        if (labels.includes(label)) expect(shownText).toContain(unwrapped(text));
+        if (labels.includes(label)) expect(shownText).toContain(unwrapped(text).replaceAll("`", ""));
       }
     }
   });
+});
+
+test("the section of an RFC is no link to a lesson, and the rows of a note are a table", () => {
+  for (const name of ["udp/reliable-send.html", "zh/udp/reliable-send.html"]) {
+    expect(page(name)).toContain("<td>RFC 9293, 3.1</td>");
+    expect(text(page(name))).toContain("RFC 5681, 3.1");
+    expect(page(name)).not.toMatch(/RFC \d+, <a/);
+  }
+});
+
+test("a call in the tables has all of its brackets", () => {
+  const calls = pages().flatMap(([name, bytes]) =>
+    Array.from(
+      `${bytes}`.matchAll(/<td><span><code>([^]*?)<\/code>/g),
+      ([, code]) => ({ name, code: text(code) }),
+    )
+  );
+  expect(calls.length).toBeGreaterThan(200);
+  const open = calls.filter(({ code }) => {
+    const count = (letters: string) => code.split("").filter((letter) => letters.includes(letter)).length;
+    return count("({[") !== count(")}]");
+  });
+  expect(open).toEqual([]);
 });
 
 test("what is shown of a program is the program, character by character", () => {
