@@ -56,12 +56,12 @@ async function main(stop: AbortSignal) {
   socket.on("message", (received, sender) => { // a whole datagram, and the endpoint that it claims to be from
     const from = endpoint(sender.address, sender.port);
     if (!limit.allows(from)) return;
-    print(`${from} > ${visible(decoder.decode(received, from))}`);
     const data = answer ?? received;
     // The same socket sends: the client sees an answer from the very port that it asked.
     sent((done) => socket.send(data, sender.port, sender.address, done)).catch((error) =>
       report(error, from)
     );
+    print(`${from} > ${visible(decoder.decode(received, from))}`); // after the answer: nobody waits for this line
   });
   socket.bind(port, host); // a server needs a known port, so that clients can find it
   await bound(socket, port, stop);
