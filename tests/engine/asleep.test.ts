@@ -45,13 +45,13 @@ describe("given up", () => {
       "awake",
       2 * PATIENCE.awake / PACE,
     ],
-    // 20 times, each time after half a second
-    ["wakes and sleeps, and never says a word", [...sleep(500), { ran: 10 }], "awake", 11 * 20 - 1],
+    // a hundred times, each time after half a second
+    ["wakes and sleeps, and never says a word", [...sleep(500), { ran: 10 }], "awake", 11 * 100 - 1],
     [
       "starts one after the other, each of which ends at once",
       [{ isEnding: true }],
       "awake",
-      PATIENCE.awake / PACE,
+      5 * PATIENCE.awake / PACE,
     ],
     ["starts too many", [{}, {}, { count: 33 }], "many", 2],
   ])("one that %s", (_, looks, why, look) => expect(givenUp(looks)).toEqual([why, look]));
@@ -60,6 +60,7 @@ describe("given up", () => {
 describe("not given up", () => {
   test.each<[what: string, looks: Seen[]]>([
     ["says a word each second", [...sleep(1000), { says: true }]],
+    ["starts on a busy machine, step by step", [...times(90, { ran: 1, waited: 5 }), { says: true }]],
     ["could run, and has no turn", [{ isAwake: true, waited: PACE }]],
     ["is as many as it may be", [...sleep(1000), { count: 32, says: true }]],
     ["computes for most of a second between two words", [...times(19, { ran: PACE, isAwake: true }), {

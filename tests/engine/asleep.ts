@@ -30,6 +30,12 @@ export type Doing = {
   isEnding: boolean;
 };
 
+/**
+ * Which part of the time counts as processor time while programs wake and sleep, or start and end. They may have begun
+ * only now, on a busy machine, where each step of a start takes long.
+ */
+const RESTLESS = 0.2;
+
 /** So many processes are too many for any program: we need not count on. */
 const ENOUGH = 200;
 
@@ -94,7 +100,8 @@ export class Silence {
     const [ran, waited] = [(now.ran - before.ran) / 1e6, (now.waited - before.waited) / 1e6];
     const isAsleep = !now.isAwake && !now.isEnding && ran < NAP;
     this.asleep = isAsleep ? this.asleep + PACE : this.#beforeStir;
-    if (!isAsleep) this.#awake += now.isEnding ? PACE : Math.max(0, now.isAwake ? ran : PACE - waited);
+    if (now.isAwake && !now.isEnding) this.#awake += Math.max(0, ran);
+    else if (!isAsleep) this.#awake += RESTLESS * Math.max(0, PACE - waited);
     if (this.asleep >= asleep) return "asleep";
     return this.#awake >= awake ? "awake" : undefined;
   }
