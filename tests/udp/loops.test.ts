@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { AnswerLimit, BURST } from "../../scripts/udp/answer-limit.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
-import { freePort, HAS_IPV6, type Letterbox, letterbox, settled } from "../engine/sockets.ts";
+import { freePort, HAS_IPV6, type Letterbox, letterbox, settled, until } from "../engine/sockets.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
@@ -30,6 +30,8 @@ for (const runtime of EVERYWHERE) {
       await two.port();
       const begin = performance.now();
       one.signal("SIGCONT");
+      // On a busy machine they may be quiet for a while before they have begun.
+      await until(() => one.seen.stderr.length + two.seen.stderr.length > 0, "the end of the loop");
       const counts = [await answers(one), await answers(two)];
       expect(Math.max(...counts)).toBeGreaterThan(10); // they did answer each other
       const seconds = (performance.now() - begin) / 1000;
