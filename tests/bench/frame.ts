@@ -7,8 +7,14 @@ import { availableParallelism, cpus, release, totalmem } from "node:os";
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
-/** What one run cost: seconds, or how many a second; the peak memory of both ends in MB. */
-export type Sample = { seconds?: number; rate?: number; client?: number; server?: number };
+/** What one run cost: seconds, or how many a second, or KB; the peak memory of both ends in MB. */
+export type Sample = {
+  seconds?: number;
+  rate?: number;
+  kilobytes?: number;
+  client?: number;
+  server?: number;
+};
 
 export type Contestant = {
   name: string;
@@ -41,10 +47,10 @@ export type Row = {
   contestants(bench: Bench): Promise<Contestant[]>;
 };
 
-/** The figures of a contestant: medians, spread and memory. `value` is in seconds, or a second. */
+/** The figures of a contestant: medians, spread and memory. */
 export type Figures = {
   name: string;
-  unit: "s" | "/s";
+  unit: "s" | "/s" | "KB";
   value: number;
   least: number;
   most: number;
@@ -105,8 +111,9 @@ async function takeTurns(contestants: Contestant[], { runs, budget }: Settings):
 }
 
 export function figuresOf(name: string, samples: Sample[]): Figures {
-  const unit = samples[0].rate === undefined ? "s" : "/s";
-  const values = samples.map(({ seconds, rate }) => rate ?? seconds ?? NaN);
+  const [{ seconds, rate }] = samples;
+  const unit = rate !== undefined ? "/s" : seconds !== undefined ? "s" : "KB";
+  const values = samples.map(({ seconds, rate, kilobytes }) => rate ?? seconds ?? kilobytes ?? NaN);
   const peak = (end: "client" | "server") => {
     const known = samples.map((sample) => sample[end]).filter((value) => value !== undefined);
     return known.length > 0 ? Math.max(...known) : undefined;
@@ -131,7 +138,7 @@ export function median(numbers: number[]): number {
 
 /** `  ours on bun       2.41 s   (2.38 to 2.60, 5 runs)   1.21 x   client 86 MB, server 57 MB` */
 function line({ name, unit, value, least, most, runs, ratio, client, server }: Figures): string {
-  const shown = (number: number) => unit === "s" ? number.toFixed(2) : Math.round(number).toString();
+  const shown = (number: number) => unit === "/s" ? Math.round(number).toString() : number.toFixed(2);
   const memory = [client && `client ${client} MB`, server && `server ${server} MB`].filter(Boolean).join(
     ", ",
   );

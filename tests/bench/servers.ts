@@ -1,8 +1,9 @@
-/** Lessons 3.4 and 3.8 under load, beside servers in C and Python; and how long a lesson takes to be ready. */
+/** Lessons 2.2, 3.4 and 3.8 under load, beside servers in C and Python; and how long a lesson takes to be ready. */
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { availableParallelism } from "node:os";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
-import type { Bench, Contestant, Row, Sample } from "./frame.ts";
+import { type Bench, type Contestant, type Row, type Sample, withLittle } from "./frame.ts";
 import { highWater } from "./measure.ts";
 
 const limit = 3_600_000;
@@ -47,6 +48,46 @@ while True:
     connection.sendall(now.encode())
     connection.close()
     print(now, "to", "%s:%d" % peer)
+`;
+
+const LETTERS = `
+from socket import *
+s = socket(AF_INET, SOCK_DGRAM)
+s.bind(("127.0.0.1", 0))
+print("listening on 127.0.0.1:%d" % s.getsockname()[1], flush=True)
+while True:
+    data, peer = s.recvfrom(65536)
+    s.sendto(data, peer)
+`;
+
+/** Each of two kinds of connections: some that talk at once, and many that are silent until a line is typed. */
+const SILENT = `
+import resource, socket, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def connect(count):
+    return [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(count)]
+def echo(connections):
+    for c in connections:
+        c.sendall(b"x" * 100)
+    for c in connections:
+        left = 100
+        while left:
+            got = len(c.recv(left))
+            if not got:
+                sys.exit("hung up")
+            left -= got
+def step(word):
+    print(word, flush=True)
+    input()
+talkers = connect(100)
+echo(talkers)
+step("talked")
+silent = connect(int(sys.argv[2]))
+step("silent")
+for at in range(0, len(silent), 50):
+    echo(silent[at:at + 50])
+print("answered", flush=True)
 `;
 
 const BUN_TIME = `
@@ -146,6 +187,42 @@ async function accept(bench: Bench): Promise<Contestant[]> {
   return contestants;
 }
 
+/** Round trips of 100 bytes, one by one. A new caller comes each 900: 2.2 answers one address 1,000 times at once. */
+async function letters(bench: Bench): Promise<Contestant[]> {
+  const client = [await compiled("letters", bench), "20", "900", "100"];
+  const server = (words: string[]) => bench.stack.use(start(words, { limit }));
+  const contestants = [await loaded("Python", server(["python3", "-c", LETTERS]), client)];
+  for (const runtime of runtimes) {
+    const ours = bench.stack.use(script("udp/echo-server", ["--port", "0"], { runtime, limit }));
+    contestants.push(await loaded(`2.2 on ${runtime}`, ours, client));
+  }
+  return contestants;
+}
+
+/** What a silent connection takes of a server's memory, once all are accepted; afterwards each is answered. */
+function silent(name: string, words: string[]): Contestant {
+  const run = async (count: number): Promise<Sample> => {
+    await using server = start(words, { limit });
+    const port = `${await server.port()}`;
+    await using callers = start(["python3", "-c", SILENT, port, `${count}`], { limit });
+    const memory = () => 4.096 * Number(readFileSync(`/proc/${server.pid}/statm`, "utf8").split(" ")[1]);
+    const open = () => readdirSync(`/proc/${server.pid}/fd`).length;
+    const step = async (word: string) => {
+      if (await callers.next() !== word) throw new Error(`${name}: ${(await callers.result()).stderr}`);
+    };
+    await step("talked");
+    const [before, files] = [memory(), open()];
+    callers.type("\n");
+    await step("silent");
+    while (open() < files + count) await new Promise((resolve) => setTimeout(resolve, 50));
+    const kilobytes = (memory() - before) / count;
+    callers.type("\n");
+    await step("answered");
+    return { kilobytes, server: highWater(server.pid) };
+  };
+  return withLittle(name, [10_000, 100], run);
+}
+
 /** How long a program takes from its start to the line that says that it is ready. */
 function ready(name: string, words: string[]): Contestant {
   const run = async (): Promise<Sample> => {
@@ -179,6 +256,23 @@ export const rows: Row[] = [
     needs: ["gcc"],
     contestants: clients,
   },
+  {
+    name: "idle",
+    title: "3.8, memory of each of 10,000 silent connections, all answered afterwards",
+    needs: ["python3"],
+    contestants: () =>
+      Promise.resolve([
+        silent("Python, asyncio", ["python3", "-c", ASYNCIO]),
+        ...runtimes.map((runtime) =>
+          silent(`event-loop on ${runtime}`, [
+            ...RUNTIMES[runtime],
+            "scripts/tcp/servers/event-loop.ts",
+            ...["--port", "0", "--limit", "20000"],
+          ])
+        ),
+      ]),
+  },
+  { name: "udp", title: "2.2, round trips one by one, 100 bytes", needs, contestants: letters },
   { name: "accept", title: "3.4, accept, answer, close: 16 callers at once", needs, contestants: accept },
   {
     name: "ready",

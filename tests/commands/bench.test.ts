@@ -78,6 +78,11 @@ test("turns end when one more would take longer than the budget", async () => {
 test("rates, and an even number of runs", () => {
   const samples = [100, 300, 200, 500].map((rate) => ({ rate }));
   expect(figuresOf("x", samples)).toMatchObject({ unit: "/s", value: 250, least: 100, most: 500 });
+  expect(figuresOf("x", [{ kilobytes: 2.5, server: 70 }])).toMatchObject({
+    unit: "KB",
+    value: 2.5,
+    server: 70,
+  });
 });
 
 const bench = (env: Record<string, string>) =>
