@@ -126,6 +126,23 @@ function pair(pass: (datagram: Sent) => number = () => 1) {
 }
 
 describe("two ends", () => {
+  test("show no message before their way is open: it comes again", async () => {
+    let isLate = false;
+    await using scene = pair(({ data, from }) =>
+      Number(isLate || from === 1 || decodeDirect(data, KEY)?.type !== "ANSWER")
+    );
+    const [one, two] = scene.ends;
+    const messages = () => scene.seen.filter(({ data }) => decodeDirect(data, KEY)?.type === "MESSAGE");
+    scene.look();
+    await until(() => one.ways.to("other") !== undefined, "the way of one of them");
+    one.ways.to("other")?.send(1, Buffer.from("early"));
+    await until(() => messages().length === 2, "the message again");
+    expect([one.log, two.log]).toEqual([["opened other"], []]);
+    isLate = true;
+    await until(() => one.log.includes("has 1"), "the acknowledgement");
+    expect(two.log).toEqual(["opened other", "1 early"]);
+  });
+
   test("find each other; each message once, in order, though a third is lost and a third comes twice", async () => {
     let count = 0;
     await using scene = pair(() => ++count % 3);

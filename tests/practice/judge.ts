@@ -58,10 +58,10 @@ const SHUT_IN = 'mount -o remount,bind,ro / && cd "$d" || exit 1; exec unshare -
  * The first child of this shell is the first process of the namespace. A signal for all of them is the program's alone:
  * the shell goes on to its exit code.
  */
-const kept = (keeper: string) => `trap : HUP INT TERM; ${LIMITED}${keeper} <&- >&- 2>&- & "$@"; exit $?`;
-export function shutIn(words: string[], keeper = KEEPER): string[] {
+const kept = (end: string) => `trap : HUP INT TERM; ${LIMITED}${KEEPER} <&- >&- 2>&- & "$@"; ${end}`;
+export function shutIn(words: string[], end = "exit $?"): string[] {
   const steps = words.includes("deno") ? [ITSELF, CACHE, SHUT_IN] : [ITSELF, SHUT_IN];
-  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), kept(keeper), ...words];
+  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), kept(end), ...words];
 }
 
 /** Bun looks each second whether there is garbage. A program in which that is all that happens must be seen to sleep. */
@@ -144,7 +144,8 @@ export function layOut(exercise: Exercise, source: string, runtime: Runtime, fol
   writeFileSync(join(folder, nameIn(exercise)), source);
   cpSync(join(ROOT, "scripts/tcp/phone.svg"), join(folder, "phone.svg"));
   canShutIn ??= process.platform === "linux" &&
-    spawnSync("unshare", shutIn(["true"], "sleep 1").slice(1), { cwd: folder }).status === 0;
+    spawnSync("unshare", shutIn(["true"], "code=$?; kill -KILL $!; exit $code").slice(1), { cwd: folder })
+        .status === 0;
   const wrap = (words: string[], command: string) => {
     if (!isOwn(command)) return [...QUIETLY, ...words];
     const own = [...QUIETLY, ...RUNTIMES[runtime], ...words.slice(1)];

@@ -158,7 +158,8 @@ export class DirectWay {
     const { type, number, payload } = datagram;
     if (type === "PROBE") this.#post("ANSWER", uint32(number), from);
     if (type === "ANSWER") this.#open(payload.readUInt32BE());
-    if (type === "MESSAGE") {
+    // Before the way is open here, a message is left out: the ACK would say that it is, and it is sent again.
+    if (type === "MESSAGE" && this.#other) {
       const id = payload.readUInt32BE();
       await this.#events.message(instance, id, payload.subarray(4));
       this.#post("ACK", uint32(id), from);
