@@ -213,7 +213,7 @@ export function calls({ head }: Lesson): string {
  * @param source the program, if the page shows it
  */
 function roomOnPaper({ head }: Lesson, source: string, notes: string[]): number {
-  const [page, line, noteLine] = [270, 2.95, 4.6];
+  const [page, line, noteLine, gap] = [270, 2.95, 4.6, 30]; // a gap: what is not broken goes to the next page
   const rows = (text: string, width: number) =>
     text.split("\n").reduce((sum, { length }) => sum + Math.max(1, Math.ceil(length / width)), 0);
   const program = source ? 20 + line * rows(source.slice(source.indexOf("*/")), 94) : 0;
@@ -227,7 +227,7 @@ function roomOnPaper({ head }: Lesson, source: string, notes: string[]): number 
     return noteLine * (lines.filter(isRow).length + width / 58);
   });
   const after = 40 + 5.2 * callRows(noteOf(head, "Python")).length + Math.max(...heights);
-  const room = before < page ? page - Math.min(before, after) : 2 * page - before - after;
+  const room = before < page ? page - Math.min(before, after) : 2 * page - before - gap - after;
   return room < 45 ? 0 : Math.floor(room);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 import dgram from "node:dgram";
-import { once } from "node:events";
+import { on, once } from "node:events";
 import process from "node:process";
 
 const socket = dgram.createSocket({ type: "udp4", reuseAddr: true });
@@ -8,10 +8,8 @@ socket.bind({ port: Number(process.argv[2] ?? 7790), address: "239.255.0.1", exc
 await once(socket, "listening");
 socket.addMembership("239.255.0.1", "127.0.0.1");
 console.log(`listening on 239.255.0.1:${socket.address().port}`);
-let isOver = false;
-while (!isOver) {
-  const [data, { address, port }] = await once(socket, "message");
+for await (const [data, { address, port }] of on(socket, "message")) {
   console.log(`${address}:${port} > ${data}`);
-  isOver = `${data}` === "exit";
+  if (`${data}` === "exit") break;
 }
 socket.close();
