@@ -60,7 +60,7 @@ while True:
     s.sendto(data, peer)
 `;
 
-/** Each of two kinds of connections: some that talk at once, and many that are silent until a line is typed. */
+/** Two kinds of connections: some talk at once, and many are silent until a line is typed. */
 const SILENT = `
 import resource, socket, sys
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -205,7 +205,8 @@ function silent(name: string, words: string[]): Contestant {
     await using server = start(words, { limit });
     const port = `${await server.port()}`;
     await using callers = start(["python3", "-c", SILENT, port, `${count}`], { limit });
-    const memory = () => 4.096 * Number(readFileSync(`/proc/${server.pid}/statm`, "utf8").split(" ")[1]);
+    const memory = () =>
+      1.024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))?.[1]);
     const open = () => readdirSync(`/proc/${server.pid}/fd`).length;
     const step = async (word: string) => {
       if (await callers.next() !== word) throw new Error(`${name}: ${(await callers.result()).stderr}`);

@@ -25,7 +25,7 @@
  *   ^D
  *
  * Python     asyncio.start_server(echo, host, port)
- *            ->  echo(socket), without await: sequential.ts waits for its end
+ *            ->  echo(socket): returns at once; sequential.ts waits for its end
  *            while data := await reader.read(1024): writer.write(data)
  *            ->  socket.on("data", (data) => { ... }), socket.write(data)
  *            await writer.drain()
@@ -75,7 +75,7 @@ async function main(stop: AbortSignal) {
   // allowHalfOpen: a client that closes its sending half still gets the rest of its echo.
   await using server = createServer({ allowHalfOpen: true }, (socket) => { // accept
     closeOnStop(socket, stop);
-    echo(socket); // no await: the next connection is accepted while this one is served
+    echo(socket); // returns at once: the next connection is accepted while this one is served
   });
   server.maxConnections = limit; // each one costs memory and an open file
   server.listen({ host, port, signal: stop }); // from here on the system accepts connections for us
@@ -83,8 +83,8 @@ async function main(stop: AbortSignal) {
   await ready(server.address());
   await once(server, "close");
 
-  // Calls for what comes, in place of the loop of sequential.ts, which waits twice for each read: a third more requests
-  // a second, and a silent connection costs 3 KB of memory on Bun, not 5.
+  // Events, in place of the loop of sequential.ts, which waits twice for each read: that makes a third more requests a
+  // second, and a silent connection takes 3 KB of memory on Bun, not 5.
   function echo(socket: Socket) {
     print(`${peerName(socket)} connected`);
     socket.on("data", (data) => { // bytes have come; in between, the other connections are served
@@ -97,7 +97,7 @@ async function main(stop: AbortSignal) {
   }
 }
 
-/** The client's FIN. This and the next are called for each connection, so that none has functions of its own. */
+/** The client's FIN. All connections share this function and the next: one of its own would cost each memory. */
 function hangUp(this: Socket) {
   this.end(); // FIN: our half is closed as well
   linger(this);
