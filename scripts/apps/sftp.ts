@@ -135,7 +135,7 @@ async function main(stop: AbortSignal) {
   sftp.on("close", () => fail(closed(server)));
   sftp.on("error", (error: Error) => fail(new Failure(server, error.message, "EPROTO")));
 
-  const there = new Remote(sftp, server, gone.signal, stop);
+  const there = new Remote(sftp, socket, server, gone.signal, stop);
   await there.enter(".");
   const shell = new Shell({
     here: new Local(),

@@ -2,6 +2,7 @@
  * The files of a server: the requests of SFTP, version 3 (draft-ietf-secsh-filexfer-02), as promises. Every answer
  * is checked for being what it claims to be, and errors are put into words.
  */
+import type { Socket } from "node:net";
 import { posix } from "node:path";
 import type { FileEntryWithStats, SFTPWrapper, Stats } from "ssh2";
 import { explain, Failure } from "../../../lib/failure.ts";
@@ -13,8 +14,8 @@ const LONGEST_LIST = 100_000;
 /** The longest name of one file, in bytes: 255 characters (NAME_MAX of some systems) in UTF-8. */
 const LONGEST_NAME = 765;
 
-/** The bytes of one request: at most the first number, and the second where ssh2 does not tell what it can send. */
-const PIECE = 131_072;
+/** The bytes of one request: at most what OpenSSH's server takes, and the second where ssh2 does not tell that. */
+const PIECE = 261_120;
 const SAFE_PIECE = 16_384;
 
 /** The status codes of SFTP as codes of errno(3). 4, "failure", is every error that has no number of its own. */
@@ -31,6 +32,7 @@ type Done = (error?: Error | null, answer?: unknown) => void;
 export class Remote implements Side {
   folder = ""; // where the server has put us: what "." means to it
   readonly #sftp: SFTPWrapper;
+  readonly #socket: Socket;
   readonly #server: string;
   readonly #gone: AbortSignal;
   readonly #stop: AbortSignal;
@@ -38,11 +40,13 @@ export class Remote implements Side {
   readonly #waiting = new Set<(reason: unknown) => void>();
 
   /**
+   * @param socket that of the connection
    * @param gone no answer will come any more, for its reason
    * @param stop ends what waits now; later requests, which tidy up, get little time
    */
-  constructor(sftp: SFTPWrapper, server: string, gone: AbortSignal, stop: AbortSignal) {
+  constructor(sftp: SFTPWrapper, socket: Socket, server: string, gone: AbortSignal, stop: AbortSignal) {
     this.#sftp = sftp;
+    this.#socket = socket;
     this.#server = server;
     this.#gone = gone;
     this.#stop = stop;
@@ -211,12 +215,14 @@ export class Remote implements Side {
       if (this.#gone.aborted) return reject(this.#gone.reason);
       this.#waiting.add(reject);
       if (this.#stop.aborted) setTimeout(() => reject(this.#stop.reason), TIDYING);
+      this.#socket.cork(); // ssh2 writes a packet in three pieces: they go together, which saves a fifth of the time
       request((error, answer) => {
         this.#waiting.delete(reject);
         if (error) reject(this.#inWords(error, what));
         else if (isRight(answer)) resolve(answer as T);
         else reject(new Failure(this.#server, "sent an answer to another question", "EPROTO"));
       });
+      this.#socket.uncork();
     });
   }
 

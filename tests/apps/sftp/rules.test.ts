@@ -2,7 +2,7 @@
 import { describe, expect, jest, setDefaultTimeout, spyOn, test } from "bun:test";
 import { EventEmitter } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import type { AnyAuthMethod, Connection, SFTPWrapper } from "ssh2";
@@ -47,7 +47,7 @@ function remote(answers: Record<string, (...words: never[]) => unknown>) {
       };
     },
   }) as SFTPWrapper;
-  const side = new Remote(sftp, "server", gone.signal, stop.signal);
+  const side = new Remote(sftp, new Socket(), "server", gone.signal, stop.signal);
   return { side, asked, gone, stop };
 }
 
