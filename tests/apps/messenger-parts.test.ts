@@ -111,8 +111,11 @@ test("what was shown is remembered for a while", () => {
   expect(shown.add("a", 1)).toBe(false);
   shown.add("a", 1001);
   expect(shown.add("a", 1)).toBe(true); // forgotten: memory is bounded
-  for (let sender = 0; sender < 200; sender++) shown.add(`${sender}`, 1);
-  expect(shown.add("b", 1)).toBe(true);
+  for (let sender = 0; sender < 199; sender++) shown.add(`${sender}`, 1);
+  expect(shown.add("b", 1)).toBe(true); // forgotten, too
+  expect(shown.add("1", 1)).toBe(false); // now the youngest
+  for (let sender = 200; sender < 399; sender++) shown.add(`${sender}`, 1);
+  expect(shown.add("1", 1)).toBe(false);
 });
 
 test("rates are counted for 1,000 addresses, and those that were silent longest are forgotten", () => {
@@ -120,6 +123,8 @@ test("rates are counted for 1,000 addresses, and those that were silent longest 
   expect([rates.take("first"), rates.take("first")]).toEqual([true, false]);
   for (let count = 0; count < 999; count++) expect(rates.take(`${count}`)).toBe(true);
   expect(rates.take("first")).toBe(false); // known, and now the youngest
+  for (let count = 0; count < 999; count++) rates.take(`more ${count}`);
+  expect(rates.take("first")).toBe(false);
   for (let count = 0; count < 1000; count++) rates.take(`other ${count}`);
   expect(rates.take("first")).toBe(true);
 });

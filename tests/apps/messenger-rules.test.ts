@@ -8,6 +8,7 @@ import { type Kept, Outbox } from "../../scripts/apps/messenger/outbox.ts";
 import { BURST, MOST_NAMES, type ToClient, type ToServer } from "../../scripts/apps/messenger/protocol.ts";
 import { Registrar } from "../../scripts/apps/messenger/registrar.ts";
 import {
+  decodeRegistration,
   decodeSeen,
   encodeRegistration,
   encodeSeen,
@@ -210,15 +211,38 @@ test("100 names that were never here are expected, 200 are known: one without me
   expect(server.roster.names.filter((name) => name.startsWith("n"))).toEqual([]);
 });
 
+test("of those who have left, the first is forgotten first; where all are on line, nobody is expected", async () => {
+  const server = new Server();
+  const peers: Peer[] = [];
+  for (let count = 0; count < MOST_NAMES; count++) peers.push(await server.logIn(`n${count}x`));
+  await peers[0].say(send(1, null, ["newcomer"]));
+  expect(only(peers[0], "sorry")).toMatchObject([{ name: "newcomer", why: /never here, and too many/ }].map(
+    ({ name }) => ({ name, why: expect.stringContaining("never here, and too many"), code: "ENOENT" }),
+  ));
+  for (const count of [5, 3]) server.leave(peers[count]);
+  await server.logIn("newcomer");
+  expect([5, 3].map((count) => server.roster.get(`n${count}x`)?.name)).toEqual([undefined, "n3x"]);
+});
+
+test("a client was heard when it last said something", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  clock += 20_000;
+  await one.say({ type: "ping" });
+  expect(one.client.heard).toBe(clock);
+});
+
 test("those who come and go are told at once 50 times, then 5 a second, and who came and went is no news", async () => {
   const server = new Server();
   const one = await server.logIn("one");
   for (let count = 0; count < 60; count++) await server.logIn(`n${count}x`);
   expect(only(one, "back")).toHaveLength(50 - 1); // that it came itself was the first
   server.leave(await server.logIn("passing"));
-  clock += 10_000;
-  server.roster.tellNews();
-  expect(only(one, "back")).toHaveLength(60);
+  for (const [seconds, told] of [[1, 54], [1, 59], [60, 60]]) {
+    clock += 1000 * seconds;
+    server.roster.tellNews();
+    expect(only(one, "back")).toHaveLength(told);
+  }
   expect(only(one, "away")).toEqual([]);
   server.leave({ name: "n1x" } as Peer);
   await server.logIn("n1x");
@@ -307,7 +331,7 @@ test("100 places: an address with two fewer gets one of the largest share, the n
   for (const caller of ["b1", "b2", "b3"]) expect(places.take(caller, "B")).toBe(true);
   expect([places.take("b4", "B"), gone]).toEqual([false, ["a8", "a7", "a6", "a5"]]); // five and four: that is fair
   places.leave("a0");
-  expect(places.take("d0", "D")).toBe(true);
+  expect([places.take("d0", "D"), gone.length]).toEqual([true, 4]); // a place was free
   const fresh = new Places<number>(1000, () => {});
   const taken = Array.from({ length: 120 }, (_, count) => fresh.take(count, "A"));
   expect(taken.filter(Boolean)).toHaveLength(100);
@@ -339,6 +363,47 @@ test("a server that changes its cookie without end gets four answers at once, an
   await registrar.register();
   await answer(50);
   expect(sent).toBe(9);
+});
+
+test("with the next login a client is not seen, has no cookie, and may answer four times again", async () => {
+  const [token, next] = [Buffer.alloc(16, 7), Buffer.alloc(16, 8)];
+  const cookies: (Buffer | undefined)[] = [];
+  const own = { address: "127.0.0.1", port: 1 };
+  const registrar = new Registrar("one", (datagram) => {
+    cookies.push(decodeRegistration(datagram)?.cookie);
+    return Promise.resolve();
+  });
+  const stop = AbortSignal.abort();
+  const answer = (cookie: number, of: Buffer) =>
+    registrar.receive(encodeSeen(of, { cookie: Buffer.alloc(8, cookie), seen: own }));
+  await registrar.begin(token, own, stop);
+  for (const cookie of [1, 2, 3, 4, 4]) await answer(cookie, token);
+  expect([registrar.seen, cookies.at(-1)]).toEqual(["127.0.0.1:1", Buffer.alloc(8, 4)]);
+  cookies.length = 0;
+  await registrar.begin(next, own, stop);
+  expect([registrar.seen, cookies]).toEqual([undefined, Array(4).fill(NO_COOKIE)]);
+  for (const cookie of [1, 2, 3, 4]) await answer(cookie, next);
+  expect(cookies).toHaveLength(8);
+});
+
+test("a registration waits 250 ms for its answer, and no longer once it has come", async () => {
+  const token = Buffer.alloc(16, 7);
+  const own = { address: "127.0.0.1", port: 1 };
+  const waits: number[] = [];
+  using _timeout = spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
+    waits.push(ms);
+    return new AbortController().signal; // it never comes
+  });
+  const registrar: Registrar = new Registrar("one", () => {
+    setTimeout(async () => {
+      for (let count = 0; count < 2; count++) {
+        await registrar.receive(encodeSeen(token, { cookie: Buffer.alloc(8, 1), seen: own }));
+      }
+    });
+    return Promise.resolve();
+  });
+  await registrar.begin(token, own, new AbortController().signal);
+  expect([waits, registrar.seen]).toEqual([[250], "127.0.0.1:1"]);
 });
 
 test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
@@ -411,4 +476,78 @@ test("an outbox keeps order: by the relay while an earlier one is there, and aga
     canRelay = false; // what still waits ends its wait
     for (let id = 5; id <= 44; id++) outbox.drop(id);
   })();
+});
+
+test("who leaves waits for a message until it is acknowledged, 10 s at most, and not for one who is away", async () => {
+  let canRelay = true;
+  const outbox = new Outbox({ direct: () => undefined, canRelay: () => canRelay, relay: () => {} });
+  const online = new Set(["two"]);
+  let asked = 0;
+  /** Whether somebody would still wait: the first look finds that there is something to wait for. */
+  const isAwaited = async () => !await outbox.below(1, online, () => ++asked > 0);
+  const add = async () => {
+    outbox.add("two", "x", Buffer.from("x"), ["two"]);
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+  };
+  expect(await isAwaited()).toBe(false);
+  await add();
+  clock += 9999;
+  expect(await isAwaited()).toBe(true); // sent, and not taken
+  clock += 1;
+  expect(await isAwaited()).toBe(false);
+  expect(outbox.taken(1, ["two"])?.state).toBe("taken");
+  expect(outbox.unconfirmed("server")).toEqual(new Map([["two", 1]]));
+  await add();
+  outbox.taken(2, ["two"]);
+  expect(await isAwaited()).toBe(true);
+  online.clear();
+  expect(await isAwaited()).toBe(false); // taken, and kept there until two is back
+  canRelay = false;
+  await add();
+  clock += 60_000;
+  expect(await isAwaited()).toBe(true); // it waits for the connection
+  expect(await outbox.below(2, online, () => false)).toBe(true);
+  let looks = 0;
+  setTimeout(() => outbox.drop(3), 50);
+  expect(await outbox.below(1, online, () => ++looks > 1000)).toBe(true); // it looks again, and not all the time
+  expect(looks).toBeGreaterThan(0);
+  expect(asked).toBe(3);
+});
+
+test("messages to all that nobody was there for are acknowledged when the server has taken them", async () => {
+  const outbox = new Outbox({ direct: () => undefined, canRelay: () => true, relay: () => {} });
+  for (let id = 1; id <= 501; id++) { // one more than are kept
+    clock += 100;
+    outbox.add(null, "x", Buffer.from("x"), ["two"]);
+    for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+    expect(outbox.taken(id, [])?.id).toBe(id);
+  }
+  expect(outbox.unconfirmed("server")).toEqual(new Map());
+});
+
+test("a message that waits for its turn stays when the connection breaks meanwhile", async () => {
+  const sent: number[] = [];
+  let [canRelay, asked] = [true, 0];
+  const outbox = new Outbox({
+    direct: () => undefined,
+    canRelay: () => ++asked > 0 && canRelay,
+    relay: ({ id }) => sent.push(id),
+  });
+  const settle = async () => {
+    for (let turn = 0; turn < 200; turn++) await Promise.resolve();
+  };
+  for (let id = 1; id <= 21; id++) outbox.add("two", "x", Buffer.from("x"), ["two"]);
+  await settle();
+  expect(sent).toHaveLength(20); // as many as may be under way
+  canRelay = false;
+  const before = asked;
+  clock += 1000;
+  outbox.confirmed(1, "two"); // now it is its turn
+  while (asked === before && sent.length === 20) await new Promise((resolve) => setTimeout(resolve, 1));
+  await settle();
+  expect(sent).toHaveLength(20);
+  canRelay = true;
+  outbox.pump();
+  await settle();
+  expect(sent.at(-1)).toBe(21);
 });

@@ -66,6 +66,16 @@ describe("explain", () => {
       "listen on /tmp/s: address already in use (EADDRINUSE)",
     ],
     [
+      "a path that only the address tells",
+      system("ECONNREFUSED", { syscall: "connect", address: "/tmp/s" }),
+      "connect to /tmp/s: connection refused (ECONNREFUSED)",
+    ],
+    [
+      "an abstract name of Linux, which begins with a zero byte",
+      system("ECONNREFUSED", { syscall: "connect", address: "\0s" }),
+      "connect to @s: connection refused (ECONNREFUSED)",
+    ],
+    [
       "a file",
       system("ENOENT", { syscall: "open", path: "/none" }),
       "open /none: no such file or folder (ENOENT)",
@@ -98,7 +108,7 @@ describe("explain", () => {
     ["a TypeError", new TypeError("x is not a function")],
     ["a TypeError with a code", system("ERR_INVALID_ARG_TYPE")],
     ["an error without a code", new Error("x")],
-    ["a number for a code", Object.assign(new Error("x"), { code: 5 })],
+    ["a number for a code", Object.assign(new Error("x"), { code: 5, syscall: "read" })],
     ["no error", "ECONNRESET"],
     ["nothing", undefined],
   ];
@@ -118,6 +128,8 @@ describe("explain", () => {
 
   const hints: [error: Error, hint: RegExp | undefined][] = [
     [system("EADDRINUSE", { syscall: "bind" }), /choose another with --port/],
+    [system("EADDRINUSE", { syscall: "listen", path: "/tmp/s" }), /choose another place with --path/],
+    [system("EACCES", { syscall: "listen", path: "/s" }), undefined],
     [system("EADDRNOTAVAIL", { syscall: "bind" }), /0\.0\.0\.0 is all of them/],
     [system("EINVAL", { syscall: "bind" }), /0\.0\.0\.0 is all of them/],
     [system("ECONNREFUSED", { syscall: "connect" }), /start the server first/],

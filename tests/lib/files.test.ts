@@ -1,8 +1,9 @@
 /** Files by name: what is saved under a name from the network, and which names are refused. */
 import { afterEach, beforeEach, describe, expect, mock, test } from "bun:test";
-import { readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { readdir, readFile, realpath, stat, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { checkName, renameToFree, saveInside } from "../../lib/files.ts";
+import { checkName, folderOf, openFile, renameToFree, saveInside } from "../../lib/files.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 
 let folder: Folder;
@@ -20,6 +21,9 @@ async function save(name: string, into = folder.path): Promise<string | undefine
     return (error as { code: string }).code;
   }
 }
+
+const isLinux = process.platform === "linux";
+const descriptors = async () => (await readdir("/proc/self/fd")).length;
 
 /** Names that mean something else on Windows, and are names like any other elsewhere. */
 const OF_WINDOWS = [
@@ -139,6 +143,54 @@ test("an output folder that does not exist, or is none, is said", async () => {
   expect(await save("a", folder.at("file"))).toBe("ENOTDIR");
   const error = await saveInside(folder.at("none"), "a").catch((error) => error);
   expect(error.message).toBe(`${folder.at("none")}: no such file or folder (ENOENT)`);
+});
+
+test.skipIf(!isLinux)(
+  "no descriptor stays open, with or without a finish, nor one of what is no file",
+  async () => {
+    const before = await descriptors();
+    expect(await save("a")).toBeUndefined();
+    await saveInside(folder.path, "b").then((saving) => saving[Symbol.asyncDispose]());
+    expect((await openFile(folder.path).catch((error) => error)).code).toBe("EISDIR");
+    expect(await descriptors()).toBe(before);
+    const saving = await saveInside(folder.path, "c");
+    await saving.finish(); // closing may tell of a full disk: it comes before the name
+    expect(await descriptors()).toBe(before);
+  },
+);
+
+test("a name that is taken is told before the first byte is asked for", async () => {
+  await writeFile(folder.at("a"), "old");
+  const error = await saveInside(folder.path, "a").catch((error) => error);
+  expect(error.message).toBe("a: exists already, and is not overwritten (EEXIST)");
+});
+
+test("only a folder is a folder, and it is told by its real path", async () => {
+  await writeFile(folder.at("file"), "");
+  await symlink(folder.path, folder.at("link"));
+  expect(await folderOf(folder.at("link"))).toBe(await realpath(folder.path));
+  const told = (path: string) => folderOf(path).catch((error) => error.message);
+  expect(await told(folder.at("file"))).toBe(`${folder.at("file")}: not a folder (ENOTDIR)`);
+  expect(await told(folder.at("none"))).toBe(`${folder.at("none")}: no such file or folder (ENOENT)`);
+});
+
+test("only a file is opened, and a pipe without a writer is not waited for", async () => {
+  await writeFile(folder.at("file"), "bytes");
+  await using file = await openFile(folder.at("file"));
+  expect(await file.readFile("utf8")).toBe("bytes");
+  const told = (path: string) => openFile(path, "it").catch((error) => error.message);
+  expect(await told(folder.path)).toBe("it: is a folder (EISDIR)");
+  expect(await told(folder.at("none"))).toBe("it: no such file or folder (ENOENT)");
+  if (spawnSync("mkfifo", [folder.at("pipe")]).status !== 0) return; // Windows
+  expect(await told(folder.at("pipe"))).toBe("it: is not a file (EACCES)");
+});
+
+test("a file is renamed: the old name is free, and another error of link(2) is thrown", async () => {
+  await writeFile(folder.at("a"), "a");
+  await renameToFree(folder.at("a"), folder.at("b"));
+  expect(await readdir(folder.path)).toEqual(["b"]);
+  const code = await renameToFree(folder.at("none"), folder.at("c")).catch((error) => error.syscall);
+  expect(code).toBe("link"); // and not the rename
 });
 
 test("where nothing can be linked, a file is renamed, but only to a name that is free", async () => {
