@@ -2,8 +2,9 @@
 import { afterEach, beforeEach, describe, expect, jest, type Mock, spyOn, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { EventEmitter } from "node:events";
-import { open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { basename } from "node:path";
 import process from "node:process";
 import type { Failure } from "../../lib/failure.ts";
 import { Callers } from "../../scripts/apps/download/callers.ts";
@@ -105,7 +106,64 @@ describe("frames", () => {
   });
 });
 
+test("frames are held back until there are 64 KB, or for 100 ms, and leave in one write", async () => {
+  let moved = 0;
+  const { frames, socket } = streamOf([], { moved: () => moved++ });
+  const writes: string[] = [];
+  Object.assign(socket, {
+    write: (bytes: Buffer, done: (error?: unknown) => void) => {
+      writes.push(bytes.toString("latin1"));
+      done(socket.destroyed ? new Error("a closed socket") : undefined);
+    },
+  });
+  await frames.flush();
+  expect([writes, moved]).toEqual([[], 0]);
+  clock = 1000;
+  expect(frames.hold({ one: 1 })).toBe(false);
+  clock = 1099;
+  expect(frames.hold({ two: 2 })).toBe(false);
+  clock = 1100;
+  expect(frames.hold({ three: 3 })).toBe(true); // since the first
+  const piece = Buffer.from("-----bytes");
+  frames.holdPiece(piece);
+  await frames.send({ end: true });
+  const json = (text: string) => `\0\0\0${String.fromCharCode(text.length + 1)}\0${text}`;
+  expect([writes.splice(0), moved]).toEqual([[
+    `${['{"one":1}', '{"two":2}', '{"three":3}'].map(json).join("")}\0\0\0\x06\x01bytes${
+      json('{"end":true}')
+    }`,
+  ], 1]);
+  clock = 1199;
+  expect(frames.hold({})).toBe(false); // begins anew
+  const empty = json("{}").length;
+  frames.holdPiece(Buffer.alloc(65_536 - 2 * empty - 1));
+  expect(frames.hold({})).toBe(false);
+  expect(frames.hold({})).toBe(true);
+  await frames.flush();
+  expect(writes.splice(0).map(({ length }) => length)).toEqual([65_536 - 1 + empty]);
+  expect(frames.hold({})).toBe(false);
+  socket.destroy(Object.assign(new Error("reset"), { code: "ECONNRESET", syscall: "read" }));
+  expect(await frames.flush().catch(code)).toBe("ECONNRESET"); // why it was closed
+});
+
 describe("waiting", () => {
+  test("the time of a frame begins when it is waited for, and again when the other end says to wait", async () => {
+    const drops = function* () {
+      for (let count = 0; count < 3; count++) {
+        clock += 900;
+        yield message({ wait: true });
+      }
+      clock += 900;
+      yield message({ end: true });
+      yield message({ end: true });
+    };
+    const { frames } = streamOf(drops(), { longestFrame: 1000 });
+    frames.allowWait(0);
+    expect(await frames.expect("end")).toEqual({ end: true });
+    clock += 10_000; // no frame was waited for
+    expect(await frames.expect("end")).toEqual({ end: true });
+  });
+
   test("a peer may say that it is reading for ten minutes, and a second for each 10 MB; not unasked", async () => {
     const wait = message({ wait: true });
     const { frames, socket } = streamOf([wait, wait, message({ end: true }), wait]);
@@ -172,11 +230,64 @@ describe("waiting", () => {
     expect(await digest(250_000)).toBe(createHash("sha256").update("x".repeat(250_000)).digest("hex"));
     expect(await digest(400_000)).toBe(createHash("sha256").update("x".repeat(300_000)).digest("hex")); // it is shorter
     expect(sent).toEqual([]);
-    now.mockImplementation(() => clock += 500);
-    await digest(300_000);
-    expect(sent.length).toBeGreaterThan(1);
+    await truncate(here.at("file"), 10 * 131_071); // ten pieces
+    now.mockImplementation(() => clock += 300);
+    await digest(10 * 131_071);
+    expect(sent).toEqual(Array(5).fill({ wait: true })); // each second time half a second has passed
     socket.destroy(undefined);
     expect(await digest(1).catch(code)).toBe("ECONNRESET");
+  });
+
+  test("a source gets one comparison at a time, and then rests: two minutes at most", async () => {
+    now.mockRestore();
+    jest.useFakeTimers();
+    try {
+      const comparisons = new Comparisons();
+      const log: string[] = [];
+      /** Lets the time pass, in steps of 50 ms, and gives what has happened meanwhile. */
+      const pass = async (ms: number) => {
+        for (let step = 0; step < ms; step += 50) {
+          jest.advanceTimersByTime(50);
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        }
+        return log.splice(0);
+      };
+      const ask = (name: string, takes: number, isSame: boolean) => {
+        const frames = {
+          peer: "it",
+          socket: { remoteAddress: "192.0.2.1" },
+          keepWaiting: (work: Promise<unknown>) => work,
+        };
+        const hash = async () => {
+          log.push(`${name} begins`);
+          await new Promise((resolve) => setTimeout(resolve, takes));
+          return createHash("sha256");
+        };
+        comparisons.compare(frames as never, hash, () => isSame).then(
+          () => log.push(`${name} ends`),
+          (error) => log.push(`${name}: ${error.why}`),
+        );
+      };
+      ask("one", 1000, true);
+      ask("two", 50, false);
+      expect(await pass(1100)).toEqual(["one begins", "one ends"]);
+      expect(await pass(2700)).toEqual([]); // three times as long as it took
+      expect(await pass(400)).toEqual(["two begins", "two ends"]);
+      ask("three", 10_000, false); // a suspect rests 99 times as long: nearly five seconds
+      expect(await pass(4500)).toEqual([]);
+      expect(await pass(600)).toEqual(["three begins"]);
+      expect(await pass(10_000)).toEqual(["three ends"]);
+      ask("four", 100, true);
+      const [refused] = await pass(100);
+      expect(refused).toMatch(
+        /^four: too much was compared for your address: try again in 1(19|20) seconds$/,
+      );
+      await pass(120_000);
+      ask("five", 100, true);
+      expect(await pass(300)).toEqual(["five begins", "five ends"]);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test("who has asked too often is remembered, and 10,000 sources at most", async () => {
@@ -203,6 +314,8 @@ describe("waiting", () => {
       expect(await ask("192.0.2.1", false)).toBe("EAGAIN"); // it rests for 9.9 s
       for (let count = 0; count < 9999; count++) await ask(`10.0.${count >> 8}.${count & 255}`, true);
       expect(await ask("192.0.2.1", false)).toBe("EAGAIN");
+      for (let count = 0; count < 9999; count++) await ask(`10.2.${count >> 8}.${count & 255}`, true);
+      expect(await ask("192.0.2.1", false)).toBe("EAGAIN"); // it had asked again: others were older
       for (let count = 0; count < 10_000; count++) await ask(`10.1.${count >> 8}.${count & 255}`, true);
       expect(await ask("192.0.2.1", false)).toBe("compared"); // forgotten: memory is bounded
       jest.advanceTimersByTime(9900);
@@ -290,6 +403,79 @@ describe("a part", () => {
     expect(await readdir(here.path)).toEqual(["a"]);
   });
 
+  test("of another machine is taken over when it has not been written for two minutes", async () => {
+    await using here = await folder();
+    await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
+    const [own] = await readdir(here.path);
+    const elsewhere = own.replace(/\.[0-9a-f]{4}-(\w+-\w+\.part)$/, ".zzzz-$1").replace("zzzz", "0000");
+    expect(elsewhere).not.toBe(own);
+    await rename(here.at(own), here.at(elsewhere));
+    const past = (seconds: number) => new Date(Date.now() - 1000 * seconds);
+    await utimes(here.at(elsewhere), past(115), past(115));
+    expect(new Parts().hasLeft(here.at("a"))).toBe(false);
+    await utimes(here.at(elsewhere), past(121), past(121));
+    expect(new Parts().hasLeft(here.at("a"))).toBe(true);
+  });
+
+  test("has the name of its file, of which a long one is cut", async () => {
+    await using here = await folder();
+    const nameOf = async (name: string) => {
+      await using part = await begun(here.at(name), "1");
+      return /^(.*)\.[0-9a-f]{16}\.[^.]+\.part$/s.exec(basename(part.path))?.[1];
+    };
+    expect(await nameOf("n".repeat(60))).toBe("n".repeat(60));
+    expect(await nameOf("n".repeat(61))).toMatch(/^n{50}\.[0-9a-f]{10}$/);
+    expect(await nameOf(`${"n".repeat(49)}${"😀".repeat(50)}`)).toMatch(/^n{49}\ufffd\.[0-9a-f]{10}$/);
+  });
+
+  test("that has come since a folder was looked at is seen by who looks again", async () => {
+    await using here = await folder();
+    const parts = new Parts();
+    expect(parts.hasLeft(here.at("a"))).toBe(false);
+    await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
+    const [own] = await readdir(here.path);
+    const left = own.replace(/-\w+-\w+\.part$/, `-${(2 ** 22 + 1).toString(36)}-1.part`);
+    await rename(here.at(own), here.at(left));
+    expect(parts.hasLeft(here.at("a"))).toBe(false); // a folder is read once
+    await parts.remove(here.at("a"), false);
+    expect(await readdir(here.path)).toEqual([left]);
+    await parts.remove(here.at("a"), true);
+    expect(await readdir(here.path)).toEqual([]);
+  });
+
+  test("tells what went wrong, and is nobody else's to read where it replaces a file", async () => {
+    await using here = await folder();
+    const closed = await begun(here.at("closed"), "12");
+    await closed.file.close();
+    for (const length of [1, 20_000]) {
+      expect(await closed.append(Buffer.alloc(length)).catch(() => "told")).toBe("told");
+    }
+    expect(closed.size).toBe(2);
+    await using blocked = await begun(here.at("blocked"), "12");
+    await mkdir(here.at("blocked"));
+    expect(await blocked.finish(0, true).catch(code)).toBe("EISDIR");
+    expect(await readFile(blocked.path, "utf8")).toBe("12"); // it is not lost
+    await (await begun(here.at("a"), "12"))[Symbol.asyncDispose]();
+    await writeFile(here.at("a"), "mine");
+    await using again = await begun(here.at("a"), "");
+    expect([again.size, (await stat(again.path)).mode & 0o777]).toEqual([2, 0o600]);
+  });
+
+  test.skipIf(process.platform !== "linux")("leaves no descriptor open, whatever becomes of it", async () => {
+    await using here = await folder();
+    const descriptors = async () => (await readdir("/proc/self/fd")).length;
+    const before = await descriptors();
+    await (await begun(here.at("a"), "12"))[Symbol.asyncDispose]();
+    await (await begun(here.at("a"), "")).discard();
+    const restarted = await begun(here.at("a"), "12");
+    await restarted.restart();
+    await restarted.finish(0, false);
+    const small = new SmallPart(here.at("b"), "state");
+    await small.finish(0, false);
+    expect(await small.finish(0, false).catch(code)).toBe("EEXIST");
+    expect(await descriptors()).toBe(before);
+  });
+
   test("of a small file is kept in memory, and leaves nothing where it cannot be saved", async () => {
     await using here = await folder();
     const small = async (overwrites: boolean) => {
@@ -322,6 +508,27 @@ test("where a file of a list goes: below its folder's last name, and nowhere els
     expect([path, await Promise.try(makeWay, here.path, path).catch(code)]).toEqual([path, expected]);
   }
   expect((await readdir(here.path)).sort()).toEqual(["a", "file"]);
+  expect(await Promise.try(makeWay, here.at("none"), "a/b").catch(code)).toBe("ENOENT");
+});
+
+test("of many sources with one caller each nobody gives way, and the connection is reset", () => {
+  const callers = new Callers({ limit: 64, free: 8 });
+  const ends: string[] = [];
+  const calls = (remoteAddress: string) => {
+    const end = (how: string) => () => ends.push(`${remoteAddress} ${how}`);
+    const socket = Object.assign(new EventEmitter(), {
+      remoteAddress,
+      destroy: end("ended"),
+      resetAndDestroy: end("reset"),
+    });
+    return callers.admit(socket as unknown as Socket);
+  };
+  expect([calls("192.0.2.1"), calls("192.0.2.2"), calls("192.0.2.3")]).toEqual([true, true, false]);
+  expect(ends).toEqual(["192.0.2.3 reset"]);
+  clock = 9999;
+  expect([calls("192.0.2.1"), ends.at(-1)]).toEqual([false, "192.0.2.1 reset"]);
+  clock = 10_000;
+  expect([calls("192.0.2.1"), ends.at(-1)]).toEqual([true, "192.0.2.1 ended"]); // its own, which has stalled
 });
 
 test("a caller too many gets the place of one of the largest share, or of one that has stalled", () => {

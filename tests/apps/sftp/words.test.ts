@@ -74,6 +74,7 @@ describe("words", () => {
     ["s*/o*", ["sub/one"]],
     ["s*/one", ["sub/one"]],
     ["s*/none", []],
+    ["s*/tw*wo", []], // a character that was taken is not taken again
     ["/e*/h*", ["/etc/hosts"]],
     ["/etc/hosts", ["/etc/hosts"]],
     ["*z", []],
@@ -83,6 +84,14 @@ describe("words", () => {
   test.each(found)("%s means %j", async (line, paths) => {
     const [word] = splitWords(line);
     expect(await expand(word.pattern, (folder) => Promise.resolve(TREE[folder] ?? []))).toEqual(paths);
+  });
+
+  test("200,000 paths at most are meant", async () => {
+    const names = Array.from({ length: 500 }, (_, index) => `${index}`);
+    const expanded = (folders: number) =>
+      expand("*/*", (folder) => Promise.resolve(folder === "." ? names.slice(0, folders) : names));
+    expect(await expanded(400)).toHaveLength(200_000);
+    await expect(expanded(401)).rejects.toThrow("*/*: means names without end (EPROTO)");
   });
 
   test("a range that is none", async () => {
