@@ -371,6 +371,8 @@ describe("a part", () => {
     await writeFile(here.at(of(2 ** 22 + 1)), "123456");
     const next = await new Parts().open(here.at("a"), "state");
     expect([next.part.size, next.hadOther]).toEqual([6, false]);
+    await next.part.append(Buffer.from("78"));
+    expect(await readFile(next.part.path, "utf8")).toBe("12345678");
     await next.part.discard();
     await writeFile(here.at(of(2 ** 22 + 1)), "123456");
     const other = await new Parts().open(here.at("a"), "another state");
@@ -470,6 +472,15 @@ describe("a part", () => {
     const restarted = await begun(here.at("a"), "12");
     await restarted.restart();
     await restarted.finish(0, false);
+    await (await begun(here.at("c"), "1234"))[Symbol.asyncDispose]();
+    const [own] = (await readdir(here.path)).filter((name) => name.endsWith(".part"));
+    await rename(
+      here.at(own),
+      here.at(own.replace(/-\w+-\w+\.part$/, `-${(2 ** 22 + 1).toString(36)}-1.part`)),
+    );
+    const taken = await new Parts().open(here.at("c"), "state");
+    expect(taken.part.size).toBe(4);
+    await taken.part.discard();
     const small = new SmallPart(here.at("b"), "state");
     await small.finish(0, false);
     expect(await small.finish(0, false).catch(code)).toBe("EEXIST");
@@ -508,7 +519,8 @@ test("where a file of a list goes: below its folder's last name, and nowhere els
     expect([path, await Promise.try(makeWay, here.path, path).catch(code)]).toEqual([path, expected]);
   }
   expect((await readdir(here.path)).sort()).toEqual(["a", "file"]);
-  expect(await Promise.try(makeWay, here.at("none"), "a/b").catch(code)).toBe("ENOENT");
+  expect(await Promise.try(makeWay, here.at("none"), "a/b").catch(({ message }) => message))
+    .toBe(`${here.at("none/a")}: no such file or folder (ENOENT)`);
 });
 
 test("of many sources with one caller each nobody gives way, and the connection is reset", () => {

@@ -1,7 +1,10 @@
 /** Lesson 4.5, the shell: words, patterns and quotations. */
 import { describe, expect, test } from "bun:test";
+import { homedir } from "node:os";
+import { type Commands, complete, helpLines, obey } from "../../../scripts/apps/sftp/commands.ts";
 import { expand } from "../../../scripts/apps/sftp/glob.ts";
 import { quoteLike, splitWords, unfinishedWords } from "../../../scripts/apps/sftp/shell-words.ts";
+import type { Entry, Side } from "../../../scripts/apps/sftp/side.ts";
 
 describe("words", () => {
   const cut: [line: string, words: string[]][] = [
@@ -113,5 +116,125 @@ describe("words", () => {
     setImmediate(() => (isHeard = true));
     const found = expand("*", () => Promise.resolve(names)).then(() => isHeard);
     expect(await found).toBe(true);
+  });
+});
+
+describe("commands", () => {
+  let did: unknown[] = [];
+  const command = (name: string, usage: string) => ({
+    usage,
+    help: `does ${name}`,
+    run: (words: { text: string }[], flags: string) =>
+      Promise.resolve(void did.push([name, ...words.map(({ text }) => text), flags])),
+  });
+  const usages = {
+    get: "[-r] PATH [LOCAL]",
+    go: "[PATH]",
+    put: "[-ab] LOCAL PATH",
+    rename: "FROM TO",
+    end: "",
+  };
+  const commands: Commands = Object.fromEntries(
+    Object.entries(usages).map(([name, usage]) => [name, command(name, usage)]),
+  );
+  const told = async (line: string) => {
+    did = [];
+    const failed = await obey(line, commands).catch((error) => [error.message, error.hint]);
+    return failed ?? did;
+  };
+
+  const obeyed: [line: string, did: unknown[]][] = [
+    ["", []],
+    ["  # nothing", []],
+    ["end", [["end", ""]]],
+    ["go", [["go", ""]]],
+    ["go a", [["go", "a", ""]]],
+    ["get a b", [["get", "a", "b", ""]]],
+    ["get -r a", [["get", "a", "r"]]],
+    ["get -r -rr a", [["get", "a", "rrr"]]],
+    ["get - a", [["get", "-", "a", ""]]],
+    ["get '-r' a", [["get", "-r", "a", ""]]],
+    ["get ./-r", [["get", "./-r", ""]]],
+    ["put -ba x y", [["put", "x", "y", "ba"]]],
+    ["put ~/x ~/y", [["put", `${homedir()}/x`, "~/y", ""]]],
+    ["get ~ '~'", [["get", "~", "~", ""]]],
+  ];
+  test.each(obeyed)("%j is obeyed", async (line, expected) => expect(await told(line)).toEqual(expected));
+
+  const refused: [line: string, why: string][] = [
+    ["get", "get: the usage is: get [-r] PATH [LOCAL]"],
+    ["get a b c", "get a b c: the usage is: get [-r] PATH [LOCAL]"],
+    ["get -x a", "get -x a: the usage is: get [-r] PATH [LOCAL]"],
+    ["get -rx a", "get -rx a: the usage is: get [-r] PATH [LOCAL]"],
+    [" end now ", "end now: the usage is: end"],
+    ["rename a", "rename a: the usage is: rename FROM TO"],
+  ];
+  test.each(refused)("%j is refused", async (line, why) => {
+    expect(await told(line)).toEqual([`${why} (EINVAL)`, undefined]);
+    expect(did).toEqual([]);
+  });
+
+  test("what is no command: not the words that every object has, either", async () => {
+    for (const name of ["fetch", "toString", "__proto__", "GET"]) {
+      expect(await told(`${name} a`)).toEqual([
+        `${name}: unknown command (EINVAL)`,
+        "help lists the commands",
+      ]);
+    }
+  });
+
+  test("help has a line for each", () => {
+    expect(helpLines(commands).slice(0, 2)).toEqual([
+      "get [-r] PATH [LOCAL]   does get",
+      "go [PATH]               does go",
+    ]);
+  });
+
+  /** A side with these folders; a name that ends with / is a folder, one with @ a link. */
+  const side = (tree: Record<string, string[]>): Side =>
+    ({
+      list: (path: string) =>
+        Promise.resolve((tree[path] ?? []).map((name) => ({
+          name: name.replace(/[/@]$/, ""),
+          kind: name.endsWith("/") ? "folder" : name.endsWith("@") ? "link" : "file",
+        } as Entry))),
+    }) as unknown as Side;
+  const there = side({
+    ".": [".hidden", "a b", "a\x1b[2J", "link@", "photo1", "photo2", "sub/", "übung", "ütz"],
+    "sub/": ["one", "two"],
+    "~": ["wrong"],
+  });
+  const here = side({ ".": ["mine", "~"], [`${homedir()}/`]: ["home.txt"] });
+
+  const tabs: [line: string, words: string[], end: string][] = [
+    ["", ["get ", "go ", "put ", "rename ", "end "], ""],
+    ["g", ["get ", "go "], "g"],
+    ["re", ["rename "], "re"],
+    ["x", [], "x"],
+    ["get .", [".hidden "], "."],
+    ["get p", ["photo"], "p"], // as far as all go
+    ["get photo", ["photo1", "photo2"], "photo"],
+    ["get photo1", ["photo1 "], "photo1"],
+    ["get -r s", ["sub/"], "s"],
+    ["get sub/", ["sub/one", "sub/two"], "sub/"],
+    ["get sub/o", ["sub/one "], "sub/o"],
+    ["get l", ["link"], "l"], // whatever it leads to
+    ["get a", ["a\\ b "], "a"], // not what drives a terminal
+    ["get 'a", ["'a b' "], "'a"],
+    ['get "su', ['"sub/'], '"su'],
+    ["get ü", ["übung", "ütz"], "ü"],
+    ["get none", [], "none"],
+    ["get a m", ["mine "], "m"],
+    ["get a ", ["mine "], ""], // the file ~ would be the home folder
+    ["put ~/h", ["~/home.txt "], "~/h"],
+    ["put m p", ["photo"], "p"],
+    ["get ~/", [], "~/"], // there it is a name
+    ["get a b c", [], "get a b c"],
+    ["end x", [], "end x"],
+    ["fetch x", [], "fetch x"],
+    ["toString x", [], "toString x"],
+  ];
+  test.each(tabs)("Tab after %j", async (line, words, end) => {
+    expect(await complete(line, commands, here, there)).toEqual([words, end]);
   });
 });
