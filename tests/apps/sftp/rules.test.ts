@@ -14,7 +14,7 @@ import { Login } from "../../../scripts/apps/sftp/login.ts";
 import type { Prompter } from "../../../scripts/apps/sftp/prompt.ts";
 import { Remote } from "../../../scripts/apps/sftp/remote.ts";
 import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
-import type { Entry, File, Side } from "../../../scripts/apps/sftp/side.ts";
+import type { Entry, Facts, File, Side } from "../../../scripts/apps/sftp/side.ts";
 import { copy, Transfer } from "../../../scripts/apps/sftp/transfer.ts";
 import { temporaryFolder } from "../../engine/files.ts";
 import { terminal } from "../../engine/terminal.ts";
@@ -224,6 +224,38 @@ describe("a copy", () => {
     expect(to.whole()).toHaveLength(1000);
   });
 
+  test("has 64 requests under way, or 2 MiB", async () => {
+    for (const [piece, expected] of [[100, 64], [2 ** 17, 16], [2 ** 18, 8], [2 ** 22, 1]]) {
+      let [reading, most] = [0, 0];
+      const from: File = {
+        ...source(0, piece),
+        async read(_, __, length) {
+          most = Math.max(most, ++reading);
+          await Bun.sleep(0);
+          reading--;
+          return length;
+        },
+      };
+      const to: File = { ...from, write: () => Promise.resolve() };
+      expect(await copy(from, to, 100 * piece, "name", () => {})).toBe(100 * piece);
+      expect([piece, most]).toEqual([piece, expected]);
+    }
+  });
+
+  test("ends with the first error, though an earlier request still waits; and a later error is nobody's", async () => {
+    const slow = (place: number) =>
+      place === 0 ? Bun.sleep(5) : Promise.reject(new Failure("it", "broken", "EIO"));
+    const from = source(1000, 100);
+    const reads: File = { ...from, read: async (...words) => (await slow(words[3]), from.read(...words)) };
+    expect(await copy(reads, target(100).file, 1000, "name", () => {}).catch(code)).toBe("EIO");
+    const later: File = {
+      ...from,
+      read: async (...words) => (await Bun.sleep(words[3] ? 5 : 0), from.read(...words)),
+    };
+    const write = () => Promise.reject(new Failure("it", "full", "ENOSPC")); // while the next read is waited for
+    expect(await copy(later, { ...from, write }, 1000, "name", () => {}).catch(code)).toBe("ENOSPC");
+  });
+
   test("to a disk that is full ends when the writes have ended", async () => {
     const to = target(10, 500);
     expect(await copy(source(1000, 10), to.file, 1000, "name", () => {}).catch(code)).toBe("ENOSPC");
@@ -235,15 +267,25 @@ describe("a transfer", () => {
   /** Two sides in memory. What is done at the target is noted. */
   async function pass(
     entries: (path: string) => Entry[],
-    more: { isNew?: boolean; mostNames?: number; there?: Record<string, Partial<Side>>; to?: Partial<Side> } =
-      {},
+    more: {
+      isNew?: boolean;
+      mostNames?: number;
+      to?: Partial<Side>;
+      /** What is passed: a folder, if nothing else is told. */
+      facts?: Partial<Facts>;
+      isDeep?: boolean;
+      stop?: AbortSignal;
+      end?: AbortSignal;
+      open?: (path: string) => Promise<File>;
+      each?: (entries: Entry[], work: (entry: Entry) => Promise<unknown>) => Promise<boolean>;
+    } = {},
   ) {
     const done: string[] = [];
     const note = (what: string) => (...words: unknown[]) =>
       Promise.resolve(void done.push([what, ...words].join(" ").replace(/incoming-\w+/, "incoming")));
     const from = {
       list: (path: string) => Promise.resolve(entries(path)),
-      open: (path: string) => Promise.resolve(source(path.endsWith("short") ? 2 : 3, 100)),
+      open: more.open ?? ((path: string) => Promise.resolve(source(path.endsWith("short") ? 2 : 3, 100))),
     } as unknown as Side;
     const to = {
       check: () => {},
@@ -267,26 +309,32 @@ describe("a transfer", () => {
       for (const one of all) await work(one).catch((error) => failed.push((error as Failure).message));
       return true;
     };
-    const write = (_: unknown, written: unknown) => ((written as () => void)(), true);
+    const shown: string[] = [];
+    const write = (text: unknown, written: unknown) => {
+      shown.push(`${text}`.trim().replaceAll(/incoming-\w+/g, "incoming"));
+      (written as () => void)();
+      return true;
+    };
     const quiet = [process.stdout, process.stderr].map((stream) =>
       spyOn(stream, "write").mockImplementation(write as never)
     );
     try {
       const never = new AbortController().signal;
       const transfer = new Transfer(from, to, {
-        isDeep: true,
+        isDeep: more.isDeep ?? true,
         mostNames: more.mostNames ?? 10,
-        each,
-        stop: never,
-        end: never,
+        each: more.each ?? each,
+        stop: more.stop ?? never,
+        end: more.end ?? never,
       });
-      await transfer.pass("from", "to", { kind: "folder", mode: 0o2750, size: 0, time: 0 }).catch((error) =>
-        failed.push((error as Failure).message)
+      const facts: Facts = { kind: "folder", mode: 0o2750, size: 0, time: 0, ...more.facts };
+      await transfer.pass("from", "to", facts).catch((error) =>
+        failed.push(error instanceof Failure ? error.message : error.name)
       );
     } finally {
       for (const one of quiet) one.mockRestore();
     }
-    return { done, failed };
+    return { done, failed, shown };
   }
   const entry = (name: string, kind: Entry["kind"] = "file", more: Partial<Entry> = {}): Entry => ({
     name,
@@ -299,7 +347,7 @@ describe("a transfer", () => {
 
   test("a folder that is made gets its mode when it is full; one that was there keeps its own", async () => {
     const made = await pass(() => [entry("a")]);
-    expect(made).toEqual({
+    expect(made).toMatchObject({
       done: [
         "folder to 750",
         "open to/incoming.part wx 640",
@@ -352,6 +400,152 @@ describe("a transfer", () => {
       "open to/a w ",
       "close",
     ]);
+  });
+
+  /** Passes one file to where there is another one. */
+  const passFile = (to: Partial<Side>, more: Parameters<typeof pass>[1] = {}) =>
+    pass(() => [], { facts: { kind: "file", mode: 0o640, size: 3 }, to, ...more });
+  const OLD = { kind: "file", mode: 0o600, size: 1, time: 0, uid: 7, gid: 8, links: 1 } as const;
+  const there = (old: Partial<Facts>, part: Partial<Facts> = {}) => ({
+    lstat: (path: string) => Promise.resolve({ ...OLD, ...path.endsWith("part") ? part : old }),
+  });
+  const failing = (why: string) => () => Promise.reject(new Failure("it", why, "EACCES"));
+
+  test("what is no file is not passed, nor a folder without -r; a folder is in the way of a file", async () => {
+    const failed = async (facts: Partial<Facts>) => (await pass(() => [], { facts, isDeep: false })).failed;
+    expect(await failed({ kind: "other" })).toEqual(["from: is not a file (EACCES)"]);
+    expect(await failed({ kind: "folder" })).toEqual(["from: is a folder (EISDIR)"]);
+    const blocked = await passFile(there({ kind: "folder" }));
+    expect([blocked.failed, blocked.done]).toEqual([["to: is a folder (EISDIR)"], []]);
+    const refused = await passFile({ lstat: failing("refused") });
+    expect([refused.failed, refused.done]).toEqual([["it: refused (EACCES)"], []]);
+    expect((await passFile({})).shown).toEqual(["from -> to  3 bytes"]);
+  });
+
+  test("a part gets the rights of what it replaces, if it does not have them yet", async () => {
+    const rights = async (part: Partial<Facts>) => {
+      const set: unknown[] = [];
+      const setRights = (_: string, rights: unknown) => Promise.resolve(void set.push(rights));
+      await passFile({ ...there({}, part), setRights });
+      return set;
+    };
+    expect(await rights({})).toEqual([]);
+    expect(await rights({ mode: 0o644 })).toEqual([{ mode: 0o600 }]);
+    expect(await rights({ gid: 9 })).toEqual([{ mode: 0o600, uid: 7, gid: 8 }]);
+  });
+
+  test("what cannot be replaced with the same rights is written in place, which is told when it fails", async () => {
+    const inPlace = ["open to w ", "close"];
+    expect((await passFile(there({ mode: undefined }))).done).toEqual(inPlace); // a server that tells no mode
+    const cannot = await passFile({ ...there({}, { uid: 9 }), setRights: failing("refused") });
+    expect(cannot.done).toEqual([
+      "open incoming.part wx 600",
+      "close",
+      "unlink incoming.part",
+      ...inPlace,
+    ]);
+    const done: string[] = [];
+    const open = (path: string, flags: string) => {
+      done.push(`${path} ${flags}`.replace(/incoming-\w+/, "incoming"));
+      if (flags === "wx") return failing("refused")();
+      return Promise.resolve({
+        piece: 100,
+        read: () => Promise.resolve(0),
+        write: () => Promise.reject(new Failure("to", "no space", "ENOSPC")),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      });
+    };
+    const full = await passFile({ ...there({}), open });
+    expect(done).toEqual(["incoming.part wx", "to w"]); // we may not write in the folder
+    expect(full.failed).toEqual(["to: no space (ENOSPC)"]);
+    expect(full.shown).toEqual(["hint: to is not whole: it was written in place"]);
+    const device = await passFile({ ...there({ kind: "other" }), open });
+    expect([done.at(-1), device.shown]).toEqual(["to a", []]);
+  });
+
+  test("Ctrl-C ends it at any moment, and its part is removed", async () => {
+    const ctrlC = () => Promise.reject(new DOMException("stopped", "AbortError"));
+    for (const to of [{}, there({})]) {
+      const flags: string[] = [];
+      const open = (_: string, how: string) => (flags.push(how), ctrlC());
+      const { failed, done } = await passFile({ ...to, open });
+      expect([failed, done, flags]).toEqual([["AbortError"], [], ["wx"]]);
+    }
+    const late = await passFile({ ...there({}, { gid: 9 }), setRights: ctrlC });
+    expect([late.failed, late.done.slice(0, 2)]).toEqual([["AbortError"], [
+      "open incoming.part wx 600",
+      "close",
+    ]]);
+    expect(late.done).not.toContain("open to w ");
+    const stop = new AbortController();
+    stop.abort();
+    const signals = { stop: stop.signal, end: stop.signal };
+    const stopped = await passFile({}, signals);
+    expect(stopped.failed).toEqual(["AbortError"]);
+    expect(stopped.done).toEqual(["open incoming.part wx 640", "close", "unlink incoming.part"]);
+    expect(stopped.shown).toEqual(["hint: to: interrupted, and its part is removed"]);
+    const unheard = await passFile({ open: ctrlC }, signals); // perhaps the server has made it
+    expect(unheard.done).toEqual(["unlink incoming.part"]);
+    const left = await passFile({ unlink: failing("refused") }, signals);
+    expect(left.shown).toEqual(["hint: a part of it may be left, as incoming.part"]);
+  });
+
+  test("an error about the part is told with the name that was typed", async () => {
+    const open = (path: string) => Promise.reject(new Failure(path, "disk full", "ENOSPC", { hint: "wait" }));
+    const { failed } = await passFile({ open });
+    expect(failed).toEqual(["to: disk full (ENOSPC)"]);
+  });
+
+  test("a rename that is refused for another reason moves nothing; where both fail, both files are told", async () => {
+    const renamed: string[] = [];
+    const refuse = (
+      from: string,
+    ) => (renamed.push(from.replace(/incoming-\w+/, "incoming")), failing("refused")());
+    const denied = await passFile({ ...there({}), rename: refuse });
+    expect([denied.failed, renamed]).toEqual([["it: refused (EACCES)"], ["incoming.part"]]);
+    expect(denied.done.at(-1)).toBe("unlink incoming.part");
+    const rename = (from: string, to: string) =>
+      from.endsWith("to") && to.endsWith(".old")
+        ? Promise.resolve()
+        : Promise.reject(new Failure("x", "failure", "EREMOTEIO"));
+    const stuck = await passFile({ ...there({}), rename });
+    expect(stuck.done).not.toContain("unlink incoming.part");
+    expect(stuck.shown).toEqual([
+      "hint: the old file is incoming.old now, and the new one, which is whole, incoming.part",
+    ]);
+  });
+
+  test("16 small files are begun ahead; one that fails is told in its turn, and all end before the end", async () => {
+    let [open, most, ended] = [0, 0, 0];
+    const to = {
+      open: async () => {
+        most = Math.max(most, ++open);
+        await Bun.sleep(1);
+        return {
+          piece: 100,
+          read: () => Promise.resolve(0),
+          write: () => Promise.resolve(),
+          [Symbol.asyncDispose]: () => Promise.resolve(void (open--, ended++)),
+        };
+      },
+    };
+    const small = Array.from({ length: 40 }, (_, index) => entry(`${index + 100}`));
+    const { failed } = await pass(() => small, { mostNames: 100, to });
+    expect([failed, ended, most]).toEqual([[], 40, 16]);
+    const check = (name: string) => {
+      if (name === "108") throw new Failure(name, "refused", "EINVAL"); // at once, and long before its turn
+    };
+    expect((await pass(() => small, { mostNames: 100, to: { ...to, check } })).failed)
+      .toEqual(["108: refused (EINVAL)"]);
+    [open, ended] = [0, 0];
+    const each = async (entries: Entry[], work: (entry: Entry) => Promise<unknown>) => {
+      await work(entries[0]);
+      throw new Failure("each", "stopped", "ECANCELED");
+    };
+    expect((await pass(() => small, { mostNames: 100, to, each })).failed).toEqual([
+      "each: stopped (ECANCELED)",
+    ]);
+    expect([open, ended]).toEqual([0, 16]);
   });
 
   test("where a rename replaces nothing, the old file is moved aside, and comes back if the new one cannot", async () => {
