@@ -1,16 +1,27 @@
 /** Lesson 4.5: the rules that need no connection: answers that are believed, transfers, places, prompts. */
 import { describe, expect, jest, setDefaultTimeout, spyOn, test } from "bun:test";
 import { EventEmitter } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, readFileSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
-import type { AnyAuthMethod, Connection, SFTPWrapper } from "ssh2";
+import ssh2, {
+  type AnyAuthMethod,
+  type AuthContext,
+  type Connection,
+  type ParsedKey,
+  type SFTPWrapper,
+} from "ssh2";
 import { Failure } from "../../../lib/failure.ts";
-import { WrongPasswords } from "../../../scripts/apps/sftp/authentication.ts";
+import {
+  Authentication,
+  readAuthorizedKeys,
+  WrongPasswords,
+} from "../../../scripts/apps/sftp/authentication.ts";
 import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
 import { fingerprint } from "../../../scripts/apps/sftp/known-hosts.ts";
 import { Login } from "../../../scripts/apps/sftp/login.ts";
+import { parseKey } from "../../../scripts/apps/sftp/parse-key.ts";
 import type { Prompter } from "../../../scripts/apps/sftp/prompt.ts";
 import { Remote } from "../../../scripts/apps/sftp/remote.ts";
 import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
@@ -677,6 +688,130 @@ describe("a login", () => {
   });
 });
 
+describe("who may log in", () => {
+  const pairs = [1, 2].map(() => ssh2.utils.generateKeyPairSync("ed25519"));
+  const [mine, other] = pairs.map(({ private: text }) => parseKey(text) as ParsedKey);
+  const keys = [parseKey(pairs[0].public) as ParsedKey];
+  const blob = Buffer.from("what is signed");
+  const context = (key: ParsedKey, more: object = {}) => ({
+    ...{ method: "publickey", username: "anna", blob, signature: key.sign(blob) },
+    key: { algo: key.type, data: key.getPublicSSH() },
+    ...more,
+  });
+  const right = (user: ConstructorParameters<typeof Authentication>[0], asked: object) =>
+    new Authentication(user).isRight(asked as AuthContext, "192.0.2.1:1", "192.0.2.1");
+
+  test("who has signed with a key of the list, in the name of the user", async () => {
+    const user = { name: "anna", keys };
+    expect(new Authentication(user).methods).toEqual(["publickey"]);
+    expect(await right(user, context(mine))).toBe(true);
+    expect(await right(user, context(mine, { signature: undefined, blob: undefined }))).toBe(true); // it only asks
+    const wrong: object[] = [
+      { username: "berta" },
+      { signature: other.sign(blob) },
+      { signature: mine.sign(Buffer.from("another thing")) },
+      { blob: undefined },
+      { key: { algo: "ssh-rsa", data: mine.getPublicSSH() } },
+      { key: { algo: mine.type, data: other.getPublicSSH() } },
+      { method: "none" },
+      { method: "hostbased" },
+    ];
+    for (const more of wrong) expect([more, await right(user, context(mine, more))]).toEqual([more, false]);
+    expect(await right(user, context(other))).toBe(false);
+    expect(await right({ name: "anna", keys: [] }, context(mine))).toBe(false);
+  });
+
+  test("RSA signs with SHA-2 only", async () => {
+    const data = Buffer.from("rsa");
+    const rsa = { type: "ssh-rsa", getPublicSSH: () => data, verify: () => true } as unknown as ParsedKey;
+    const asked = (hashAlgo?: string) => context(mine, { key: { algo: "ssh-rsa", data }, hashAlgo });
+    expect(await right({ name: "anna", keys: [rsa] }, asked("sha256"))).toBe(true);
+    expect(await right({ name: "anna", keys: [rsa] }, asked())).toBe(false);
+  });
+
+  test("who knows the password, which is asked for only if there is one; a wrong one is told", async () => {
+    const told: string[] = [];
+    const write = (
+      text: unknown,
+      done: unknown,
+    ) => (told.push(`${text}`.trim()), (done as () => void)(), true);
+    using _stderr = spyOn(process.stderr, "write").mockImplementation(write as never);
+    using waits = spyOn(WrongPasswords.prototype, "turn").mockResolvedValue();
+    const user = { name: "anna", password: "secret", keys: [] };
+    expect(new Authentication(user).methods).toEqual(["password"]);
+    expect(new Authentication({ ...user, keys }).methods).toEqual(["publickey", "password"]);
+    const asked = (password: unknown, username = "anna") => ({ method: "password", username, password });
+    expect(await right(user, asked("secret"))).toBe(true);
+    expect(told).toEqual([]);
+    for (const password of ["", "Secret", "secret ", undefined, 7]) {
+      expect(await right(user, asked(password))).toBe(false);
+    }
+    expect(await right(user, asked("secret", "berta"))).toBe(false);
+    expect(told).toHaveLength(6);
+    expect(told[5]).toBe("error: 192.0.2.1:1 as berta: wrong password (EACCES)");
+    expect(waits.mock.calls).toEqual(
+      [true, ...Array(6).fill(false)].map((isRight) => ["192.0.2.1", isRight]),
+    );
+    expect(await right({ name: "anna", keys }, asked(undefined))).toBe(false);
+    expect(await right(user, { ...asked("secret"), method: "keyboard-interactive" })).toBe(false);
+  });
+
+  test("a list of keys: one a line, without options, and only its owner can write it", async () => {
+    await using folder = temporaryFolder();
+    const read = (text: string, mode = 0o644) => {
+      writeFileSync(folder.at("keys"), text);
+      chmodSync(folder.at("keys"), mode);
+      return readAuthorizedKeys(folder.at("keys")).catch((error) =>
+        `${error.message} ${error.hint ?? ""}`.trim()
+      );
+    };
+    const list = `# mine\n\n${pairs[0].public} a comment\n  ${pairs[1].public}\n`;
+    expect((await read(list) as ParsedKey[]).map((key) => key.getPublicSSH())).toEqual(
+      [mine, other].map((key) => key.getPublicSSH()),
+    );
+    expect(await read("")).toEqual([]);
+    for (const wrong of [`no-pty ${pairs[0].public}`, "ssh-ed25519 AAAA", "words", pairs[0].private]) {
+      expect(await read(`${pairs[1].public}\n${wrong}\n`)).toMatch(
+        /keys, line 2: not a key of ssh-ed25519, .*EINVAL\) options/,
+      );
+    }
+    if (process.platform === "win32") return;
+    for (const mode of [0o664, 0o646]) {
+      expect(await read(list, mode)).toMatch(/another user could add a key .*\(EACCES\) chmod go-w \//);
+    }
+    if (process.getuid?.() !== 0) return;
+    chownSync(folder.at("keys"), 12_345, 0);
+    expect(await read(list)).toMatch(/another user could add a key .*\(EACCES\)$/);
+  });
+
+  test("one source gets one answer at a time, and all together ten in a second", async () => {
+    jest.useFakeTimers();
+    try {
+      const wrong = new WrongPasswords();
+      const answers: string[] = [];
+      const guess = (source: string, isRight = false) => {
+        wrong.turn(source, isRight).then(() => answers.push(`${source} ${Date.now() - begin}`));
+      };
+      const begin = Date.now();
+      const pass = async (ms: number) => {
+        for (let step = 0; step < ms; step += 50) {
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+          jest.advanceTimersByTime(50);
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        }
+        return answers.splice(0);
+      };
+      for (const source of ["a", "a", "b", "c"]) guess(source);
+      expect(await pass(1700)).toEqual(["a 500", "b 600", "c 700", "a 1500"]); // 0.5 s, and then 1 s
+      guess("d", true); // a right one does not wait for the wrong ones of others: one step of this clock
+      guess("a", true);
+      expect(await pass(1500)).toEqual(["d 1750", "a 2700"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+});
+
 test("wrong passwords: each of a source waits longer, 5 s at most; they are forgotten after ten minutes", () => {
   const clock = spyOn(Date, "now").mockReturnValue(0);
   try {
@@ -693,7 +828,7 @@ test("wrong passwords: each of a source waits longer, 5 s at most; they are forg
     expect(wait("c")).toBe(500);
     for (let count = 0; count < 10_000; count++) wait(`${count}`);
     expect(wait("c")).toBe(500); // 10,000 sources are remembered
-    expect(wait("9999")).toBe(1000);
+    expect([wait("9999"), wait("1"), wait("0")]).toEqual([1000, 1000, 500]);
   } finally {
     clock.mockRestore();
   }
@@ -731,13 +866,75 @@ describe("places", () => {
       expect([stranger.gone, Boolean(next.caller)]).toEqual([["at once"], true]);
       next.caller.loggedIn();
       expect(place(callers, "192.0.2.5").caller).toBeUndefined(); // nobody is idle
-      clock.mockReturnValue(60_000);
+      clock.mockReturnValue(59_999);
       for (const { caller } of [one, next]) caller.moved();
+      expect(place(callers, "192.0.2.5").caller).toBeUndefined(); // nor now
+      clock.mockReturnValue(60_000);
       expect(place(callers, "192.0.2.5").caller).toBeDefined();
       expect([one.gone, two.gone, next.gone]).toEqual([[], ["at once"], []]); // who was idle longest
     } finally {
       for (const spy of [stderr, clock]) spy.mockRestore();
     }
+  });
+
+  test("a place is taken once and given back once, however a caller comes and goes", () => {
+    const told: string[] = [];
+    const stderr = spyOn(process.stderr, "write").mockImplementation(
+      ((text: unknown, done: () => void) => (told.push(`${text}`.trim()), done(), true)) as never,
+    );
+    try {
+      const callers = new Callers(30, { limit: 80, free: 1000 }); // ten places, two for strangers of one address
+      const comes = () => place(callers, "192.0.2.1");
+      const [one, two] = [comes(), comes()];
+      for (let twice = 0; twice < 2; twice++) one.caller.loggedIn();
+      const three = comes();
+      expect([three, comes()].map(({ caller }) => Boolean(caller))).toEqual([true, false]); // two strangers are there
+      for (let twice = 0; twice < 2; twice++) two.socket.emit("close");
+      two.caller.loggedIn(); // too late
+      expect([comes(), comes()].map(({ caller }) => Boolean(caller))).toEqual([true, false]);
+      const full = new Callers(30, { limit: 8, free: 1000 }); // one place
+      const first = place(full, "192.0.2.1");
+      const second = place(full, "192.0.2.2");
+      expect([first.gone, Boolean(second.caller), told]).toEqual([["at once"], true, [
+        "error: 192.0.2.1:1: did not log in, and gives way to a new caller (ETIMEDOUT)",
+      ]]);
+      first.socket.emit("close"); // only now
+      second.caller.loggedIn();
+      expect(place(full, "192.0.2.3").caller).toBeUndefined();
+    } finally {
+      stderr.mockRestore();
+    }
+  });
+
+  test("who has to leave is told why, if it still hears it, and its last words are read", () => {
+    const told: string[] = [];
+    const stderr = spyOn(process.stderr, "write").mockImplementation(
+      ((text: unknown, done: () => void) => (told.push(`${text}`.trim()), done(), true)) as never,
+    );
+    try {
+      const { caller, socket, gone } = place(new Callers(30, { limit: 80, free: 1000 }), "192.0.2.1");
+      let isRead = false;
+      Object.assign(socket, { destroyed: false, resume: () => (isRead = true), destroySoon: () => {} });
+      caller.leave("says nothing");
+      expect([told, gone, isRead]).toEqual([[], ["told"], true]);
+      Object.assign(socket, { writable: true });
+      caller.leave("says nothing", "ETIMEDOUT");
+      caller.leave(new Failure("it", "is odd", "EPROTO"));
+      expect(told).toEqual(["error: 192.0.2.1:1: says nothing (ETIMEDOUT)", "error: it: is odd (EPROTO)"]);
+      socket.emit("close"); // ends the timers
+    } finally {
+      stderr.mockRestore();
+    }
+  });
+
+  test("100 callers at once, however many files the system allows", () => {
+    const callers = new Callers(30, { limit: Infinity, free: Infinity });
+    const admitted = Array.from({ length: 101 }, (_, index) => {
+      const { caller } = place(callers, `192.0.2.${index}`);
+      caller?.loggedIn();
+      return Boolean(caller);
+    });
+    expect(admitted).toEqual([...Array(100).fill(true), false]);
   });
 
   test("who does not log in in time has to leave; who has, or is gone, has not", () => {
@@ -765,6 +962,8 @@ describe("places", () => {
     expect(() => one.take(1)).toThrow("100 files are open");
     one.give(2);
     one.take(1);
+    one.give(1);
+    one.take(2);
     const more = place(callers, "192.0.2.1").caller;
     for (let count = 0; count < 100; count++) more.take(2);
     const third = Array.from(
@@ -773,7 +972,12 @@ describe("places", () => {
     );
     return Promise.all(third).then((found) =>
       expect(found).toEqual(["taken", "taken", "taken", "taken", "EMFILE"])
-    );
+    ).then(() => {
+      other.take(63);
+      expect(() => other.take(1)).toThrow("too many files are open");
+      other.give(63);
+      other.take(63);
+    });
   });
 
   test("ten sessions of a connection, and no more", () => {
