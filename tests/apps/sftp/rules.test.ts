@@ -39,12 +39,15 @@ const FILE = { mode: 0o100644, size: 3, isDirectory: () => false };
 type Done = (error?: unknown, answer?: unknown) => void;
 
 /** The side of a server that answers so: what is not given is answered with undefined. */
-function remote(answers: Record<string, (...words: never[]) => unknown>) {
+function remote(
+  answers: Record<string, (...words: never[]) => unknown>,
+  limits: Record<string, number> = {},
+) {
   const asked: string[] = [];
   const [gone, stop] = [new AbortController(), new AbortController()];
   const sftp = new Proxy({}, {
     get: (_, name: string) => {
-      if (name.startsWith("_max")) return undefined;
+      if (name.startsWith("_max")) return limits[name];
       if (name === "ext_openssh_rename" && !answers[name]) return undefined; // not announced
       return (...words: unknown[]) => {
         asked.push(name);
@@ -118,6 +121,81 @@ describe("what a server answers", () => {
     const file = await remote({ open: () => Buffer.from("1"), read: () => 8 }).side.open("x", "r");
     expect(await file.read(Buffer.alloc(9), 0, 8, 0)).toBe(8);
     expect(await (file.read(Buffer.alloc(9), 0, 7, 0) as Promise<number>).catch(code)).toBe("EPROTO"); // more than there is room for
+  });
+
+  test("is asked for with whole paths, and with what was told of rights", async () => {
+    const words: unknown[][] = [];
+    const note = (...asked: unknown[]) => void words.push(asked);
+    const names = ["mkdir", "rmdir", "unlink", "setstat", "rename", "opendir", "open"];
+    const { side } = remote(Object.fromEntries(names.map((name) => [name, (...asked: unknown[]) => {
+      note(name, ...asked);
+      return Buffer.from("1");
+    }])));
+    await side.mkdir("a");
+    side.folder = "/home/anna";
+    await side.mkdir("a", 0o750);
+    await side.finishFolder("/b", 0o700);
+    await side.rmdir("../c");
+    await side.unlink("d");
+    await side.setRights("e", {});
+    await side.setRights("e", { uid: 1, gid: 2 });
+    await side.setRights("e", { uid: 1, mode: 0o600 });
+    await side.rename("f", "/g");
+    await side.open("h", "wx", 0o640);
+    await side.open("h", "r");
+    expect(words).toEqual([
+      ["mkdir", "a", {}],
+      ["mkdir", "/home/anna/a", { mode: 0o750 }],
+      ["setstat", "/b", { mode: 0o700 }],
+      ["rmdir", "/home/anna/../c"], // what .. is, only the server knows
+      ["unlink", "/home/anna/d"],
+      ["setstat", "/home/anna/e", { uid: 1, gid: 2 }],
+      ["setstat", "/home/anna/e", { mode: 0o600 }],
+      ["rename", "/home/anna/f", "/g"],
+      ["open", "/home/anna/h", "wx", { mode: 0o640 }],
+      ["open", "/home/anna/h", "r", {}],
+    ]);
+  });
+
+  test("without attributes: the long name tells the kind, or whether it opens as a folder", async () => {
+    const names = ["drwx a", "lrwx b", "-rw- c", "?"].map((longname, index) => ({
+      ...{ filename: `${index}`, longname },
+      attrs: index === 2 ? { mode: 0o40755, size: 7, mtime: 9, uid: 1, gid: 2 } : {},
+    }));
+    let isRead = false;
+    const { side, asked } = remote({
+      opendir: (path: string) => path === "/file" ? fails(told(4, "Failure"))() : Buffer.from("1"),
+      readdir: () => isRead ? fails(told(1, "end"))() : (isRead = true, names),
+      close: fails(told(4, "Failure")), // of a list, nobody needs to know
+      stat: () => ({ isDirectory: () => false }),
+    });
+    const list = await side.list("/");
+    expect(list.map(({ kind }) => kind)).toEqual(["folder", "link", "folder", "file"]);
+    expect(list[2]).toEqual({ name: "2", kind: "folder", mode: 0o755, size: 7, time: 9, uid: 1, gid: 2 });
+    expect((await side.stat("/file")).kind).toBe("file");
+    expect(asked.at(-1)).toBe("opendir");
+    const folder = remote({ opendir: () => Buffer.from("1"), stat: () => ({ isDirectory: () => false }) });
+    expect((await folder.side.stat("/folder")).kind).toBe("folder");
+    expect(folder.asked).toEqual(["stat", "opendir", "close"]);
+  });
+
+  test("how much one request moves: what both ends take, and little where ssh2 does not tell", async () => {
+    const piece = async (limits: Record<string, number>) =>
+      (await remote({ open: () => Buffer.from("1") }, limits).side.open("x", "r")).piece;
+    expect(await piece({})).toBe(16_384);
+    expect(await piece({ _maxReadLen: 2 ** 20, _maxWriteLen: 2 ** 20 })).toBe(261_120);
+    expect(await piece({ _maxReadLen: 50_000, _maxWriteLen: 40_000 })).toBe(40_000);
+    expect(await piece({ _maxReadLen: 30_000, _maxWriteLen: 40_000 })).toBe(30_000);
+    expect(await piece({ _maxReadLen: 0, _maxWriteLen: 0 })).toBe(1);
+  });
+
+  test("to a close may be that the disk is full; after Ctrl-C it is not waited for", async () => {
+    const { side, stop } = remote({ open: () => Buffer.from("1"), close: fails(told(4, "disk full")) });
+    const [one, other] = [await side.open("x", "wx"), await side.open("x", "wx")];
+    const closed = (file: File) => Promise.try(() => file[Symbol.asyncDispose]()).then(() => "closed", code);
+    expect(await closed(one)).toBe("EREMOTEIO");
+    stop.abort("stopped");
+    expect(await closed(other)).toBe("closed");
   });
 
   test("in words: plain ones are ours, others are told as the server's", async () => {
