@@ -4,12 +4,14 @@
  *     make mistakes               all of tests/engine/mistakes.ts; it takes half an hour
  *     make mistakes M=2.6         those that have this in their words or in the name of their file
  *     make mistakes M=forty       those that were chosen to measure the tests; later ones: blind1 and blind2
+ *     make mistakes F=lib/ip.ts   what tests/engine/mutants.ts makes of a file: each guard is left out, and so on
  */
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { temporaryFolder } from "../engine/files.ts";
 import { type Mistake, MISTAKES } from "../engine/mistakes.ts";
+import { mutants, testsOf } from "../engine/mutants.ts";
 import { Late, ROOT, start } from "../engine/program.ts";
 import { endInOrder } from "./interrupt.ts";
 import { isThorough } from "./test.ts";
@@ -108,11 +110,13 @@ export async function tryAll(mistakes: Mistake[], from: string, print: (line: st
   return counts;
 }
 
-async function main(word: string) {
+async function main(word: string, file: string | undefined) {
   endInOrder();
-  const chosen = MISTAKES.filter(({ what, file, forty, blind }) =>
-    `${what} ${file} ${forty ? "forty" : ""} ${blind ? `blind${blind}` : ""}`.includes(word)
-  );
+  const chosen = file
+    ? mutants(file, readFileSync(join(ROOT, file), "utf8"), testsOf(file))
+    : MISTAKES.filter(({ what, file, forty, blind }) =>
+      `${what} ${file} ${forty ? "forty" : ""} ${blind ? `blind${blind}` : ""}`.includes(word)
+    );
   const counts = await tryAll(chosen, ROOT, (line) => console.log(line));
   console.log();
   for (const [fate, meaning] of Object.entries(FATES)) {
@@ -121,4 +125,4 @@ async function main(word: string) {
   if (counts.unnoticed + counts.gone + counts.broken > 0) process.exitCode = 1;
 }
 
-if (import.meta.main) await main(process.argv[2] ?? "");
+if (import.meta.main) await main(process.argv[2] ?? "", process.argv[3]);
