@@ -267,14 +267,36 @@ export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
   });
 }
 
+/** So many ports at once belong to one process: a first one, which it holds until it ends, and those behind it. */
+const BLOCK = 100;
+let block: Promise<number> | undefined;
+let given = 0;
+
+/** Holds the first port of a block that no other process has. @returns it */
+async function claimBlock(): Promise<number> {
+  while (true) {
+    const first = 20_000 + BLOCK * Math.floor(Math.random() * 100);
+    const server = createServer();
+    const isOurs = await new Promise((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen({ port: first, host: "127.0.0.1" }, () => resolve(true));
+    });
+    if (!isOurs) continue;
+    server.unref(); // the process may end
+    return first;
+  }
+}
+
 /**
  * A port that is free now, for a program whose port must be known before it is started. It lies below those that a
- * system gives to programs that ask for any (Linux: from 32768 on), so that no other test gets it meanwhile.
+ * system gives to programs that ask for any (Linux: from 32768 on), in a block that no other process takes ports from,
+ * and comes again only when all others of the block have: no other test gets it meanwhile.
  * @param kind for what it is free; without it, for TCP and UDP
  */
 export async function freePort(kind?: "tcp" | "udp"): Promise<number> {
+  const first = await (block ??= claimBlock());
   while (true) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const port = first + 1 + given++ % (BLOCK - 1);
     try {
       if (kind !== "udp") await (await listen(port))[Symbol.asyncDispose]();
       if (kind !== "tcp") await (await letterbox(port))[Symbol.asyncDispose]();
