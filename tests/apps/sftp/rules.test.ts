@@ -61,8 +61,9 @@ function remote(
       };
     },
   }) as SFTPWrapper;
-  const side = new Remote(sftp, new Socket(), "server", gone.signal, stop.signal);
-  return { side, asked, gone, stop };
+  const socket = new Socket();
+  const side = new Remote(sftp, socket, "server", gone.signal, stop.signal);
+  return { side, asked, gone, stop, socket };
 }
 
 /** An error of the server, by its number. */
@@ -155,6 +156,13 @@ describe("what a server answers", () => {
       ["open", "/home/anna/h", "wx", { mode: 0o640 }],
       ["open", "/home/anna/h", "r", {}],
     ]);
+  });
+
+  test("is asked for in one piece: the socket is corked while ssh2 writes, and no longer", async () => {
+    let corked = 0;
+    const { side, socket } = remote({ realpath: () => (corked = socket.writableCorked, "/") });
+    expect(await side.realpath(".")).toBe("/");
+    expect([corked, socket.writableCorked]).toEqual([1, 0]);
   });
 
   test("without attributes: the long name tells the kind, or whether it opens as a folder", async () => {
