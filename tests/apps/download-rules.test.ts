@@ -409,7 +409,10 @@ describe("a part", () => {
     await using here = await folder();
     await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
     const [own] = await readdir(here.path);
-    const elsewhere = own.replace(/\.[0-9a-f]{4}-(\w+-\w+\.part)$/, ".zzzz-$1").replace("zzzz", "0000");
+    const elsewhere = own.replace(
+      /(?<=\.)[0-9a-f](?=[0-9a-f]{3}-\w+-\w+\.part$)/,
+      (digit) => digit === "0" ? "1" : "0",
+    );
     expect(elsewhere).not.toBe(own);
     await rename(here.at(own), here.at(elsewhere));
     const past = (seconds: number) => new Date(Date.now() - 1000 * seconds);

@@ -216,9 +216,9 @@ test("of those who have left, the first is forgotten first; where all are on lin
   const peers: Peer[] = [];
   for (let count = 0; count < MOST_NAMES; count++) peers.push(await server.logIn(`n${count}x`));
   await peers[0].say(send(1, null, ["newcomer"]));
-  expect(only(peers[0], "sorry")).toMatchObject([{ name: "newcomer", why: /never here, and too many/ }].map(
-    ({ name }) => ({ name, why: expect.stringContaining("never here, and too many"), code: "ENOENT" }),
-  ));
+  expect(only(peers[0], "sorry")).toMatchObject([
+    { name: "newcomer", why: expect.stringContaining("never here, and too many"), code: "ENOENT" },
+  ]);
   for (const count of [5, 3]) server.leave(peers[count]);
   await server.logIn("newcomer");
   expect([5, 3].map((count) => server.roster.get(`n${count}x`)?.name)).toEqual([undefined, "n3x"]);

@@ -6,7 +6,7 @@
  *     make mistakes M=forty       those that were chosen to measure the tests; later ones: blind1 and blind2
  *     make mistakes F=lib/ip.ts   what tests/engine/mutants.ts makes of a file: each guard is left out, and so on
  */
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { temporaryFolder } from "../engine/files.ts";
@@ -112,6 +112,10 @@ export async function tryAll(mistakes: Mistake[], from: string, print: (line: st
 
 async function main(word: string, file: string | undefined) {
   endInOrder();
+  if (file && !existsSync(join(ROOT, file))) {
+    console.error(`error: F=${file}: no such file (ENOENT)`);
+    process.exit(1);
+  }
   const chosen = file
     ? mutants(file, readFileSync(join(ROOT, file), "utf8"), testsOf(file))
     : MISTAKES.filter(({ what, file, forty, blind }) =>

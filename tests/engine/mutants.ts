@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { isThorough, type Work, workFor } from "../commands/test.ts";
+import { isThorough, workFor } from "../commands/test.ts";
 import { closure } from "./closure.ts";
 import { filesBelow, lessons } from "./lessons.ts";
 import type { Mistake } from "./mistakes.ts";
@@ -48,8 +48,7 @@ export function testsOf(file: string): string[] {
   const users = file.startsWith("lib/")
     ? []
     : lessons().filter(({ path }) => closure(path).modules.includes(file));
-  const isWhole = ({ names }: Work) => names === undefined;
   const imports = all.filter(({ source }) => source.includes(`/${file}"`));
-  const ofLessons = users.length === 0 ? [] : workFor(users, all).filter(isWhole);
+  const ofLessons = workFor(users, all).filter(({ names }) => !names);
   return [...new Set([...imports, ...ofLessons].map(({ file }) => file))];
 }

@@ -18,10 +18,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { failAs, Failure } from "../../../lib/failure.ts";
 import { checkName, openFile } from "../../../lib/files.ts";
-import { type Entry, type Facts, type File, type Flags, kindOf, type Side } from "./side.ts";
-
-/** How many bytes one read or write moves: as many as a server takes at once. */
-const PIECE = 261_120;
+import { type Entry, type Facts, type File, type Flags, kindOf, PIECE, type Side } from "./side.ts";
 
 export class Local implements Side {
   get folder(): string {

@@ -6,7 +6,16 @@ import type { Socket } from "node:net";
 import { posix } from "node:path";
 import type { FileEntryWithStats, SFTPWrapper, Stats } from "ssh2";
 import { explain, Failure } from "../../../lib/failure.ts";
-import { type Entry, type Facts, type File, type Flags, type Kind, kindOf, type Side } from "./side.ts";
+import {
+  type Entry,
+  type Facts,
+  type File,
+  type Flags,
+  type Kind,
+  kindOf,
+  PIECE,
+  type Side,
+} from "./side.ts";
 
 /** How many names a folder may have: no list goes on for ever. */
 const LONGEST_LIST = 100_000;
@@ -14,8 +23,7 @@ const LONGEST_LIST = 100_000;
 /** The longest name of one file, in bytes: 255 characters (NAME_MAX of some systems) in UTF-8. */
 const LONGEST_NAME = 765;
 
-/** The bytes of one request: at most what OpenSSH's server takes, and the second where ssh2 does not tell that. */
-const PIECE = 261_120;
+/** The bytes of one request where ssh2 does not tell how many the server takes. */
 const SAFE_PIECE = 16_384;
 
 /** The status codes of SFTP as codes of errno(3). 4, "failure", is every error that has no number of its own. */

@@ -130,7 +130,7 @@ export class Sessions {
       };
       if (gone.aborted) return resolve();
       gone.addEventListener("abort", done);
-      socket.cork(); // ssh2 writes a packet in four pieces: they go together
+      socket.cork(); // ssh2 writes a packet in three pieces: they go together
       channel.write(bytes, () => {
         this.#sent += bytes.length;
         if (this.#sent - socket.bytesWritten > MOST_WAITING) this.#client.once("rekey", done);

@@ -1,6 +1,9 @@
 /** The two sides of the file shell, here and there, do the same things with files. */
 import { rights, shownTime } from "./long-list.ts";
 
+/** How many bytes one read or write moves: as many as OpenSSH's server takes at once. */
+export const PIECE = 261_120;
+
 export type Kind = "file" | "folder" | "link" | "other";
 
 /**
