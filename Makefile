@@ -49,7 +49,7 @@ lab: setup ## open a shell in a small internet on this machine
 test: setup ## play every lesson, test what can go wrong (L=2.1 ON=node)
 	@$(BUN) tests/commands/test.ts "$$L"
 
-# RUNS=100 says how often; half of the runs while all cores are busy.
+# RUNS=100 says how often, idle and with all cores busy; FROM=40 MINUTES=90 does a part of it.
 flaky: setup ## the tests again and again: what fails now and then? (L=4.3)
 	@$(BUN) tests/commands/flaky.ts "$$L"
 

@@ -27,25 +27,25 @@ holds("flips", [fc.integer()], (n) => {
 });
 `;
 
-async function flaky(folder: Folder, runs: number): Promise<Program> {
+async function flaky(folder: Folder, env: Record<string, string>): Promise<Program> {
   const file = folder.at("flips.test.ts");
   await writeFile(file, SUITE);
   return start(["bun", "tests/commands/flaky.ts", file], {
-    env: { RUNS: `${runs}`, TMPDIR: folder.path },
+    env: { ...env, TMPDIR: folder.path },
     limit: 60_000,
   });
 }
 
-/** Waits until a run is there. @returns how many programs keep the machine busy */
+/** Waits until the suite runs for the nth time. @returns how many programs keep the machine busy */
 async function cores(program: Program, folder: Folder, run: number): Promise<number> {
   await until(() => existsSync(folder.at(`run${run}`)), `run ${run}`);
   return program.orphans().filter(({ command }) => command.includes("for (;;) ;")).length;
 }
 
 if (EVERYTHING) {
-  test("each second run is a busy one; what fails is named with its seed, and its output kept", async () => {
+  test("each run is one idle and one busy; what fails is named with its seed, its output kept", async () => {
     await using folder = temporaryFolder();
-    await using program = await flaky(folder, 6);
+    await using program = await flaky(folder, { RUNS: "3" });
     const busy: number[] = [];
     for (let run = 1; run <= 6; run++) {
       busy.push(await cores(program, folder, run));
@@ -55,34 +55,48 @@ if (EVERYTHING) {
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
     const all = availableParallelism();
     expect(busy).toEqual([0, all, 0, all, 0, all]);
-    const kept = /FAIL \S+flips\.test\.ts: flips, SEED=(-?\d+)\n {5}see (\S+3-idle-flips\.txt)\n/.exec(
+    const kept = /FAIL \S+flips\.test\.ts: flips, SEED=(-?\d+)\n {5}see (\S+2-idle-flips\.txt)\n/.exec(
       stdout,
     );
     expect(await readFile(`${kept?.[2]}`, "utf8")).toMatch(
       RegExp(`seed: ${kept?.[1]}\\b[^]*an error of [^]*^\\(fail\\) flips`, "m"),
     );
     expect(stdout.match(/^run .*(?= in \d+ s$)/gm)).toEqual([
-      "run 1 of 6, idle: 3 passed, 0 failed",
-      "run 2 of 6, busy: 3 passed, 0 failed",
-      "run 3 of 6, idle: 2 passed, 1 failed",
-      "run 4 of 6, busy: 3 passed, 0 failed",
-      "run 5 of 6, idle: 3 passed, 0 failed",
-      "run 6 of 6, busy: 2 passed, 1 failed",
+      "run 1 of 3, idle: 3 passed, 0 failed",
+      "run 1 of 3, busy: 3 passed, 0 failed",
+      "run 2 of 3, idle: 2 passed, 1 failed",
+      "run 2 of 3, busy: 3 passed, 0 failed",
+      "run 3 of 3, idle: 3 passed, 0 failed",
+      "run 3 of 3, busy: 2 passed, 1 failed",
     ]);
     expect(stdout.slice(stdout.indexOf("\n\n") + 2).replace(/\S+(?=flips\.test)/, "")).toBe(
       "  idle   busy\n     3      3  runs\n     1      1  failed: flips.test.ts: flips\n",
     );
   });
 
+  test("a part of the runs: from one on, and none is begun when the time is up", async () => {
+    await using folder = temporaryFolder();
+    await using last = await flaky(folder, { RUNS: "4", FROM: "4" });
+    await writeFile(folder.at("go1"), "");
+    await writeFile(folder.at("go2"), "");
+    expect((await last.result()).stdout.replace(/ in \d+ s$/gm, "")).toBe(
+      "run 4 of 4, idle: 3 passed, 0 failed\nrun 4 of 4, busy: 3 passed, 0 failed\n" +
+        "\n  idle   busy\n     1      1  runs\n",
+    );
+    await using none = await flaky(folder, { RUNS: "9", FROM: "4", MINUTES: "0" });
+    const stdout = "\n  idle   busy\n     0      0  runs\ngo on with FROM=4\n";
+    expect(await none.result()).toEqual({ code: 0, stdout, stderr: "" });
+  });
+
   test("Ctrl-C ends it, and prints what is known", async () => {
     await using folder = temporaryFolder();
-    await using program = await flaky(folder, 6);
+    await using program = await flaky(folder, { RUNS: "3" });
     await writeFile(folder.at("go1"), "");
     expect(await cores(program, folder, 2)).toBe(availableParallelism());
     program.signal("SIGINT");
     const { code, stdout, stderr } = await program.result();
     expect({ code, stderr }).toEqual({ code: 130, stderr: "" });
-    expect(stdout).toEndWith("\n\n  idle   busy\n     1      0  runs\n");
+    expect(stdout).toEndWith("\n\n  idle   busy\n     1      0  runs\ngo on with FROM=1\n");
     expect(program.orphans()).toEqual([]);
     expect((await readdir(folder.path)).sort()).toEqual(["flips.test.ts", "go1", "run1", "run2"]);
   });

@@ -1,8 +1,9 @@
 /**
- * `make flaky`: runs the tests again and again, one run while the machine is idle, the next with all its cores kept busy,
- * and names each test that has failed: a test that fails once in a hundred runs is a defect.
+ * `make flaky`: runs the tests again and again, each time once while the machine is idle, and once with all its cores
+ * kept busy, and names each test that has failed: a test that fails once in a hundred runs is a defect.
  *
- *     make flaky RUNS=100         `make test`, a hundred times; with EVERYTHING=1 the thorough tests, too
+ *     make flaky RUNS=100         `make test`, a hundred times of each; with EVERYTHING=1 the thorough tests, too
+ *     make flaky RUNS=100 FROM=40 MINUTES=90    goes on with run 40, and begins none after 90 minutes
  *     make flaky RUNS=20 L=4.3    what belongs to one lesson
  *     make flaky RUNS=20 L=tests/udp/chat.test.ts
  *
@@ -19,7 +20,9 @@ import { type Outcome, run, type Work, workOf } from "./test.ts";
 /** Something for a core to do. It ends when we do, even if we are killed. */
 const BUSY = ["bun", "--no-orphans", "-e", "for (;;) ;"];
 
-type Load = "idle" | "busy";
+const LOADS = ["idle", "busy"] as const;
+
+type Load = typeof LOADS[number];
 
 /** What has failed in a file, and the seed with which fast-check tries the same inputs again. */
 export function failures({ text }: Pick<Outcome, "text">): { name: string; seed?: string }[] {
@@ -68,13 +71,20 @@ class Tally {
   }
 }
 
-async function main(runs: number, name: string): Promise<void> {
+async function main(name: string): Promise<void> {
+  const { RUNS = "100", FROM = "1", MINUTES = "Infinity" } = process.env;
+  const end = performance.now() + Number(MINUTES) * 60_000;
   const work = workOf(name);
   const tally = new Tally();
-  endInOrder(() => console.log(`\n${tally.table}`));
+  let number = Number(FROM);
+  const report = () => {
+    console.log(`\n${tally.table}`);
+    if (number <= Number(RUNS)) console.log(`go on with FROM=${number}`);
+  };
+  endInOrder(report);
   let folder: string | undefined;
-  for (let number = 1; number <= runs; number++) {
-    const load = number % 2 === 1 ? "idle" : "busy";
+
+  async function once(load: Load): Promise<void> {
     const began = Date.now();
     const sum = { passed: 0, failed: 0 };
     const told = ({ file }: Work, outcome: Outcome) => {
@@ -94,10 +104,14 @@ async function main(runs: number, name: string): Promise<void> {
     tally.ran(load);
     const seconds = ((Date.now() - began) / 1000).toFixed(0);
     console.log(
-      `run ${number} of ${runs}, ${load}: ${sum.passed} passed, ${sum.failed} failed in ${seconds} s`,
+      `run ${number} of ${RUNS}, ${load}: ${sum.passed} passed, ${sum.failed} failed in ${seconds} s`,
     );
   }
-  console.log(`\n${tally.table}`);
+
+  for (; number <= Number(RUNS) && performance.now() < end; number++) {
+    for (const load of LOADS) await once(load);
+  }
+  report();
   if (!tally.isGood) process.exitCode = 1;
 }
 
@@ -108,4 +122,4 @@ function keepBusy(): AsyncDisposable {
   return stack;
 }
 
-if (import.meta.main) await main(Number(process.env.RUNS) || 100, process.argv[2] ?? "");
+if (import.meta.main) await main(process.argv[2] ?? "");

@@ -395,13 +395,13 @@ describe("one end goes away in the middle", () => {
 
   test("the sender is killed: the receiver gives up, keeps nothing, and serves it when it comes again", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, { receiving: ["--timeout", "1000"] });
+    await using slow = await slowly(here, { receiving: ["--timeout", "3000"] });
     slow.sender.signal("SIGKILL");
     await slow.sender.ended();
     const again = send(slow.port, slow.path); // at once, before the receiver has noticed
     expect((await again.result()).code).toBe(0);
     expect(await slow.receiver.next("stderr")).toBe(
-      `error: ${slow.from} > big: silent for 1000 ms (ETIMEDOUT)`,
+      `error: ${slow.from} > big: silent for 3000 ms (ETIMEDOUT)`,
     );
     expect(await readdir(here.out)).toEqual(["big"]);
     expect((await here.saved("big")).equals(await readFile(slow.path))).toBe(true);
