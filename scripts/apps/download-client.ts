@@ -445,7 +445,7 @@ class Transfer {
     try {
       for (let received = 0; missing > 0;) {
         // While a piece comes, the one before goes to the disk.
-        const [frame] = await Promise.all([this.#frames.receive(), writing]);
+        const [frame] = await Promise.all([this.#frames.receive(writing), writing]);
         if (!frame) throw new Failure(peer, "closed the connection too early", "ECONNRESET");
         if (frame.kind === "message") throwError(frame.message, peer);
         if (frame.kind !== "piece" || frame.bytes.length === 0 || frame.bytes.length > missing) {
@@ -456,6 +456,7 @@ class Transfer {
           socket.destroy(); // the disk is full, say: the rest of the answer is of no use
           throw error;
         });
+        writing.catch(() => {}); // it is heard of above, maybe after a pause
         missing -= frame.bytes.length;
         received += frame.bytes.length;
         progress.step(frame.bytes.length);

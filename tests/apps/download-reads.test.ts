@@ -7,8 +7,8 @@ import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DoubleBuffer } from "../../scripts/apps/download/double-buffer.ts";
-import { EVERYTHING, EVERYWHERE, hurried } from "../engine/program.ts";
-import { inTime, until } from "../engine/sockets.ts";
+import { EVERYTHING, EVERYWHERE, hurried, loaded, start } from "../engine/program.ts";
+import { inTime, isRead, until } from "../engine/sockets.ts";
 import { fetch, folder, frame, impostor, message, saved, serve, sha256 } from "./download-peers.ts";
 
 /** A connection to a server of the test, and its reads. */
@@ -120,5 +120,34 @@ for (const runtime of EVERYWHERE) {
     const { code } = await fetch(await server.port(), out.path, ["file", "--quiet"], runtime).result();
     expect(code).toBe(0);
     expect((await readFile(join(out.path, "file"))).equals(bytes)).toBe(true);
+  });
+
+  test(`on ${runtime}, a header that comes in two reads overwrites nothing that is still being written`, async () => {
+    await using out = await folder();
+    const first = randomBytes(100_000);
+    const second = randomBytes(100_000);
+    const whole = Buffer.concat([first, second]);
+    await using server = await impostor(async (socket, next) => {
+      socket.setNoDelay();
+      await next();
+      socket.write(message({ file: { size: whole.length, time: 1 } }));
+      await next();
+      socket.write(message({ from: 0 }));
+      const reads = [
+        Buffer.concat([frame(1, first), frame(1, second).subarray(0, 2)]),
+        frame(1, second).subarray(2, 3), // no frame yet: it reads once more, into the buffer of the first piece
+        Buffer.concat([frame(1, second).subarray(3), message({ sha256: sha256(whole) })]),
+      ];
+      for (const bytes of reads) {
+        await isRead({ socket });
+        socket.write(bytes);
+      }
+    });
+    const words = ["--port", `${server.port}`, "--out", out.path, "file"];
+    await using client = start(loaded("bad-disk", "apps/download-client", words, runtime), {
+      env: { SLOW_DISK: "300" },
+    });
+    expect((await client.result()).code).toBe(0);
+    expect((await readFile(join(out.path, "file"))).equals(whole)).toBe(true);
   });
 }

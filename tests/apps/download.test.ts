@@ -466,16 +466,18 @@ test("100 callers at once each get a file whole", async () => {
 const canMount = process.platform === "linux" &&
   (await start(["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /mnt"]).ended()) === 0;
 
-test.skipIf(!canMount).each(EVERYWHERE)(
-  "on %s, a full disk: told, nothing under the name, and the next run goes on (needs unshare)",
-  async (runtime) => {
+test.skipIf(!canMount).each(
+  EVERYWHERE.flatMap((runtime) => [[runtime, ""], [runtime, " --limit-rate 10M"]] as const),
+)(
+  "on %s, a full disk%s: told, nothing under the name, and the next run goes on (needs unshare)",
+  async (runtime, rate) => {
     await using root = await folder();
     await using out = await folder();
     await writeFile(join(root.path, "file"), randomBytes(3_000_000));
     await using server = serve(root.path);
     const port = await server.port();
     const command = [...RUNTIMES[runtime], "scripts/apps/download-client.ts"].join(" ");
-    const client = `${command} --port ${port} --out ${out.path} file`;
+    const client = `${command} --port ${port} --out ${out.path} file${rate}`;
     await using run = start([
       "unshare",
       "-Urm",

@@ -131,7 +131,7 @@ const hex = (port?: number) => Number(port).toString(16).toUpperCase().padStart(
  * Waits until the program at the other end, on this machine and over IPv4, has read all that was sent: the next bytes
  * are another read of it.
  */
-export const isRead = ({ socket }: Line): Promise<void> =>
+export const isRead = ({ socket }: Pick<Line, "socket">): Promise<void> =>
   isEmpty("tcp", RegExp(`:${hex(socket.remotePort)} \\w+:${hex(socket.localPort)}`));
 
 /** Waits until a program of this machine has received all datagrams to its port: then no more of them get lost. */

@@ -159,11 +159,12 @@ export class FrameStream {
 
   /**
    * The next frame; undefined when the other end has closed the connection.
+   * @param use what still uses the bytes of the piece before: a second read, which overwrites them, waits for it
    * @throws Failure EMSGSIZE for a frame above the limit, EPROTO for anything else; what the connection throws
    */
-  async receive(): Promise<Frame | undefined> {
+  async receive(use?: Promise<unknown>): Promise<Frame | undefined> {
     this.#since = performance.now();
-    const frame = await this.#next().catch(failAs(this.peer));
+    const frame = await this.#next(use).catch(failAs(this.peer));
     if (frame) this.#moved();
     return frame;
   }
@@ -188,10 +189,11 @@ export class FrameStream {
     return message;
   }
 
-  async #next(): Promise<Frame | undefined> {
-    while (true) {
+  async #next(use?: Promise<unknown>): Promise<Frame | undefined> {
+    for (let reads = 0;; reads++) {
       const { value: frame } = this.#frames.next();
       if (frame) return frame;
+      if (reads === 1) await use?.catch(() => {}); // its owner hears of an error
       if (!await this.#nextChunk()) return undefined;
     }
   }
