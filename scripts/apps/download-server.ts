@@ -96,6 +96,8 @@ class Session {
   readonly #frames: FrameStream;
   readonly #folder: ServedFolder;
   readonly #comparisons: Comparisons;
+  /** The size of the largest file that was listed. */
+  #largest = 0;
 
   constructor(frames: FrameStream, folder: ServedFolder, comparisons: Comparisons) {
     this.caller = frames.peer;
@@ -117,7 +119,8 @@ class Session {
         if (failure.code === "EPROTO") throw error;
         await report(failure);
       }
-      this.#frames.allowWait(0); // a slow client has said so among the pieces, where nobody read it
+      // A slow client has said so among the pieces, where nobody read it; or reads a file that it will ask to compare.
+      this.#frames.allowWait(this.#largest);
     }
   }
 
@@ -134,6 +137,7 @@ class Session {
 
   async #list(path: string, recursive: boolean): Promise<void> {
     for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
+      this.#largest = Math.max(this.#largest, size);
       const entry = failure ? { name, error: failure.why, code: failure.code } : { name, size, time };
       if (this.#frames.hold({ entry })) await this.#frames.flush();
     }

@@ -77,11 +77,11 @@ export class ServedFolder {
    * Lists what is at a path: a file itself, or what a folder holds, by name. With `recursive`, all the files below
    * a folder instead: first those in it, then those in its folders. Left out are symbolic links that lead out of the
    * served folder, names that are not UTF-8, and what is neither file nor folder; links to folders are not followed.
-   * @throws Failure EACCES, ENOENT; the errors of readdir(3), for the path itself: a folder below it that cannot be
-   *   read is listed with its failure
+   * @throws Failure EACCES, ENOENT; the errors of readdir(3) and stat(2), for the path itself: a folder below it that
+   *   cannot be read is listed with its failure
    */
   async *list(path: string, recursive: boolean): AsyncGenerator<Entry> {
-    const top = path.split(/[/\\]/).filter((part) => part !== "" && part !== ".").join("/");
+    const top = partsOf(path).filter((part) => part !== "" && part !== ".").join("/");
     const folders = [top];
     for (let name = folders.pop(); name !== undefined; name = folders.pop()) {
       const inner: string[] = [];
@@ -110,7 +110,7 @@ export class ServedFolder {
       for (let at = 0; at < children.length; at += SIDE_BY_SIDE) {
         const some = children.slice(at, at + SIDE_BY_SIDE).map(async (child) => ({
           childName: name ? `${name}/${child}` : child,
-          itself: await lstat(join(way, child)).catch(() => undefined), // it may have gone meanwhile
+          itself: await lstat(join(way, child)).catch(unlessGone(name)),
         }));
         for (const { childName, itself } of await Promise.all(some)) {
           const isLink = itself?.isSymbolicLink() ?? false;
@@ -154,9 +154,15 @@ export class ServedFolder {
 /** @throws Failure ENAMETOOLONG, EACCES for a name that can mean nothing below the folder */
 function check(name: string): void {
   if (Buffer.byteLength(name) > LONGEST_PATH) throw new Failure(name, "name too long", "ENAMETOOLONG");
-  const parts = name.split(sep === "\\" ? /[/\\]/ : "/");
-  if (name.includes("\0") || isAbsolute(name) || parts.includes("..")) throw outside(name);
+  if (name.includes("\0") || isAbsolute(name) || partsOf(name).includes("..")) throw outside(name);
 }
+
+/** A backslash separates on Windows only: elsewhere it is part of a name like any other. */
+const partsOf = (path: string) => path.split(sep === "\\" ? /[/\\]/ : "/");
+
+/** A name may have gone since its folder was read. Another error is the folder's: it may not be searched, say. */
+const unlessGone = (folder: string) => (error: NodeJS.ErrnoException) =>
+  error.code === "ENOENT" ? undefined : failAs(folder)(error);
 
 const isFolderName = (name: string) => /\/\.?$/.test(name);
 

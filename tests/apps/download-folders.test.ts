@@ -147,18 +147,19 @@ test.skipIf(process.platform === "win32" || (isRoot && !Bun.which("setpriv")))(
   async () => {
     await using root = await folder();
     await using out = await folder();
-    await write(root.path, { "a/1": "1", "b/2": "2", "c/3": "3" });
+    await write(root.path, { "a/1": "1", "b/2": "2", "c/3": "3", "d/4": "4" });
     await chmod(root.path, 0o755);
     await chmod(join(root.path, "b"), 0);
+    await chmod(join(root.path, "d"), 0o444); // its names can be read, and nothing else
     const asNobody = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : [];
     const words = ["scripts/apps/download-server.ts", "--port", "0", "--root", root.path];
     await using server = start([...asNobody, Bun.which("bun") ?? "bun", ...words]);
     const result = await fetch(await server.port(), out.path, ["--recursive", "."]).result();
-    await chmod(join(root.path, "b"), 0o755);
+    for (const name of ["b", "d"]) await chmod(join(root.path, name), 0o755);
     expect(result).toEqual({
       code: 1,
       stdout: saved(join(out.path, "a/1"), "1") + saved(join(out.path, "c/3"), "3"),
-      stderr: "error: b/: permission denied (EACCES)\n",
+      stderr: "error: b/: permission denied (EACCES)\nerror: d/: permission denied (EACCES)\n",
     });
   },
 );
@@ -178,6 +179,7 @@ test.skipIf(process.platform === "win32")(
       "..\\up",
       "C:\\x",
       "nul/com1",
+      "one\\two/three",
       "日本:語",
     ];
     const files = Object.fromEntries(names.map((name) => [name, name]));
@@ -186,6 +188,10 @@ test.skipIf(process.platform === "win32")(
     const port = await server.port();
     expect((await fetch(port, out.path, ["--recursive", "."]).result()).code).toBe(0);
     expect(await tree(out.path)).toEqual(sorted(files));
+    await rm(join(out.path, "one\\two"), { recursive: true });
+    expect((await fetch(port, out.path, ["--recursive", "one\\two"]).result()).stdout).toBe(
+      saved(join(out.path, "one\\two/three"), "one\\two/three"),
+    );
     await rm(join(out.path, "a:b"));
     expect((await fetch(port, out.path, ["a:b"]).result()).stdout).toBe(saved(join(out.path, "a:b"), "a:b"));
   },

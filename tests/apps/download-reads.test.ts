@@ -2,14 +2,14 @@
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, truncate, writeFile } from "node:fs/promises";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DoubleBuffer } from "../../scripts/apps/download/double-buffer.ts";
 import { EVERYTHING, EVERYWHERE, hurried, loaded, start } from "../engine/program.ts";
 import { inTime, isRead, until } from "../engine/sockets.ts";
-import { fetch, folder, frame, impostor, message, saved, serve, sha256 } from "./download-peers.ts";
+import { dial, fetch, folder, frame, impostor, message, saved, serve, sha256 } from "./download-peers.ts";
 
 /** A connection to a server of the test, and its reads. */
 async function connected(serve: (socket: Socket) => void) {
@@ -151,3 +151,19 @@ for (const runtime of EVERYWHERE) {
     expect((await readFile(join(out.path, "file"))).equals(whole)).toBe(true);
   });
 }
+
+test("who was told of a large file may take the time to read it, before asking whether it is the same", async () => {
+  await using root = await folder();
+  await writeFile(join(root.path, "large"), "");
+  await truncate(join(root.path, "large"), 10 ** 12); // 100,000 seconds at 10 MB/s, and 100 s here
+  await writeFile(join(root.path, "small"), "small");
+  const words = ["--port", "0", "--root", root.path, "--idle", "86400"];
+  await using server = hurried(1000, "apps/download-server", words);
+  using caller = dial(await server.port());
+  caller.socket.write(message({ version: 1, list: "", recursive: true }));
+  while (!(await caller.next()).end);
+  await sleep(1200); // only time can show that it is not given up: ten minutes are 0.6 s here
+  caller.socket.write(message({ wait: true }));
+  caller.socket.write(message({ version: 1, check: "small", size: 5, sha256: sha256(Buffer.from("small")) }));
+  expect(await caller.next()).toEqual({ same: true });
+});

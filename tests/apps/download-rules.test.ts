@@ -510,6 +510,8 @@ test("where a file of a list goes: below its folder's last name, and nowhere els
   expect(placeOf("a/b/c", "a/b", "server")).toBe("b/c");
   expect(placeOf("a/b", "./a//b/", "server")).toBe("b");
   expect(placeOf("a/b", ".", "server")).toBe("a/b");
+  expect(placeOf("a/b/c", "a\\b", "a server on Windows")).toBe("b/c");
+  expect(placeOf("a\\b/c", "a\\b", "server")).toBe("a\\b/c");
   for (const [path, asked] of [["a/c", "a/b"], ["x", "a"], ["ab", "a"], ["", "a"]]) {
     expect(() => placeOf(path, asked, "server")).toThrow("not asked for");
   }

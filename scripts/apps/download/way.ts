@@ -11,11 +11,11 @@ import { LONGEST_PATH } from "../root.ts";
  * @throws Failure EPROTO for a file that is not below it: nobody has asked for that
  */
 export function placeOf(path: string, asked: string, server: string): string {
-  const folder = asked.split("/").filter((part) => part !== "" && part !== ".");
   const parts = path.split("/");
-  if (folder.some((part, index) => part !== parts[index])) {
-    throw new Failure(server, "sent a file that was not asked for", "EPROTO");
-  }
+  const folder = [/\//, /[/\\]/] // the second for a server on Windows, where a backslash separates, too
+    .map((separator) => asked.split(separator).filter((part) => part !== "" && part !== "."))
+    .find((folder) => folder.every((part, index) => part === parts[index]));
+  if (!folder) throw new Failure(server, "sent a file that was not asked for", "EPROTO");
   return parts.slice(Math.max(0, folder.length - 1)).join("/");
 }
 

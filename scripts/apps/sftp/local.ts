@@ -54,9 +54,13 @@ export class Local implements Side {
 
   async list(path: string): Promise<Entry[]> {
     const names = (await readdir(path).catch(failAs(path))).sort();
-    const entries = names.map(async (name) => {
-      const stats = await lstat(join(path, name)).catch(() => undefined); // it may have gone meanwhile
-      return stats ? [{ name, ...facts(stats) }] : [];
+    const entries = names.map(async (name): Promise<Entry[]> => {
+      try {
+        return [{ name, ...facts(await lstat(join(path, name))) }];
+      } catch (error) {
+        const hasGone = (error as Failure).code === "ENOENT" && !name.includes("\uFFFD"); // a name that is no UTF-8
+        return hasGone ? [] : [{ name, kind: "file", size: 0, time: 0 }]; // who opens it is told why that fails
+      }
     });
     return (await Promise.all(entries)).flat();
   }

@@ -175,8 +175,8 @@ export class Shell {
     return await this.#each(paths, async (path) => {
       const facts = await from.stat(path);
       const isDots = /(^|\/)\.{0,2}\/*$/.test(path);
-      const name = posix.basename(isDots ? await from.realpath(path) : path);
-      if (isFolder && (path !== source.text || isDots)) to.check(name); // told by the other side, not typed
+      const name = posix.basename(isDots ? await from.realpath(path) : path); // of / it is "": all goes to the place
+      if (isFolder && name && (path !== source.text || isDots)) to.check(name); // told by the other side, not typed
       return await transfer.pass(path, isFolder ? posix.join(place, name) : place, facts);
     });
   }

@@ -207,13 +207,15 @@ class Goal {
    */
   async #rename(): Promise<void> {
     const side = this.#side;
+    const aside = this.#part.replace(/\.part$/, ".old");
     try {
       return await side.rename(this.#part, this.#path);
     } catch (error) {
       if ((error as Failure).code !== "EREMOTEIO") throw error;
+      await side.rename(this.#path, aside).catch((second) => {
+        throw second.code === "ENOENT" ? error : second; // no file was in the way: it has failed for another reason
+      });
     }
-    const aside = this.#part.replace(/\.part$/, ".old");
-    await side.rename(this.#path, aside);
     try {
       await side.rename(this.#part, this.#path);
     } catch (error) {

@@ -20,6 +20,7 @@ import {
 } from "../../../scripts/apps/sftp/authentication.ts";
 import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
 import { fingerprint } from "../../../scripts/apps/sftp/known-hosts.ts";
+import { Local } from "../../../scripts/apps/sftp/local.ts";
 import { Login } from "../../../scripts/apps/sftp/login.ts";
 import { parseKey } from "../../../scripts/apps/sftp/parse-key.ts";
 import type { Prompter } from "../../../scripts/apps/sftp/prompt.ts";
@@ -605,12 +606,31 @@ describe("a transfer", () => {
       from.endsWith("to") && to.endsWith(".old")
         ? Promise.resolve()
         : Promise.reject(new Failure("x", "failure", "EREMOTEIO"));
+    const why: Record<string, Failure> = {
+      part: new Failure("x", "too many open files", "EREMOTEIO"),
+      to: new Failure("to", "no such file", "ENOENT"),
+    };
+    // No file has the name: there is nothing to move aside.
+    const alone = await passFile({ rename: (from) => Promise.reject(why[from.replace(/.*\./, "")]) });
+    expect(alone.failed).toEqual(["x: too many open files (EREMOTEIO)"]);
     const stuck = await passFile({ ...there({}), rename });
     expect(stuck.done).not.toContain("unlink incoming.part");
     expect(stuck.shown).toEqual([
       "hint: the old file is incoming.old now, and the new one, which is whole, incoming.part",
     ]);
   });
+
+  test.skipIf(process.platform !== "linux")(
+    "a file that cannot be looked at is tried, and so told",
+    async () => {
+      await using here = temporaryFolder();
+      for (const name of ["a\xff", "b"]) writeFileSync(Buffer.from(here.at(name), "latin1"), "");
+      const local = new Local();
+      const listed = await local.list(here.path);
+      expect(listed.map(({ name, kind }) => `${name} ${kind}`)).toEqual(["a\uFFFD file", "b file"]);
+      expect(await local.open(here.at(listed[0].name), "r").catch(code)).toBe("ENOENT");
+    },
+  );
 
   test("16 small files are begun ahead; one that fails is told in its turn, and all end before the end", async () => {
     let [open, most, ended] = [0, 0, 0];
