@@ -19,8 +19,7 @@ export async function* keyboard(encoding: Encoding, stop: AbortSignal): AsyncGen
   // On a pipe one character for each byte: readline would take U+2028 for a line end, and hide invalid bytes.
   if (!terminal) process.stdin.setEncoding("latin1");
   const input = createInterface({ input: process.stdin, output: output("stdout"), terminal, prompt: "> " });
-  let open = true;
-  let prompted = false;
+  let [open, prompted] = [true, false];
   const close = () => input.close();
   const prompt = () => {
     prompted = terminal && open;

@@ -36,14 +36,16 @@ const dispose = function (this: Socket) {
 };
 
 /**
- * Waits for the peer's close after `socket.end()`. What still comes is read and discarded for up to 5 s: closing a
- * socket with unread bytes is a reset, which could overtake our last bytes (RFC 1122, section 4.2.2.13).
+ * Waits for the peer's close after `socket.end()`. What still comes is read and discarded, up to 5 s after the system
+ * has taken our last bytes: a close with unread bytes is a reset, which overtakes them (RFC 1122, section 4.2.2.13).
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
   socket.removeAllListeners("readable").resume(); // of an iterator that is still waiting: it would read no more
-  const timer = setTimeout(() => socket.destroy(), LINGER);
-  socket.once("close", () => clearTimeout(timer));
+  socket.end(() => {
+    const timer = setTimeout(() => socket.destroy(), socket.destroyed ? 0 : LINGER);
+    socket.once("close", () => clearTimeout(timer));
+  });
 }
 
 /**
@@ -53,8 +55,7 @@ export function linger(socket: Socket): void {
  * @param isOurTurn whether the peer is right to be silent now
  */
 export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false): void {
-  let bytes = 0;
-  let idle = 0;
+  let [bytes, idle] = [0, 0];
   const timer = setInterval(() => {
     const now = socket.bytesRead + socket.bytesWritten;
     idle = now === bytes && !isOurTurn() ? idle + 1 : 0;

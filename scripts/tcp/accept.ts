@@ -8,33 +8,33 @@ const MOST_CALLERS = 1000;
 
 /**
  * Accepts connections one after another, as Python's `accept` in a loop: each socket with the endpoint of its peer.
- * Call it before the server listens. Waiting connections cost memory, also those that were reset meanwhile: when
- * there are 1,000, the next one is closed.
+ * Call it before the server listens. Those that wait cost memory, also when they were reset meanwhile: when there are
+ * 1,000, the next one is closed; all are, when the loop is left.
  * @param waits is told the peer of a connection that comes while an earlier one is being served
  */
-export function accept(
-  server: Server,
-  stop: AbortSignal,
-  waits: (peer: string) => void = () => {},
-): AsyncIterable<[socket: Socket, peer: string]> {
-  const queue = new EventEmitter();
+export function accept(server: Server, stop: AbortSignal, waits = (_peer: string): unknown => undefined) {
+  const [queue, waiting] = [new EventEmitter(), new Set<Socket>()];
   const accepted = on(queue, "accepted", { signal: stop });
-  let isBusy = false;
-  let waiting = 0;
+  let [isBusy, isOver] = [false, false];
   server.on("connection", (socket) => {
     closeOnStop(socket, stop);
-    const before = waiting + Number(isBusy);
-    if (before === MOST_CALLERS) return void socket.destroy();
+    const before = waiting.size + Number(isBusy);
+    if (isOver || before === MOST_CALLERS) return void socket.destroy();
     if (before > 0) waits(peerName(socket));
-    waiting += 1;
+    waiting.add(socket);
     queue.emit("accepted", socket, peerName(socket));
   });
-  return (async function* () {
-    for await (const [socket, peer] of accepted) {
-      waiting -= 1;
-      isBusy = true;
-      yield [socket, peer];
-      isBusy = false;
+  return (async function* (): AsyncGenerator<[socket: Socket, peer: string]> {
+    try {
+      for await (const [socket, peer] of accepted) {
+        waiting.delete(socket);
+        isBusy = true;
+        yield [socket, peer];
+        isBusy = false;
+      }
+    } finally {
+      isOver = true;
+      for (const socket of waiting) socket.destroy(); // nobody will serve them
     }
   })();
 }

@@ -45,19 +45,21 @@ async function main(stop: AbortSignal) {
     words: "[MESSAGE]",
   });
   const server = endpoint(host, port);
-  const requests = messages(words, encoding, stop);
+  let request: Buffer | undefined;
 
   const socket = connect({ host, port, signal: stop }); // signal: Ctrl-C closes the socket
   socket.on("error", () => {}); // an error shows where we wait for something; unheard, it would end the program
   try {
     await once(socket, "connect"); // the server's system has accepted the call; the server may still be busy
-    for await (const { bytes: request } of requests) {
-      if (request.length === 0) {
-        throw new Failure("the message", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
-      }
-      await ask(socket, request, new Decoder(encoding), server).catch(failAs(server));
-      break;
+    for await (const { bytes } of messages(words, encoding, stop)) {
+      request = bytes;
+      break; // one message, and nothing more is typed
     }
+    if (!request) return;
+    if (request.length === 0) {
+      throw new Failure("the message", "TCP cannot send an empty one", "EINVAL", { exitCode: 2 });
+    }
+    await ask(socket, request, new Decoder(encoding), server).catch(failAs(server));
   } finally {
     socket.destroy(); // close: the port is free again
   }

@@ -167,6 +167,21 @@ for (const runtime of EVERYWHERE) {
     }
   });
 
+  test(`a banner that is no text is told with its port, also of one who has hung up, on ${runtime}`, async () => {
+    await using listener = await listen();
+    const words = ["127.0.0.1", `${listener.port}`, "--banner"];
+    await using scan = script("apps/port-scan", words, { runtime });
+    const caller = await listener.accept();
+    await caller.send(Uint8Array.of(0x61, 0xff));
+    caller.hangUp();
+    const { code, stdout, stderr } = await scan.result();
+    expect(stdout).toStartWith(`127.0.0.1:${listener.port}  open  -  a\uFFFD\n`);
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: `error: 127.0.0.1:${listener.port}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)\n`,
+    });
+  });
+
   test(`the banner of a web server, on ${runtime}`, async () => {
     using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello") });
     const words = ["127.0.0.1", `${server.port}`, "--banner", "--timeout", "500"];

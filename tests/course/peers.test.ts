@@ -232,6 +232,25 @@ describe("garbage, silence, half a hang-up", () => {
   }
 
   for (const runtime of EVERYWHERE) {
+    test(`3.1 ends when one is served, whoever else waits, on ${runtime}`, async () => {
+      await using program = script("tcp/server", ["--port", "0", "--reply", "ok"], { runtime });
+      const port = await program.port();
+      using first = await call(port);
+      expect(await program.next()).toBe(`${first.name} connected`);
+      using silent = await call(port);
+      using talking = await call(port);
+      await talking.send("me, too");
+      await first.send("hello");
+      await first.expect("ok");
+      first.hangUp();
+      const { code, stdout, stderr } = await program.result();
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout).toEndWith(`\n${first.name} > hello\n`);
+      for (const line of [silent, talking]) {
+        expect(await line.rest().then(String, ({ code }) => code)).toBeOneOf(["", "ECONNRESET"]);
+      }
+    });
+
     test(`whoever goes on talking still gets the reply, on ${runtime}`, async () => {
       for (const server of ["tcp/server", "tcp/many-clients-server"]) {
         await using program = script(server, ["--port", "0", "--reply", "ok"], { runtime });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { EVERYWHERE, ROOT, type Runtime, RUNTIMES, script } from "../engine/program.ts";
 import { temporaryFolder } from "../engine/files.ts";
-import { until } from "../engine/sockets.ts";
+import { listen, until } from "../engine/sockets.ts";
 import { type Person, terminal } from "../engine/terminal.ts";
 
 /** Starts a script at a terminal. */
@@ -52,6 +52,24 @@ describe.each(EVERYWHERE)("%s", (runtime) => {
     client.press("Ctrl-D");
     expect(await client.ended()).toBe(0);
     expect(client.screen).toBe("> 在吗\n在吗\n> \n");
+    expect(client.isCooked).toBe(true);
+  });
+
+  test.concurrent("what is typed ahead, while 3.1 waits for the reply, does not wipe it away", async () => {
+    await using server = await listen();
+    await using client = person(runtime, "tcp/client", ["--port", `${server.port}`]);
+    const line = await server.accept();
+    await client.until("> ");
+    client.type("你好");
+    client.press("Enter");
+    await line.expect("你好");
+    await line.rest();
+    client.type("ahead");
+    await client.until("ahead");
+    await line.send("the reply");
+    line.hangUp();
+    expect(await client.ended()).toBe(0);
+    expect(client.screen).toBe("> 你好\naheadthe reply\n");
     expect(client.isCooked).toBe(true);
   });
 

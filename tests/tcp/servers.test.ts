@@ -17,6 +17,7 @@ import {
   script,
   start,
 } from "../engine/program.ts";
+import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { call, type Line, listen, settled, until } from "../engine/sockets.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
@@ -221,6 +222,17 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
     });
   }
 
+  test("a process that is killed before it listens is told", async () => {
+    await using server = start(
+      loaded("fixtures/slow-child", "tcp/servers/processes", ["--port", "0"], "bun"),
+    );
+    await until(() => group(server.pid).length === 2, "the first process");
+    const [pid] = group(server.pid).filter((pid) => pid !== server.pid);
+    process.kill(pid, "SIGKILL");
+    const stderr = `error: process ${pid}: died before it listened (SIGKILL)\n`;
+    expect(await server.result()).toEqual({ code: 1, stdout: "", stderr });
+  });
+
   test("a server without a process is none", async () => {
     await using server = serve("processes", "bun", ["--workers", "1"]);
     await server.port();
@@ -242,6 +254,50 @@ for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "bun")) {
     expect(code).toBe(1);
   });
 }
+
+/**
+ * A client that reads nothing sends so much that its answers begin to wait, and then single bytes, while another one
+ * gets the echo of much. Then it tells how much memory the server has, in KB.
+ */
+const DEAF = `
+import socket, sys, threading, time
+caller, other = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(2)]
+caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 200_000)
+name = "%04X" % caller.getsockname()[1]
+def kept(): # by the server itself, not by the system
+    queues = [line.split()[4].split(":") for line in open("/proc/net/tcp") if ":" + name in line]
+    return sent - sum(int(size, 16) for queue in queues for size in queue)
+sent = 0
+while kept() < 2000 and sent < 3_000_000:
+    sent += caller.send(b"x" * 1000)
+    time.sleep(0.002)
+isOver = False
+def talk():
+    while not isOver: other.sendall(b"y" * 60_000)
+def hear():
+    while other.recv(1_000_000): pass
+for work in talk, hear: threading.Thread(target=work, daemon=True).start()
+for piece in range(2000):
+    caller.send(b"x")
+    time.sleep(0.0005)
+isOver = True
+print(next(line.split()[1] for line in open(f"/proc/{sys.argv[2]}/status") if line.startswith("VmRSS")), flush=True)
+`;
+
+test.skipIf(!EVERYTHING || !CAN_BE_ALONE || !Bun.which("python3"))(
+  "worker-threads keeps no bytes of others for a client that reads nothing (needs unshare, ip and python3)",
+  async () => {
+    // The system has little room for it here: 64 KB at the server, 128 at the client.
+    const shell = `cd /proc/sys/net/ipv4; echo 4096 65536 65536 > tcp_wmem; echo 4096 131072 131072 > tcp_rmem
+      cd "$OLDPWD"; { sh -c 'echo $$; exec "$@"' sh "$@"; } | {
+        read -r server; read -r _ _ endpoint; python3 -c '${DEAF}' "\${endpoint##*:}" $server; kill $server
+      }`;
+    const words = ["scripts/tcp/servers/worker-threads.ts", "--port", "0", "--workers", "1"];
+    await using program = startAlone(shell, [...RUNTIMES.bun, ...words]);
+    expect(Number(await program.next())).toBeWithin(20_000, 150_000); // 63 to 79 MB, and 274 with the bytes of others
+  },
+);
 
 describe("load", () => {
   /** Loads a server of ours, which answers as `serve` says. */

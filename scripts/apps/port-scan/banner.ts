@@ -11,12 +11,12 @@ const LONGEST = 256;
  * @param timeout for each of the two, in milliseconds
  */
 export async function readBanner(socket: Socket, timeout: number): Promise<string> {
+  const peer = endpoint(socket.remoteAddress ?? "", socket.remotePort); // a socket that was closed no longer knows
   let bytes = await receive(socket, timeout);
   if (bytes.length === 0 && socket.writable) {
     socket.write("HEAD / HTTP/1.0\r\n\r\n");
     bytes = await receive(socket, timeout);
   }
-  const peer = endpoint(socket.remoteAddress ?? "", socket.remotePort);
   return new Decoder("utf-8", false).decode(bytes, peer, { stream: true }).trimEnd();
 }
 

@@ -57,6 +57,9 @@ const FLAGS = {
   },
 } as const;
 
+/** What Ctrl-C, or its like, sends to every process of the terminal: a process that is only starting ends by it. */
+const STOPS = ["SIGINT", "SIGTERM", "SIGHUP"];
+
 /** The parent starts the others, gives them the connections in turn, and replaces each one that dies. */
 async function parent(stop: AbortSignal) {
   const { workers } = await readArguments(import.meta, { port: 7891, flags: FLAGS });
@@ -100,13 +103,19 @@ async function end(worker?: Worker): Promise<void> {
   await ended;
 }
 
-/** Waits until a process listens, and gives its address; or its exit code, when it ends instead. @throws AbortError */
+/**
+ * Waits until a process listens, and gives its address; or its exit code, when it ends instead.
+ * @throws Failure when it is killed; AbortError
+ */
 function listening(worker: Worker, stop: AbortSignal): Promise<AddressInfo | number> {
   return new Promise((resolve, reject) => {
     stop.throwIfAborted();
     stop.addEventListener("abort", () => reject(stop.reason), { once: true });
     worker.once("listening", ({ address, port }) => resolve({ address, port, family: "" }));
-    worker.once("exit", (code) => resolve(code ?? 0));
+    worker.once("exit", (code, signal) => {
+      if (!signal || STOPS.includes(signal)) resolve(code ?? 0);
+      else reject(new Failure(`process ${worker.process.pid}`, "died before it listened", signal));
+    });
   });
 }
 

@@ -56,8 +56,8 @@ import { readArguments } from "../../../lib/arguments.ts";
 import { print, ready, report, run } from "../../../lib/program.ts";
 import { closeOnStop, linger, peerName } from "../../../lib/tcp.ts";
 
-/** How many bytes of one connection its thread may have to answer, beside one more read. */
-const MOST_ASKED = 65_536;
+/** How many bytes of one connection its thread may have to answer, beside one more read, and what each read counts. */
+const MOST_ASKED = 65_536, EACH = 1_024;
 
 async function main(stop: AbortSignal) {
   const { host, port, workers, work } = await readArguments(import.meta, {
@@ -106,9 +106,10 @@ async function main(stop: AbortSignal) {
       await print(`${peer} connected, for thread ${number + 1}`);
       socket.on("drain", flow);
       socket.on("data", (data: Buffer) => { // bytes have come; in between, the other connections are served
-        asked += data.length;
+        const cost = data.length + EACH;
+        asked += cost;
         thread.ask(data, (answer) => {
-          asked -= data.length;
+          asked -= cost;
           socket.write(answer);
           flow();
         });
@@ -142,8 +143,11 @@ class Thread {
   constructor(work: number) {
     this.#worker = new Worker(new URL(import.meta.url), { workerData: work }); // this file, again
     this.#worker.on("message", (bytes: Uint8Array) => {
+      const questions = this.#asked.shift() ?? [];
+      // Copies: a part of the batch, kept for a client that does not read, would keep the whole batch in memory.
+      const answerAt = (at: number, end: number) => questions.length > 1 ? bytes.slice(at, end) : bytes;
       let at = 0;
-      for (const { data, done } of this.#asked.shift() ?? []) done(bytes.subarray(at, at += data.length));
+      for (const { data, done } of questions) done(answerAt(at, at += data.length));
     });
   }
 
