@@ -74,12 +74,12 @@ export async function report(thrown: unknown, what?: string): Promise<void> {
 export const hint = (text: string): Promise<void> => write("stderr", `hint: ${visible(text)}\n`);
 
 /**
- * Controls, line separators, turns of the writing direction (Unicode TR 9), and characters that nobody sees (TR 44,
- * Default_Ignorable_Code_Point; blank Braille), except inside an emoji (TR 51).
+ * Controls, line separators, turns of the writing direction (Unicode TR 9), what is no character (U+FFFE), and what
+ * nobody sees (TR 44, Default_Ignorable_Code_Point; blank Braille), except inside an emoji (TR 51).
  */
 export const UNSEEN = RegExp(
   String.raw`(?!(?<=\p{ExtPict})\uFE0F|\uFE0F\u20E3|(?<=\p{ExtPict}[\uFE0F\p{EMod}]?)\u200D\p{ExtPict})` +
-    String.raw`[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}\p{DI}\u2800\uFFF9-\uFFFB]`,
+    String.raw`[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_C}\p{DI}\p{NChar}\u2800\uFFF9-\uFFFB]`,
   "gu",
 );
 

@@ -59,7 +59,7 @@ export class RoundTrips {
     }
   }
 
-  /** @param elapsed from the first request to the last answer, in ms */
+  /** @param elapsed from the first request to the last one, in ms */
   summary(host: string, elapsed: number): string {
     const { sent, received, duplicates, errors } = this;
     const lost = sent === 0 ? 0 : (sent - received) * 100 / sent;

@@ -75,7 +75,7 @@ async function main(stop: AbortSignal) {
 
   // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
-  // Port 0 is any free one. The address is the one that members see as the sender.
+  // Port 0 is any free one. For IPv4, the address is what members see as the sender.
   socket.bind(0, family === 4 ? card : "::");
   await once(socket, "listening", { signal: stop });
   // The datagrams leave by this card: a group may have members in each network of this machine.

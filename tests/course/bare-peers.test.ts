@@ -10,7 +10,7 @@ import process from "node:process";
 import { CAN_BE_ALONE, startAlone } from "../engine/alone.ts";
 import { barePrograms } from "../engine/lessons.ts";
 import { EVERYTHING, EVERYWHERE, type Program, ROOT, RUNTIMES, script } from "../engine/program.ts";
-import { call, isRead, letterbox, listen, settled, until } from "../engine/sockets.ts";
+import { call, freePort, isRead, letterbox, listen, settled, until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
@@ -194,9 +194,12 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   test("udp/echo-server: one who is gone before the answer does not end it", async () => {
     await using program = bare("udp/echo-server", [0]);
     const port = await program.port();
-    {
-      await using gone = await letterbox();
-      await gone.send("one", port);
+    for (let count = 1; count <= 10; count++) {
+      {
+        await using gone = await letterbox();
+        await gone.send("one", port);
+      }
+      await until(() => program.seen.stdout.length > count, "the line");
     }
     await using letters = await letterbox();
     await letters.send(ROGUE, port);
@@ -204,7 +207,45 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     await until(() => program.seen.stdout.at(-1) === `${letters.name} > ${SHOWN}`, "the line");
     program.signal("SIGINT");
     expect(await program.ended()).toBe(130);
+    expect(program.seen.stderr).toEqual([]); // who has gone is no error
   });
+
+  test("udp/chat: one who is gone before the message comes does not end it", async () => {
+    const port = await freePort("udp");
+    await using program = bare("udp/chat", [port, NOBODY]);
+    expect(await program.port()).toBe(port);
+    await using letters = await letterbox();
+    program.type("1\nto nobody\n2\n1\nto nobody\n2\n0\n");
+    const menus = (count: number) =>
+      until(
+        () => program.seen.stdout.filter((line) => line.startsWith("1 send")).length >= count,
+        "the menu",
+      );
+    await menus(2); // it has read all the keys, and waits for a message
+    await letters.send("hello", port); // its answer to nobody leaves before the next line is looked at
+    await menus(3).catch(() => {}); // or it has ended
+    await letters.send("hello", port);
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout.match(/> hello$/gm)).toHaveLength(2);
+  });
+
+  test.skipIf(!CAN_BE_ALONE || !Bun.which("python3"))(
+    "udp/echo-server: a datagram from port 0 does not end it (needs unshare, ip and python3)",
+    async () => {
+      const forge = `
+import socket, struct, sys
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+raw.sendto(struct.pack("!HHHH", 0, 8080, 9, 0) + b"x", ("127.0.0.1", 0))
+caller = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+caller.sendto(b"still there?", ("127.0.0.1", 8080))
+print(caller.recv(100).decode())`;
+      const server = [...RUNTIMES[runtime], join(ROOT, "scripts/udp/bare/echo-server.ts")];
+      const shell = `"$@" | { read -r ready; python3 -c '${forge}'; kill 0; }`;
+      await using program = startAlone(shell, server);
+      expect(await program.next()).toBe("still there?");
+    },
+  );
 
   if (EVERYTHING) {
     test("udp/echo-server: two of them do not answer each other for ever", async () => {

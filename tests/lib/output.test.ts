@@ -88,6 +88,7 @@ describe("visible", () => {
     ],
     ["a\uFE0F1\uFE0F葛\u{E0100}\u{E0041}", "a\\ufe0f1\\ufe0f葛\\u{e0100}\\u{e0041}"],
     ["\u2800\uFFF9\uFFFB", "\\u2800\\ufff9\\ufffb"],
+    ["\uFFFE\uFFFF\u{1FFFE}", "\\ufffe\\uffff\\u{1fffe}"],
     ["👍\u200Da", "👍\\u200da"],
   );
   test.each(shown)("%j", (text, seen) => expect(visible(text)).toBe(seen));

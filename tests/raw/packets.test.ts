@@ -65,6 +65,28 @@ test("messages without end do not keep it from hearing Ctrl-C", () => {
   expect([...received(endless, { family: 4, isRaw: true, identifier: 1 }, new RoundTrips())]).toEqual([]);
 });
 
+test("an error that has come back for a request, whatever its code, ends nothing", () => {
+  // What Linux makes of each code of "destination unreachable" (icmp_err_convert in net/ipv4/icmp.c), and of IPv6's.
+  const all = [
+    "ENETUNREACH",
+    "EHOSTUNREACH",
+    "ENOPROTOOPT",
+    "ECONNREFUSED",
+    "EMSGSIZE",
+    "EOPNOTSUPP",
+    "EHOSTDOWN",
+    "ENONET",
+  ];
+  for (const code of [...all, "EPROTO", "EACCES"]) {
+    const broken = {
+      recvmsg() {
+        throw Object.assign(new Error(code), { code });
+      },
+    } as unknown as Socket;
+    expect([...received(broken, { family: 4, isRaw: true, identifier: 1 }, new RoundTrips())]).toEqual([]);
+  }
+});
+
 test("the books of ping: each answer once, also when the numbers begin again after 65,536", () => {
   const trips = new RoundTrips();
   expect(trips.answer(7, 100)).toBeUndefined(); // to no request of ours

@@ -41,6 +41,7 @@ await once(socket, "listening").catch(({ message }) => {
 console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
 const inbox: [Buffer, RemoteInfo][] = []; // what comes while the menu is shown waits here
 let wake = () => {};
+socket.on("error", () => {}); // on Bun: nobody was there; unheard, it would end the program
 socket.on("message", (data, sender) => {
   inbox.push([data, sender]);
   wake();
