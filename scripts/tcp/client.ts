@@ -45,13 +45,14 @@ async function main(stop: AbortSignal) {
     words: "[MESSAGE]",
   });
   const server = endpoint(host, port);
+  const requests = messages(words, encoding, stop);
   let request: Buffer | undefined;
 
   const socket = connect({ host, port, signal: stop }); // signal: Ctrl-C closes the socket
   socket.on("error", () => {}); // an error shows where we wait for something; unheard, it would end the program
   try {
     await once(socket, "connect"); // the server's system has accepted the call; the server may still be busy
-    for await (const { bytes } of messages(words, encoding, stop)) {
+    for await (const { bytes } of requests) {
       request = bytes;
       break; // one message, and nothing more is typed
     }

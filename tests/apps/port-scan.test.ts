@@ -139,13 +139,23 @@ for (const runtime of EVERYWHERE) {
     await using talker = await listen();
     await using silent = await listen();
     await using endless = await listen();
-    const ports = [talker.port, silent.port, endless.port];
-    const words = ["127.0.0.1", ports.join(), "--banner", "--json", "--timeout", "500"];
-    await using scan = script("apps/port-scan", words, { runtime });
+    await using first = script("apps/port-scan", [
+      "127.0.0.1",
+      `${talker.port}`,
+      "--banner",
+      "--timeout",
+      "20000",
+    ], {
+      runtime,
+    });
     const caller = await talker.accept();
     await caller.send(Buffer.from([0xe4, 0xbd])); // the first bytes of 你
     await isRead(caller);
-    await caller.send(Buffer.from([0xa0, 0x0d, 0x0a]));
+    await caller.send(Buffer.from([0xa0, 0x0d, 0x0a])); // the end of a line is not waited behind
+    expect((await first.result()).stdout).toStartWith(`127.0.0.1:${talker.port}  open  -  你\n`);
+    const ports = [silent.port, endless.port];
+    const words = ["127.0.0.1", ports.join(), "--banner", "--json", "--timeout", "500"];
+    await using scan = script("apps/port-scan", words, { runtime });
     const drip = await endless.accept();
     const dripping = setInterval(() => drip.send("a").catch(() => {}), 50);
     try {
@@ -158,9 +168,8 @@ for (const runtime of EVERYWHERE) {
         banner,
       ]);
       expect(Object.fromEntries(banners)).toEqual({
-        [talker.port]: "你",
         [silent.port]: "",
-        [endless.port]: expect.stringMatching(/^a{1,20}$/),
+        [endless.port]: expect.stringMatching(/^a{1,256}$/),
       });
     } finally {
       clearInterval(dripping);
@@ -184,7 +193,7 @@ for (const runtime of EVERYWHERE) {
 
   test(`the banner of a web server, on ${runtime}`, async () => {
     using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello") });
-    const words = ["127.0.0.1", `${server.port}`, "--banner", "--timeout", "500"];
+    const words = ["127.0.0.1", `${server.port}`, "--banner", "--timeout", "3000"];
     await using scan = script("apps/port-scan", words, { runtime });
     const { code, stdout } = await scan.result();
     expect(code).toBe(0);

@@ -57,13 +57,14 @@ export function workFor(lessons: Lesson[], files: { file: string; source: string
 
 /** The numbers of the lessons that the first comment of a test file names. */
 export function lessonsOf(source: string): string[] {
-  const comment = /^\/\*\*[^]*?\*\//.exec(source)?.[0] ?? "";
-  return [...comment.matchAll(/\bLessons? ((?:\d+\.\d+(?:, | and )?)+)/gi)]
+  return [...headOf(source).matchAll(/\bLessons? ((?:\d+\.\d+(?:, | and )?)+)/gi)]
     .flatMap(([, numbers]) => numbers.match(/\d+\.\d+/g) ?? []);
 }
 
 /** Whether a test file says in its first comment that it is thorough: with EVERYTHING=1 or L= only. */
-export const isThorough = (source: string) => /^\/\*\*[^]*?\(thorough\)[^]*?\*\//.test(source.slice(0, 1000));
+export const isThorough = (source: string) => headOf(source).includes("(thorough)");
+
+const headOf = (source: string) => /^\/\*\*[^]*?\*\//.exec(source)?.[0] ?? "";
 
 /** What Bun's test runner prints although nothing is wrong. */
 const NO_FAILURE = /^(?:\((?:pass|skip|todo)\) |bun test v|\S+\.test\.ts:$)/;

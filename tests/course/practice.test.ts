@@ -167,7 +167,7 @@ test(
     writeFileSync(folder.at(file), solution);
     const one = await check("tcp/time-client");
     expect(one).toMatchObject({ code: 0, stderr: "" });
-    expect(one.stdout).toMatch(/^solved {4}\d\.\d s {2}3\.4-time-client\n\n1 of 1 solved\n$/);
+    expect(one.stdout).toMatch(/^solved +\d+\.\d s {2}3\.4-time-client\n\n1 of 1 solved\n$/);
     const lesson = await check("3.4", { JSON: "1" });
     expect(lesson.code).toBe(1);
     expect(JSON.parse(lesson.stdout)).toMatchObject({

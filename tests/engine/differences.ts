@@ -48,6 +48,9 @@ export const DIFFERENCES: Difference[] = [
   },
 ];
 
+/** Heads in which a clock decides what is printed: where the machine stands still for a moment, they are played again. */
+const TIMED = /^scripts\/(tcp\/framing-server|udp\/(lossy-link|(bare\/)?echo-(client|server)))\.ts$/;
+
 export type Cell = Required<AnyCell>;
 export type Verdict = { passed: boolean; mark: string; note?: string };
 
@@ -70,14 +73,18 @@ export async function judge(
   );
   const where = `${path}, server on ${cell.server}, client on ${cell.client}`;
   const ladder = ladderOf(path, cell, ladders);
-  try {
-    if (ladder) await playWatched(script, cell, ladder, folder);
-    else if ("usage" in script.head) await playBare(script as BareProgram, "lesson", cell, undefined, folder);
-    else await playLesson(script as Lesson, cell, folder);
-  } catch (error) {
-    if (!(error instanceof Mismatch)) throw error;
-    if (difference?.mismatch.test(error.message)) return { passed: true, mark: "known" };
-    return { passed: false, mark: "FAIL", note: `${where}\n${error.message}` };
+  for (let tries = TIMED.test(path) ? 3 : 1; tries > 0; tries--) {
+    try {
+      if (ladder) await playWatched(script, cell, ladder, folder);
+      else if ("usage" in script.head) {
+        await playBare(script as BareProgram, "lesson", cell, undefined, folder);
+      } else await playLesson(script as Lesson, cell, folder);
+      break;
+    } catch (error) {
+      if (!(error instanceof Mismatch)) throw error;
+      if (difference?.mismatch.test(error.message)) return { passed: true, mark: "known" };
+      if (tries === 1) return { passed: false, mark: "FAIL", note: `${where}\n${error.message}` };
+    }
   }
   if (!difference) return { passed: true, mark: "ok" };
   return { passed: false, mark: "FAIL", note: `${where}\nno longer differs: ${difference.reason}` };

@@ -36,14 +36,14 @@ export async function until(done: () => boolean | Promise<boolean>, what: string
   }
 }
 
-/** Waits until a number has not changed for a quarter of a second. @returns it @throws Late */
-export async function settled(value: () => number): Promise<number> {
+/** Waits until a number has not changed for a while, in ms. @returns it @throws Late */
+export async function settled(value: () => number, quiet = 250): Promise<number> {
   for (const end = Date.now() + 2 * LIMIT;;) {
     if (Date.now() > end) {
       throw new Late(`waited ${2 * LIMIT} ms for a number that still changes: ${value()}`);
     }
     const before = value();
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, quiet));
     if (value() === before) return before;
   }
 }

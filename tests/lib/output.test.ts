@@ -33,7 +33,10 @@ fcntl.fcntl(writer, fcntl.F_SETFL, 0)
 server = subprocess.Popen(sys.argv[1:], stdout=writer)
 def listening():
     folder = f"/proc/{server.pid}/fd"
-    own = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+    own = []
+    for name in os.listdir(folder):
+        try: own.append(os.readlink(f"{folder}/{name}"))
+        except FileNotFoundError: pass # it was open for a moment
     rows = [row.split() for row in open("/proc/net/tcp")][1:]
     return next((int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own), 0)
 try:

@@ -54,6 +54,7 @@ test.skipIf(!HAS_SS)(
      timeout 5 sh -c 'until ip -6 route get fd01:203:405:607:809:a0b:c0d:e0f 2>&1 | grep -q ^local; do :; done'
      # Two programs that share a socket:
      bash -c 'exec 9<>/dev/udp/127.0.0.1/9; sleep 60 & exec sleep 60' >/dev/null 2>&1 &
+     timeout 20 sh -c 'until ss -Huanp | grep -q "127.0.0.1:9 .*pid=.*pid="; do :; done'
      exec bun tests/network/sockets.ts "$1"`,
       [look.join("\n")],
     );
@@ -182,7 +183,9 @@ test.skipIf(!IS_LINUX)("a server of the course, with its program (needs Linux)",
   await using program = script("network/connections", ["--json", "--listening"]);
   const { code, stdout } = await program.result();
   expect(code).toBe(0);
-  const found = (JSON.parse(stdout) as Connection[]).filter(({ local }) => local.port === port);
+  const found = (JSON.parse(stdout) as Connection[]).filter(({ protocol, local }) =>
+    protocol === "tcp" && local.address === "::1" && local.port === port
+  );
   expect(found).toEqual([{
     protocol: "tcp",
     family: "IPv6",

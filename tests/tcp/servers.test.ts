@@ -45,7 +45,7 @@ for (const { name, runtime } of CELLS) {
     test("echoes to many clients, and stops", async () => {
       await using server = serve(name, runtime);
       const port = await server.port();
-      const words = ["--port", String(port), "--clients", "20", "--requests", "30"];
+      const words = ["--port", String(port), "--clients", "20", "--requests", "30", "--timeout", "60000"];
       await using client = script("tcp/load", words);
       const { code, stdout, stderr } = await client.result();
       expect(stderr).toBe("");

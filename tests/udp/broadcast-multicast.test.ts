@@ -14,6 +14,7 @@ import {
   script,
   start,
 } from "../engine/program.ts";
+import { freePort } from "../engine/sockets.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
@@ -108,7 +109,11 @@ describe.skipIf(!isLinux)("broadcast (needs Linux: 127.255.255.255)", () => {
   }
 
   test.skipIf(!hasPython)("to and from Python's socket, in GBK (needs python3)", async () => {
-    await using receiver = script("udp/broadcast-receive", ["--port", "0", "--encoding", "gbk", "--once"]);
+    await using receiver = script("udp/broadcast-receive", [
+      "--port",
+      `${await freePort("udp")}`, // which nobody has at another address: Python takes it at all of them
+      ...["--encoding", "gbk", "--once"],
+    ]);
     const port = await receiver.port();
     await using python = start([
       "python3",

@@ -21,8 +21,8 @@ for (const runtime of EVERYWHERE) {
       await using one = script("udp/echo-server", ["--port", "0", ...reply], { runtime });
       const port = await one.port();
       // The address that the datagram claims to be from is the other server's, which is started a moment later.
-      const forged = await letterbox();
-      const other = forged.port;
+      const other = await freePort("udp");
+      const forged = await letterbox(other);
       one.signal("SIGSTOP");
       await forged.send("x", port);
       await forged[Symbol.asyncDispose]();

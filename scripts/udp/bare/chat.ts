@@ -33,6 +33,7 @@ const OTHER = Number(process.argv[3] ?? 7789);
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
 
 const socket = createSocket("udp4"); //                          s = socket(AF_INET, SOCK_DGRAM)
+socket.on("error", () => {}); // on Bun it may tell, later on, that nobody was there: that ends nothing
 socket.bind(PORT, HOST); //                                      s.bind((HOST, PORT))
 await once(socket, "listening").catch(({ message }) => {
   console.error(`error: ${message}`); // the port is taken, for example
@@ -41,11 +42,7 @@ await once(socket, "listening").catch(({ message }) => {
 console.log(`listening on ${HOST}:${socket.address().port}`); // s.getsockname()
 const inbox: [Buffer, RemoteInfo][] = []; // what comes while the menu is shown waits here
 let wake = () => {};
-socket.on("error", () => {}); // on Bun: nobody was there; unheard, it would end the program
-socket.on("message", (data, sender) => {
-  inbox.push([data, sender]);
-  wake();
-});
+socket.on("message", (...message) => (inbox.push(message), wake()));
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 while (true) {
