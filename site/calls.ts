@@ -75,7 +75,7 @@ export const CALLS: { title: Both; rows: Call[] }[] = [
         "s.sendall(data)",
         'if (!socket.write(data)) await once(socket, "drain")',
         "write the rest in drain(socket) { ... }",
-        "await connection.writable.getWriter().write(data)",
+        "const writer = connection.writable.getWriter() // once\nawait writer.write(data)",
         "tcp/servers/bun-listen",
       ),
       call(
@@ -185,7 +185,7 @@ export const CALLS: { title: Both; rows: Call[] }[] = [
         "socket.getaddrinfo(host, port)",
         "await lookup(host, { all: true })",
         "await Bun.dns.lookup(host)",
-        'await Deno.resolveDns(host, "A")',
+        'await Deno.resolveDns(host, "A") // asks DNS only, not /etc/hosts',
         "",
       ),
       call("socket.gethostname()", "hostname()", "", "Deno.hostname()", "network/interfaces"),

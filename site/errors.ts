@@ -63,7 +63,7 @@ export const ERRORS: Explained[] = [
     "Wait, and try again.",
   ], [
     "现在不行：位置都占满了，或者短时间内要得太多。",
-    "向 `bun scripts/apps/download-server.ts` 打开的连接多于它的位置。",
+    "向 `bun scripts/apps/download-server.ts` 打开的连接超过它的连接数上限。",
     "等一会儿再试。",
   ]),
   row("EAI_AGAIN", [
@@ -188,7 +188,7 @@ export const ERRORS: Explained[] = [
     "`bun scripts/udp/send.ts --port 70000`",
     "Read the message, then `--help`. A wrong command ends with exit code 2.",
   ], [
-    "命令写错了：没有这个参数，或者值不可能。",
+    "命令写错了：没有这个参数，或者值不合法。",
     "`bun scripts/udp/send.ts --port 70000`",
     "先看错误信息，再看 `--help`。命令写错时退出码是 2。",
   ]),
@@ -224,7 +224,7 @@ export const ERRORS: Explained[] = [
     "Write `@revoked` before its line in the file of known hosts.",
     "Do not connect. Ask the administrator for the new key.",
   ], [
-    "SSH 服务器的密钥已被声明作废。",
+    "SSH 服务器的密钥已被吊销。",
     "在已知主机文件中，在它那一行前面写上 `@revoked`。",
     "不要连接。向管理员要新的密钥。",
   ]),
@@ -382,12 +382,12 @@ export const ERRORS: Explained[] = [
     "用 root 运行，或者在自己建的网络里运行：`make wire L=3.1` 就是这样做的。",
   ]),
   row("EPIPE", [
-    "You write to a connection that the other side has closed.",
-    "Stop the server while `bun scripts/tcp/dialog-client.ts` runs, then type a line.",
+    "The other side has closed the connection: what you write is heard by nobody.",
+    "Stop the server while `bun scripts/tcp/dialog-client.ts` runs: the client notices at once.",
     "Connect again. A read would have told you: it comes back empty.",
   ], [
-    "对方已经关闭了连接，你还在写。",
-    "`bun scripts/tcp/dialog-client.ts` 运行时停掉服务器，再键入一行。",
+    "对方已经关闭了连接，再写也没人收。",
+    "`bun scripts/tcp/dialog-client.ts` 运行时停掉服务器：客户端马上发现。",
     "重新连接。读一下就会知道：读到的是空。",
   ]),
   row("EPROTO", [

@@ -1,11 +1,10 @@
 /** The page of a lesson, and of a module that several chapters share. */
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { READY } from "../tests/engine/program.ts";
 import { callRows, cutRemark } from "../tests/engine/calls.ts";
 import { closure } from "../tests/engine/closure.ts";
 import type { BareProgram, Lesson } from "../tests/engine/lessons.ts";
-import { ROOT } from "../tests/engine/program.ts";
+import { BUN_ONLY, READY, ROOT } from "../tests/engine/program.ts";
 import { codeAsHtml, escaped, fileAsHtml, twoColumns } from "./code.ts";
 import { type Kept, order, shown, stepsOf } from "./ladders.ts";
 import { href, inline, type Page, unwrapped, withFlags } from "./page.ts";
@@ -309,7 +308,7 @@ ${
     section(
       "terminals",
       words.terminals,
-      `<p class="note">${words.terminalsNote}</p>${terminals(lesson, found, lang)}`,
+      `<p class="note">${words.terminalsNote(BUN_ONLY.includes(name))}</p>${terminals(lesson, found, lang)}`,
     )
   }
 ${

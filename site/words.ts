@@ -28,8 +28,9 @@ export const WORDS = {
     runNote: "In the top folder of the project, with a terminal for each number:",
     terminal: (number: number) => `Terminal ${number}`,
     terminals: "What you see",
-    terminalsNote:
-      "The tests run these terminals on Bun, Node and Deno, and compare each line. Ports above 50000 and times are examples.",
+    terminalsNote: (isOfBun: boolean) =>
+      `The tests run these terminals on ${isOfBun ? "Bun" : "Bun, Node and Deno"}, and compare each line. ` +
+      "Ports above 50000 and times are examples.",
     play: "Play",
     pause: "Pause",
     step: "Step",
@@ -91,17 +92,18 @@ export const WORDS = {
     runNote: "在项目的最上层文件夹里，每个编号开一个终端：",
     terminal: (number: number) => `终端 ${number}`,
     terminals: "运行结果",
-    terminalsNote:
-      "测试会在 Bun、Node、Deno 上运行这些终端，逐行比对。50000 以上的端口号和时间只是例子，每次运行都不同。",
+    terminalsNote: (isOfBun: boolean) =>
+      `测试会在 ${isOfBun ? "Bun" : "Bun、Node、Deno"} 上运行这些终端，逐行比对。` +
+      "50000 以上的端口号和时间只是例子，每次运行都不同。",
     play: "播放",
     pause: "暂停",
     step: "下一步",
     all: "全部显示",
     progress: "第 {} 步，共 {} 步",
-    wire: "线路上传了什么",
-    wireNote: "时间从上往下，以秒为单位。每个箭头是一个包，绿色的是程序显示的内容。",
+    wire: "网络上传输了什么",
+    wireNote: "时间从上往下，以秒为单位。每个箭头是一个报文，绿色的是程序显示的内容。",
     ladder: (packets: number, left: string, right: string) =>
-      `${left} 与 ${right} 之间 ${packets} 个包的时序图`,
+      `${left} 与 ${right} 之间 ${packets} 个报文的时序图`,
     python: "Python 与 TypeScript 对照",
     watchOut: "注意",
     tryIt: "试试",
@@ -176,7 +178,7 @@ export const CHAPTERS: Record<string, { title: Both; about: Both }> = {
       en:
         "The third kind of socket is raw. These two programs send their own ICMP packets, and watch what all the others put on the wire. They need Linux and Bun.",
       zh:
-        "第三种套接字是原始套接字。这两个程序自己收发 ICMP 包，并观察其他程序在线路上传了什么。需要 Linux 和 Bun。",
+        "第三种套接字是原始套接字。这两个程序自己收发 ICMP 报文，并观察其他程序在网络上传输了什么。需要 Linux 和 Bun。",
     },
   },
 };

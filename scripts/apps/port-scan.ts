@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 4.3 Scan ports: connect to each port of a machine; an answer means open, a
- * refusal closed, silence a firewall.
+ * 4.3 Scan ports: connect to each port of a machine; open ones accept, closed
+ * ones refuse, and silence is probably a firewall.
  * 中文 端口扫描：逐个连接各个端口，接受是开放，拒绝是关闭，没有回音多半是防火墙。
  *
  * terminal 1

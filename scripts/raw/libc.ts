@@ -228,7 +228,7 @@ function parseControls(bytes: Buffer): Control[] {
 
 /** The Failure for a socket that the system gives to few programs only. */
 export function noRight(what: string): Failure {
-  return new Failure(what, "needs the right CAP_NET_RAW", "EPERM", { // man 7 capabilities
+  return new Failure(what, "needs the capability CAP_NET_RAW", "EPERM", { // man 7 capabilities
     hint: "run it as root; or in a network of your own: unshare -Urn; ip link set lo up",
   });
 }

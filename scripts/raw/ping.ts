@@ -2,7 +2,7 @@
 /**
  * 5.1 Ping: below UDP and TCP, a raw socket sends and sees the packets of IP
  * itself; an ICMP echo asks a machine whether it is there.
- * 中文 ping：在 UDP 和 TCP 之下，原始套接字直接收发 IP 报文；ICMP 回显请求用来询问对方主机是否可达。
+ * 中文 ping：原始套接字直接收发 IP 报文；ICMP 回显请求询问对方主机是否可达。
  *
  * terminal 1
  *   $ bun scripts/raw/ping.ts 127.0.0.1 --count 3 --interval 200
@@ -23,19 +23,23 @@
  *            data, controls, flags, sender = s.recvmsg(65535, 512)
  *            ->  icmp.recvmsg()
  * Watch out  Bun only, Linux only: no runtime has raw sockets, so libc.ts calls
- *            the C library. A raw socket needs the right CAP_NET_RAW: run it
- *            as root, or as root of a network of your own (unshare -Urn). It
- *            gets every ICMP message of the machine, also those for others
- *            and, on the loopback, its own requests: the identifier tells
- *            which answers are ours. No answer does not mean that nobody is
- *            there: many firewalls drop ICMP.
+ *            the C library. A raw socket needs the capability CAP_NET_RAW: run
+ *            it as root, or as root of a network of your own (unshare -Urn, then
+ *            ip link set lo up). It gets every ICMP message of the machine, also
+ *            those for others and, on the loopback, its own requests: the
+ *            identifier tells which answers are ours. Without the capability,
+ *            Linux may give out an ICMP datagram socket, which gets only its own
+ *            answers (man 7 icmp). No answer does not mean that nobody is there:
+ *            many firewalls drop ICMP.
  * Try        Ping two hosts at once. Ping ::1. Ping an address of your own
  *            network that nobody has.
  * 注意       只能用 Bun，只能在 Linux 上：三个运行时都没有原始套接字，所以 libc.ts
- *            直接调用 C 库。原始套接字需要 CAP_NET_RAW 权限：用 root 运行，或者在
- *            自己的网络里当 root（unshare -Urn）。本机收到的 ICMP 报文它全都看得到，
- *            包括别的程序的，在环回网卡上还包括自己发的请求：靠标识符分辨哪些回复是
- *            给自己的。没有回复不等于没有主机：很多防火墙会丢弃 ICMP。
+ *            直接调用 C 库。原始套接字需要 CAP_NET_RAW 权限：用 root 运行，或者
+ *            在自己的网络里当 root（unshare -Urn，再 ip link set lo up）。本机收
+ *            到的 ICMP 报文它全都看得到，包括别的程序的，在环回网卡上还包括自己
+ *            发的请求：靠标识符分辨哪些回复是给自己的。没有这个权限时，Linux 可
+ *            能给一个 ICMP 数据报套接字，它只收到自己的回复（man 7 icmp）。没有
+ *            回复不等于没有主机：很多防火墙会丢弃 ICMP。
  * 试试       同时 ping 两台主机。ping ::1。ping 自己网络里没人用的地址。
  */
 import { randomInt } from "node:crypto";

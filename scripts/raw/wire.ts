@@ -37,7 +37,7 @@
  *            ->  packets.recvmsg()
  *            (none; tcpdump -i lo, tshark -i lo)
  *            ->  (none; this lesson)
- * Watch out  Bun only, Linux only, and with the right CAP_NET_RAW, as 5.1. A
+ * Watch out  Bun only, Linux only, and with CAP_NET_RAW, as 5.1. A
  *            packet socket gets a copy of each packet that a card sends or
  *            receives; on the loopback card each packet does both, and is
  *            shown once. The arrows are what TCP does for you: the programs

@@ -21,12 +21,14 @@
  *            s.sendall(request)       ->  socket.write(request, done)
  *            s.shutdown(SHUT_WR)      ->  socket.end()
  *            data = s.recv(1024)      ->  for await (const data of socket)
- * Watch out  Unlike a letter, a call to nobody fails at once. TCP has no
- *            empty message: an empty read means that the peer has closed.
+ * Watch out  Unlike a letter, a call to a port where nobody listens fails at
+ *            once; it waits only where a machine is off, or a firewall silent.
+ *            TCP has no empty message: an empty read means that the peer has
+ *            closed.
  * Try        Call without a message, and type it. Call a server that was
  *            started with --encoding gbk.
- * 注意       打电话不像寄信：没有人接，马上就知道。TCP 没有空消息：读到空，就是
- *            对方已经关闭。
+ * 注意       打电话不像寄信：那个端口没有人接，马上就知道；机器没开，或者防火墙
+ *            不作声，才要等。TCP 没有空消息：读到空，就是对方已经关闭。
  * 试试       不写消息就运行，连上以后再键入。再打给用 --encoding gbk 启动的服务
  *            器。
  */

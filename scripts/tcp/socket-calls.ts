@@ -70,11 +70,11 @@
  *            No call waits, so setblocking has no counterpart: results come later,
  *            as events. The runtime itself watches all descriptors, so you need
  *            neither fileno nor select. A TCP socket has setNoDelay and
- *            setKeepAlive, but no call that reads an option.
+ *            setKeepAlive, but no call that reads these.
  *            Bun ignores the backlog and always asks for 512. Linux doubles
- *            SO_RCVBUF for its own use; Deno only remembers what you asked for.
- * Try        Run it with node, with deno run -A, and with --host ::1: only the
- *            ports differ.
+ *            SO_RCVBUF for its own use; Deno never sets it, and answers as if it had.
+ * Try        Run it with node, with deno run -A, and with --host ::1: only ports
+ *            and addresses differ.
  * 注意       recv 给出数据，recvfrom 给出数据和发送方。backlog 是还没有被接受的
  *            连接的队列，不是客户端的个数。流比数据报多了这些：连接（双方先说好
  *            要通信）、确认（接收方告知收到了什么）、重传（没有确认的再发一次）、
@@ -82,10 +82,10 @@
  *            制（不超过网络承受得了的）。两者都有校验和：损坏的报文会被丢弃。没
  *            有哪个调用会停下来等，所以 setblocking 没有对应：结果稍后以事件的
  *            形式到来。运行时自己盯着所有描述符，所以既不需要 fileno，也不需要
- *            select。TCP 套接字有 setNoDelay 和 setKeepAlive，但没有读取选项的
+ *            select。TCP 套接字有 setNoDelay 和 setKeepAlive，但没有读取它们的
  *            调用。Bun 不理会 backlog，总是要 512。Linux 会把 SO_RCVBUF 加倍自
- *            用；Deno 只记住你要的值。
- * 试试       分别用 node、deno run -A 和 --host ::1 运行：只有端口不同。
+ *            用；Deno 从不设置，只是照样回答。
+ * 试试       分别用 node、deno run -A 和 --host ::1 运行：只有端口和地址不同。
  */
 import { createSocket } from "node:dgram";
 import { on, once } from "node:events";

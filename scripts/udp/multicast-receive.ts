@@ -33,13 +33,13 @@
  *                ->  socket.on("message", (data, sender) => ...)
  *            s.setsockopt(IPPROTO_IP, IP_DROP_MEMBERSHIP, group + card)
  *                ->  socket.dropMembership(group, card)
- * Watch out  The machine tells the network that it joins (IGMP, RFC 3376; for
- *            IPv6 MLD, RFC 3810), so that switches and routers send the group's
+ * Watch out  The machine tells the network that it joins (IGMP, RFC 9776; for
+ *            IPv6 MLD, RFC 9777), so that switches and routers send the group's
  *            datagrams here. The machine joins, on one of its cards, not the
  *            program: on Linux a socket also gets what any other program of the
  *            machine has joined. That is why the code has `isMember`.
  * Try        ip maddr show lo, before and after leave. Two receivers at once.
- * 注意       加入时，机器会告诉网络（IGMP，RFC 3376；IPv6 用 MLD，RFC 3810），交换
+ * 注意       加入时，机器会告诉网络（IGMP，RFC 9776；IPv6 用 MLD，RFC 9777），交换
  *            机和路由器才把组的数据报送到这里。加入的是机器的一块网卡，不是程序：
  *            在 Linux 上，本机其他程序加入的组，这个套接字也收得到。所以代码里有
  *            `isMember`。

@@ -44,14 +44,14 @@
  * Watch out  The mechanisms, and where TCP's are described:
  *            checksum             damaged is as good as lost       RFC 9293, 3.1
  *            connection           no data before SYN is answered   RFC 9293, 3.5
- *            a number each        proves that both get answers     RFC 9260, 8.5
+ *            a number each        SCTP: each hears the other       RFC 9260, 8.5
  *            ordering, no copies  each packet has a number         RFC 9293, 3.4
  *            acknowledgement      all before this, and these later RFC 2018, 3
  *            retransmission       no answer within the timeout     RFC 6298
  *            fast retransmission  three later packets have come    RFC 5681, 3.2
  *            flow control         no more than there is room for   RFC 9293, 3.8.6
  *            end                  FIN, answered when it is saved   RFC 9293, 3.6
- *            reset, giving up     RST, and silence for too long    RFC 9293, 3.5.2
+ *            reset, giving up     RST, and silence for too long    RFC 9293, 3.8.3
  *            congestion control   none! A network that is too full loses packets.
  *            TCP then sends less (RFC 5681, 3.1), this does not: use it in your
  *            own networks only. reliable-packet.ts draws a packet.
@@ -60,14 +60,14 @@
  * 注意       各种机制，以及 TCP 的相应机制在哪里说明：
  *            校验和          坏了的包当作丢了                 RFC 9293, 3.1
  *            连接            SYN 得到回答之前不发数据         RFC 9293, 3.5
- *            两端各选一号    证明双方都收得到回答             RFC 9260, 8.5
+ *            两端各选一号    SCTP：双方都要收得到回答         RFC 9260, 8.5
  *            顺序、去重      每个包都有编号                   RFC 9293, 3.4
  *            确认            这之前的都到了，后面这几个也到了 RFC 2018, 3
  *            重传            限时之内没有回答                 RFC 6298
  *            快速重传        后发的已经到了三个               RFC 5681, 3.2
  *            流量控制        不超过对方还放得下的             RFC 9293, 3.8.6
  *            结束            FIN，文件存好了才回答            RFC 9293, 3.6
- *            复位、放弃      RST，以及太久没有动静            RFC 9293, 3.5.2
+ *            复位、放弃      RST，以及太久没有动静            RFC 9293, 3.8.3
  *            拥塞控制        没有！网络太满就会丢包。
  *            TCP 会因此少发（RFC 5681, 3.1），这里不会：只在自己的网络里用。
  *            包的格式见 reliable-packet.ts。

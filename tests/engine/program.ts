@@ -50,7 +50,7 @@ export function start(words: string[], options: Options = {}): Program {
 }
 
 /** What runs on Bun alone, whatever ON says. */
-const BUN_ONLY = ["tcp/servers/bun-listen", "raw/ping", "raw/wire"];
+export const BUN_ONLY = ["tcp/servers/bun-listen", "raw/ping", "raw/wire"];
 
 /** Starts a script of the project: `script("udp/send", ["你好"], { runtime: "deno" })`. */
 export function script(

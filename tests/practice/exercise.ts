@@ -108,7 +108,7 @@ function hintsOf({ python, code }: Hole): Words[] {
   const isOpen = code.length === 1 && code[0].endsWith("{"); // its block stands in the learner's file
   const lines = [...code, ...(isOpen ? ["  ...", isInCall ? "});" : "}"] : [])].join("\n");
   return [
-    { en: `Python: ${python}`, zh: `Python 写作：${python}` },
+    { en: `Python: ${python}`, zh: `Python 的写法：${python}` },
     { en: `The call is ${call}...`, zh: `要用的调用是 ${call}...` },
     { en: lines, zh: lines },
   ];

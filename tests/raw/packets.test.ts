@@ -303,7 +303,7 @@ describe("a connection is followed", () => {
     expect(isWatched(fragment(1, 16))).toBe(false);
   });
 
-  test("joining and leaving a group (RFC 3376, section 4.2; RFC 2236, section 2)", () => {
+  test("joining and leaving a group (RFC 9776, section 4.2; RFC 2236, section 2)", () => {
     const igmp = (message: string) =>
       Buffer.from(
         `46c000${message.length === 16 ? "20" : "28"}00004000010200000000000 0e000001694040000`.replace(

@@ -174,7 +174,7 @@ test.skipIf(!CAN_BE_ALONE)("without the right to a raw socket (needs unshare, ip
     echo 0 0 >/proc/sys/net/ipv4/ping_group_range
     ${POWERLESS} ${OURS} 127.0.0.1 --count 2 --interval 10
     ${POWERLESS} ${OURS} ::1 --count 2 --interval 10`);
-  const one = "error: raw socket: needs the right CAP_NET_RAW (EPERM)\n" +
+  const one = "error: raw socket: needs the capability CAP_NET_RAW (EPERM)\n" +
     "hint: run it as root; or in a network of your own: unshare -Urn; ip link set lo up\n";
   expect(stderr).toBe(one + one);
   expect(stdout).toStartWith(

@@ -359,7 +359,7 @@ describe("what cannot be done is told in one line", () => {
           "error: open DIR/no/wire.pcap: no such file or folder (ENOENT)",
           "error: open DIR: is a folder (EISDIR)",
           "error: write /dev/full: no space left on device (ENOSPC)",
-          "error: packet socket: needs the right CAP_NET_RAW (EPERM)",
+          "error: packet socket: needs the capability CAP_NET_RAW (EPERM)",
           "hint: run it as root; or in a network of your own: unshare -Urn; ip link set lo up",
           "",
         ]);

@@ -137,7 +137,7 @@ function nameOf(version: 4 | 6, { type, code, info, quoted }: Icmp): string {
   return NEIGHBOURS[type] ?? `type ${type} code ${code}`;
 }
 
-/** Which groups a machine joins and leaves: IGMP version 3 (RFC 3376, section 4.2), or 2 (RFC 2236). */
+/** Which groups a machine joins and leaves: IGMP version 3 (RFC 9776, section 4.2), or 2 (RFC 2236). */
 function membership(message: Buffer): string[] {
   const group = (at: number) => message.subarray(at, at + 4).join(".");
   if (message.length < 8) return [];
@@ -147,7 +147,7 @@ function membership(message: Buffer): string[] {
   return [`${message[8] === 3 ? "leave" : "join"} ${group(12)}`]; // the first of perhaps many: 3 is "no source at all"
 }
 
-/** What machines of one IPv6 network say to each other (RFC 4861, RFC 3810). */
+/** What machines of one IPv6 network say to each other (RFC 4861, RFC 9777). */
 const NEIGHBOURS: Record<number, string> = {
   133: "router solicitation",
   134: "router advertisement",
