@@ -61,7 +61,7 @@ async function main(stop: AbortSignal) {
   // The bytes of the name are the whole request: nothing marks its end.
   await sent((done) => socket.write(request, done));
 
-  const part = `${copy}.${process.pid}.part`; // only a whole file gets the name
+  const part = `incoming-${process.pid}.part`; // only a whole file gets the name
   let file: FileHandle | undefined;
   let received = 0;
   try {

@@ -82,7 +82,7 @@ async function main(stop: AbortSignal) {
       process.exitCode = 1;
       await report(error); // this datagram is lost, but perhaps not the next one
     }
-    if (isExit(text)) break;
+    if (isExit(text) && words.length === 0) break; // typed
   }
 }
 

@@ -61,9 +61,12 @@ import { readEndpoint, type Target } from "./endpoint-flag.ts";
 import { isSameAddress } from "./same-address.ts";
 import { bound } from "./bound.ts";
 
+/** Where a chat is found. */
+const OWN_PORT = 7788;
+
 async function main(stop: AbortSignal) {
   const { host, family, port, encoding, localPort, mode, ...flags } = await readArguments(import.meta, {
-    port: 7788,
+    port: OWN_PORT,
     flags: {
       to: { kind: "text", help: "HOST:PORT of the other | 对方的 HOST:PORT" },
       localPort: { kind: "port", help: "the same as --port | 与 --port 相同" },
@@ -87,8 +90,8 @@ async function main(stop: AbortSignal) {
   // One socket does both. `signal: stop` closes it on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const chat = new Chat(socket, encoding, to);
-  // Bind takes a port, so that the other can find us. A program that only sends gets any free one (0).
-  const ownPort = localPort ?? (onlySends ? 0 : port);
+  // Bind takes a port, so that the other can find us. A program that only sends gets any free one (0), or that of --port.
+  const ownPort = localPort ?? (onlySends && port === OWN_PORT ? 0 : port);
   socket.bind(ownPort, host);
   await bound(socket, ownPort, stop);
   if (!onlySends) await ready(socket.address());

@@ -97,7 +97,7 @@ async function main(stop: AbortSignal) {
       process.exitCode = 1;
       await report(error); // this datagram is lost, but perhaps not the next one
     }
-    if (isExit(text)) break;
+    if (isExit(text) && options.words.length === 0) break; // typed
   }
 }
 

@@ -55,7 +55,7 @@ async function main(stop: AbortSignal) {
       process.exitCode = 1;
       await report(error); // the network is down, say: this letter is lost, but perhaps not the next one
     }
-    if (isExit(text)) break;
+    if (isExit(text) && words.length === 0) break; // typed
   }
 }
 

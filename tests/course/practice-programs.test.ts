@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { MARK } from "../engine/environment.ts";
-import { EVERYWHERE, type Runtime, start } from "../engine/program.ts";
+import { EVERYWHERE, ROOT, type Runtime, start } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { inChinese } from "../practice/chinese.ts";
@@ -100,6 +100,11 @@ const MISCHIEF: { name: string; source: string; says: string | RegExp; line?: nu
     says: /EROFS: read-only file system|wrote outside of its folder: outside/,
   },
   {
+    name: "prints what the judge says of a right one",
+    source: 'console.log("ended with exit code 0, not 130");\nsetInterval(() => {}, 1000);',
+    says: "expected on stdout:\n  listening on 127.0.0.1:7788\nbut saw:\n  ended with exit code 0, not 130",
+  },
+  {
     name: "throws",
     source: 'console.log("listening on 127.0.0.1:1");\n\nthrow new Error("oh");',
     says: "",
@@ -124,6 +129,19 @@ describe.each(MISCHIEF)("a program that $name", ({ source, says, line }) => {
   }, LIMIT);
 });
 
+test("what lies in the learner's folder changes no program of the course", async () => {
+  const exercise = all.find(({ name }) => name === "tcp/server") as Exercise;
+  const leave = [["bunfig.toml", 'preload = ["./x.ts"]'], ["x.ts", "process.exit(3)"], [
+    ".env",
+    "BUN_OPTIONS=--nonsense",
+  ]]
+    .map(([name, text]) => `writeFileSync(${JSON.stringify(name)}, ${JSON.stringify(text)});\n`);
+  const source = `import { writeFileSync } from "node:fs";\n${leave.join("")}${
+    exercise.solution.replace(/^#!.*\n/, "")
+  }`;
+  expect(await judged(exercise, source)).toMatchObject({ solved: true });
+}, LIMIT);
+
 const hasNamespaces = spawnSync("unshare", ["-Urmp", "true"]).status === 0;
 
 describe.skipIf(!hasNamespaces)("a program that is shut in", () => {
@@ -140,6 +158,26 @@ describe.skipIf(!hasNamespaces)("a program that is shut in", () => {
     await Bun.sleep(100); // nothing must happen in it
     expect(hops()).toBe(then);
     expect(program.orphans()).toEqual([]);
+  }, LIMIT);
+
+  test("can write in its own folder, and nowhere else, whatever is mounted", async () => {
+    await using folder = temporaryFolder();
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8").trim().split("\n").map((line) =>
+      line.split(" ")[4]
+    );
+    const places = [
+      ...new Set(mounts.map((place) => place.replaceAll("\\040", " "))),
+      "/proc/sys/kernel",
+      ROOT,
+    ];
+    const tries =
+      `touch own && for place; do (: >"$place/judged" || : >>"$place/hostname") 2>&- && echo "$place"; done; true`;
+    await using program = start(shutIn(["sh", "-c", tries, "sh", ...places]), {
+      cwd: folder.path,
+      limit: LIMIT,
+    });
+    expect(await program.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(existsSync(folder.at("own"))).toBe(true);
   }, LIMIT);
 
   test(

@@ -46,26 +46,46 @@ const LIMITED = major > 5 || major === 5 && minor >= 14
   : "";
 
 /**
+ * From now on, all that is mounted can only be read: by one call for the whole tree, mount_setattr(2), a system call of
+ * Linux 5.12 for which mount(8) has no word before version 2.39; else by one call for each.
+ */
+const READ_ONLY = `
+  perl -e '$p = "/"; $a = pack "Q4", 1; exit(syscall(442, -100, $p, 0x8000, $a, 32) != 0)' 2>&- ||
+  while read -r _ _ _ _ place how _; do
+    case $how in ro|ro,*) ;; *) mount -o remount,bind,ro "$(printf %b "$place")" || exit 1 ;; esac
+  done </proc/self/mountinfo`;
+
+/**
  * Runs a program that can write in its own folder alone (and, that it need not wait for its cache, Deno in that), and
  * that cannot escape: its PID namespace has a keeper, and ends with it. It needs namespaces, which not every machine lets
  * us make.
  */
-const bind = (path: string) => `mount --bind "${path}" "${path}"`;
-const ITSELF = `d=$(pwd); ${bind("$d")}`;
-const CACHE = `mkdir -p "$DENO_DIR" && ${bind("$DENO_DIR")}`;
-const SHUT_IN = 'mount -o remount,bind,ro / && cd "$d" || exit 1; exec unshare -p sh -c "$0" sh "$@"';
+const shutInOf = (isDeno: boolean) => `
+  d=$(pwd)
+  cache=${isDeno ? '"$DENO_DIR"; mkdir -p "$cache" 2>&- || cache=$d' : "$d"}
+  for own in "$d" "$cache"; do mount --bind "$own" "$own" || exit 1; done
+  ${READ_ONLY}
+  for own in "$d" "$cache"; do mount -o remount,bind,rw "$own" || exit 1; done
+  cd "$d" || exit 1
+  exec unshare -p sh -c "$0" sh "$@"`;
 /**
  * The first child of this shell is the first process of the namespace. A signal for all of them is the program's alone:
  * the shell goes on to its exit code.
  */
 const kept = (end: string) => `trap : HUP INT TERM; ${LIMITED}${KEEPER} <&- >&- 2>&- & "$@"; ${end}`;
 export function shutIn(words: string[], end = "exit $?"): string[] {
-  const steps = words.includes("deno") ? [ITSELF, CACHE, SHUT_IN] : [ITSELF, SHUT_IN];
-  return ["unshare", "-Urm", "sh", "-c", steps.join(" && "), kept(end), ...words];
+  return ["unshare", "-Urm", "sh", "-c", shutInOf(words.includes("deno")), kept(end), ...words];
 }
 
 /** Bun looks each second whether there is garbage. A program in which that is all that happens must be seen to sleep. */
 const QUIETLY = process.platform === "linux" ? ["env", "BUN_GC_TIMER_DISABLE=1"] : [];
+
+/** A program of the course runs in the learner's folder, and reads no bunfig.toml and no .env that may lie there. */
+const unmoved = ([program, ...words]: string[]) =>
+  program === "bun"
+    ? [program, `--config=${join(ROOT, "bunfig.toml")}`, "--no-env-file", ...words]
+    : [program, ...words];
+
 let canShutIn: boolean | undefined;
 
 /**
@@ -135,6 +155,9 @@ const PORT_OF_HEAD =
   /(?<=^expected on \w+:\n {2})[^\n]*(\nbut saw:\n {2}[^\n]*)\nbut the port is another one here:\n {2}([^\n]*)$/m;
 const EXAMPLE = "the port in the head is an example; the real one is another";
 
+/** What the engine says of a program that handles its Ctrl-C, and of nothing else: that is as right. */
+const HANDLES_CTRL_C = /^terminal \d+: \$ bun bare\/[^\n]*\nended with exit code 0, not 130$/;
+
 /** Whether a command runs the learner's program. */
 const isOwn = (command: string) => command.startsWith("bun bare/");
 
@@ -147,7 +170,7 @@ export function layOut(exercise: Exercise, source: string, runtime: Runtime, fol
     spawnSync("unshare", shutIn(["true"], "code=$?; kill -KILL $!; exit $code").slice(1), { cwd: folder })
         .status === 0;
   const wrap = (words: string[], command: string) => {
-    if (!isOwn(command)) return [...QUIETLY, ...words];
+    if (!isOwn(command)) return [...QUIETLY, ...unmoved(words)];
     const own = [...QUIETLY, ...RUNTIMES[runtime], ...words.slice(1)];
     return canShutIn ? shutIn(own) : own;
   };
@@ -180,7 +203,7 @@ async function mistake(
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     const why = error.message.split("\n\nUntil then:\n")[0].replace(PORT_OF_HEAD, `$2$1\n${EXAMPLE}`);
-    if (!why.endsWith("ended with exit code 0, not 130")) return on(why); // one that handles its Ctrl-C is as right
+    if (!HANDLES_CTRL_C.test(why)) return on(why);
   }
   const strangers = readdirSync(outer.path).filter((name) => name !== "folder");
   if (strangers.length > 0) return `wrote outside of its folder: ${strangers.join(", ")}`;

@@ -51,7 +51,8 @@ while (true) {
   if (choice === "0") break;
   if (choice === "1") {
     console.log("your message:");
-    const { value: text = "" } = await lines.next(); //          text = input()
+    const { value: text } = await lines.next(); //               text = input()
+    if (text === undefined) break;
     await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text, (HOST, OTHER))
   }
   if (choice === "2") {
