@@ -103,7 +103,7 @@ export async function renameToFree(from: string, to: string): Promise<void> {
     linkSync(from, to); // at once: a trip to the threads of node:fs/promises takes longer than the call
   } catch (error) {
     const { code } = error as { code?: string };
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
+    if (!["EPERM", "EISDIR", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(`${code}`)) throw error;
     if (await lstat(to).then(() => true, () => false)) throw taken(to);
     return await rename(from, to);
   }

@@ -3,8 +3,8 @@ import { Socket } from "node:net";
 import { Failure } from "./failure.ts";
 import { endpoint } from "./socket.ts";
 
-/** How long a peer may take to close after we have, in milliseconds. */
-const LINGER = 5000;
+/** How long a peer may take for our last bytes, and then to close, in milliseconds. */
+const TAKE = 30_000, LINGER = 5000;
 
 /** Sockets to close, each with its signal. Functions and listeners of its own for each would take 1 KB a connection. */
 const open = { close: new Map<Socket, AbortSignal>(), reset: new Map<Socket, AbortSignal>() };
@@ -37,15 +37,15 @@ const dispose = function (this: Socket) {
 
 /**
  * Waits for the peer's close after `socket.end()`. What still comes is read and discarded, up to 5 s after the system
- * has taken our last bytes: a close with unread bytes is a reset, which overtakes them (RFC 1122, section 4.2.2.13).
+ * has taken our last bytes (30 s): a close with unread bytes is a reset, which overtakes them (RFC 1122, 4.2.2.13).
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
   socket.removeAllListeners("readable").resume(); // of an iterator that is still waiting: it would read no more
-  socket.end(() => {
-    const timer = setTimeout(() => socket.destroy(), socket.destroyed ? 0 : LINGER);
-    socket.once("close", () => clearTimeout(timer));
-  });
+  const after = (ms: number) => setTimeout(() => socket.destroy(), ms);
+  let timer = after(TAKE);
+  socket.end(() => (clearTimeout(timer), timer = after(socket.destroyed ? 0 : LINGER)));
+  socket.once("close", () => clearTimeout(timer));
 }
 
 /**

@@ -64,7 +64,7 @@ export class Decoder {
   decode(bytes: Uint8Array, from: string, { stream = false } = {}): string {
     const all = Buffer.concat([this.#rest, bytes]);
     const whole = all.subarray(0, all.length - (stream ? incomplete(all, this.#encoding) : 0));
-    this.#rest = all.subarray(whole.length);
+    this.#rest = Buffer.from(all.subarray(whole.length)); // a copy: a part of it would keep all in memory
     const { text, isValid } = toText(whole, this.#encoding);
     if (!isValid && !this.#isReported) {
       this.#isReported = true;

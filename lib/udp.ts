@@ -45,8 +45,7 @@ function giveTurns(socket: Socket): void {
  */
 export function datagrams(socket: Socket): AsyncIterable<[data: Buffer, sender: RemoteInfo]> {
   const inbox: [Buffer, RemoteInfo][] = [];
-  let wake = () => {};
-  let isOpen = true;
+  let [wake, isOpen] = [() => {}, true];
   let failure: unknown;
   socket.on("message", (data, sender) => {
     if (inbox.length < INBOX) inbox.push([data, sender]);

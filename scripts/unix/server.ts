@@ -45,7 +45,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
-import { Failure } from "../../lib/failure.ts";
+import { failAs, Failure } from "../../lib/failure.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { sent } from "../../lib/socket.ts";
 import { linger } from "../../lib/tcp.ts";
@@ -124,8 +124,8 @@ async function main(stop: AbortSignal) {
  */
 async function removeStale(path: string): Promise<void> {
   const folder = dirname(path);
-  if (!await lstat(folder).catch(() => undefined)) throw new Failure(folder, "no such folder", "ENOENT");
-  const file = await lstat(path).catch(() => undefined);
+  if (!await lstat(folder).catch(unlessMissing)) throw new Failure(folder, "no such folder", "ENOENT");
+  const file = await lstat(path).catch(unlessMissing);
   if (!file) return;
   if (!file.isSocket()) throw new Failure(path, "exists already, and is not a socket", "EEXIST");
   const socket = connect({ path });
@@ -140,6 +140,11 @@ async function removeStale(path: string): Promise<void> {
   throw new Failure(path, "another server listens there", "EADDRINUSE", {
     hint: "choose another place with --path",
   });
+}
+
+/** Nothing is there; or there may be something that we may not see. */
+function unlessMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") failAs(`${error.path}`)(error);
 }
 
 if (import.meta.main) run("server", main);

@@ -674,5 +674,19 @@ test("a port that is asked again counts once, with its last answer", () => {
   results.note(80, "ECONNREFUSED");
   expect(results.counts).toEqual({ open: 1, closed: 1, filtered: 0 });
   expect(results.note(82, "EMFILE")).toBe(false); // that is about this machine
+  // What Linux makes of each code of "destination unreachable" (icmp_err_convert in net/ipv4/icmp.c).
+  const unreachable = [
+    "ENETUNREACH",
+    "EHOSTUNREACH",
+    "ENOPROTOOPT",
+    "EOPNOTSUPP",
+    "ENOTSUP",
+    "EHOSTDOWN",
+    "ENONET",
+    "EPROTO",
+  ];
+  for (const code of unreachable) expect([code, results.note(80, code)]).toEqual([code, true]);
+  expect(results.counts).toEqual({ open: 1, closed: 0, filtered: 1 });
+  results.note(80, "ECONNREFUSED");
   expect(results.counts).toEqual({ open: 1, closed: 1, filtered: 0 });
 });

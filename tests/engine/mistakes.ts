@@ -712,8 +712,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "a peer that never closes is waited for without end",
     file: "lib/tcp.ts",
-    was: "const timer = setTimeout(() => socket.destroy(), socket.destroyed ? 0 : LINGER);",
-    is: "const timer = undefined;",
+    was: "timer = after(socket.destroyed ? 0 : LINGER)",
+    is: "undefined",
     tests: ["tests/lib/tcp.test.ts"],
   },
   {
@@ -1666,7 +1666,7 @@ export const MISTAKES: Mistake[] = [
   {
     what: "2.1: after exit the sender goes on",
     file: "scripts/udp/send.ts",
-    was: "    if (isExit(text)) break;\n",
+    was: "    if (isExit(text) && words.length === 0) break; // typed\n",
     is: "",
     tests: ["tests/course/lessons.test.ts"],
     names: "scripts/udp/receive",
@@ -1808,8 +1808,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "a peer that reads slowly loses what is still to be sent",
     file: "lib/tcp.ts",
-    was: "  socket.end(() => {\n",
-    is: "  queueMicrotask(() => {\n",
+    was: "  socket.end(() => (",
+    is: "  queueMicrotask(() => (",
     tests: ["tests/lib/tcp.test.ts"],
     names: "linger",
   },

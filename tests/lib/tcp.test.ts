@@ -93,9 +93,23 @@ describe("linger", () => {
     try {
       const { calls, fields, socket } = fake();
       linger(socket);
-      jest.advanceTimersByTime(60_000); // it reads slowly, and we still have something for it
+      jest.advanceTimersByTime(29_999); // it reads slowly, and we still have something for it
       fields.taken();
       jest.advanceTimersByTime(4999);
+      expect(calls).toEqual(["resume"]);
+      jest.advanceTimersByTime(1);
+      expect(calls).toEqual(["resume", "destroy"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("a peer that does not take our last bytes is left after 30 s", () => {
+    jest.useFakeTimers();
+    try {
+      const { calls, socket } = fake();
+      linger(socket);
+      jest.advanceTimersByTime(29_999);
       expect(calls).toEqual(["resume"]);
       jest.advanceTimersByTime(1);
       expect(calls).toEqual(["resume", "destroy"]);

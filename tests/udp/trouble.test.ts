@@ -212,6 +212,34 @@ if (EVERYTHING) {
       }
     });
 
+    test.skipIf(!Bun.which("nft"))(
+      "2.6: what a firewall of this machine drops is lost, and sent again (needs nft)",
+      async () => {
+        await using own = await privateNetwork(2);
+        const [here, there] = own.hosts;
+        const rules = "add table ip t; add chain ip t out { type filter hook output priority 0; }; " +
+          "add rule ip t out udp dport 7791 numgen inc mod 10 == 3 drop"; // sendto(2) fails with EPERM
+        expect(await start([...here, "nft", rules]).result()).toMatchObject({ code: 0, stderr: "" });
+        for (const runtime of EVERYWHERE) {
+          const out = join(folder, `${runtime}-firewall`);
+          await mkdir(out);
+          const bytes = randomBytes(100_000);
+          await writeFile(join(folder, "walled"), bytes);
+          const words = ["--host", "10.9.0.2", "--out", out];
+          await using receiver = on(there, runtime, "reliable-receive", words);
+          await receiver.port();
+          await using sender = on(here, runtime, "reliable-send", [
+            join(folder, "walled"),
+            "--host",
+            "10.9.0.2",
+          ]);
+          const { code, stderr } = await sender.result();
+          expect([code, stderr]).toEqual([0, ""]);
+          expect((await readFile(join(out, "walled"))).equals(bytes)).toBe(true);
+        }
+      },
+    );
+
     test("2.6: no route at all is told at once", async () => {
       const words = [join(ROOT, "LICENSE"), "--host", "192.0.2.1"];
       await using sender = on(network.hosts[0], "bun", "reliable-send", words);

@@ -125,6 +125,12 @@ for (const runtime of EVERYWHERE) {
       expect(await exists(folder.at("link"))).toBe(true);
     });
 
+    test("a folder that cannot be looked at is not a missing one", async () => {
+      await symlink("loop", folder.at("loop"));
+      await using server = serve(["--path", "loop/x/lesson.sock"]);
+      expect((await server.result()).stderr).toMatch(/^error: loop\/x: .*\(ELOOP\)\n$/);
+    });
+
     test("a folder that does not exist", async () => {
       await using server = serve(["--path", "none/lesson.sock"]);
       expect(await server.result()).toEqual(failure("none: no such folder (ENOENT)"));

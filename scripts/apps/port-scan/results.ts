@@ -7,11 +7,18 @@ import { readServices } from "../../../lib/system.ts";
 /** More filtered ports than these are counted, not listed, as in nmap. */
 const LONGEST_LIST = 25;
 
-/** What an answer that is neither open nor closed is called in nmap, by the code of connect(2). */
+/**
+ * What an answer that is neither open nor closed is called in nmap, by the code of connect(2): Linux has one for each
+ * code of "destination unreachable" (icmp_err_convert in net/ipv4/icmp.c).
+ */
 const FILTERED: Record<string, string> = {
   EACCES: "admin-prohibited", // a firewall said so, over IPv6
   EHOSTUNREACH: "host-unreach", // a router or a firewall said so
   ENETUNREACH: "net-unreach",
+  ENOPROTOOPT: "proto-unreach",
+  ...Object.fromEntries(
+    ["EHOSTDOWN", "ENONET", "EOPNOTSUPP", "ENOTSUP", "EPROTO"].map((code) => [code, "dest-unreach"]),
+  ),
   ETIMEDOUT: "no-response", // nobody said anything: a firewall drops what comes
 };
 
