@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { EVERYWHERE, hurried, loaded, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
-import { call } from "../engine/sockets.ts";
+import { call, listen } from "../engine/sockets.ts";
 import { folder } from "./download-peers.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -82,6 +82,22 @@ for (const runtime of EVERYWHERE) {
     await caller.expect("x".repeat(65_536));
     expect(await caller.rest().then(String, ({ code }) => code)).toBe("ECONNRESET");
     expect(await server.next("stderr")).toMatch(/^error: .*\(EIO\)$/);
+  });
+
+  test(`on ${runtime}, a name may be as long as the copy's can be`, async () => {
+    await using here = await folder();
+    const name = "照".repeat(83); // 249 bytes; copy-NAME has 254, of 255
+    await using listener = await listen();
+    const client = join(ROOT, "scripts/apps/download-basic-client.ts");
+    await using program = start([...RUNTIMES[runtime], client, "--port", `${listener.port}`, name], {
+      cwd: here.path,
+    });
+    const line = await listener.accept();
+    await line.expect(name);
+    await line.send("content");
+    line.hangUp();
+    expect(await program.result()).toMatchObject({ code: 0, stderr: "" });
+    expect(await readdir(here.path)).toEqual([`copy-${name}`]);
   });
 
   test(`on ${runtime}, a caller who is silent for a minute is disconnected`, async () => {

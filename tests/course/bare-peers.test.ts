@@ -210,6 +210,16 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     expect(program.seen.stderr).toEqual([]); // who has gone is no error
   });
 
+  test("udp/chat: the end of input in place of a message sends nothing", async () => {
+    await using letters = await letterbox();
+    await using program = bare("udp/chat", [0, letters.port]);
+    program.type("1\n");
+    program.endOfInput();
+    expect(await program.ended()).toBe(0);
+    await letters.send("nothing before this", letters.port);
+    expect(await letters.text()).toBe("nothing before this");
+  });
+
   test("udp/chat: one who is gone before the message comes does not end it", async () => {
     const port = await freePort("udp");
     await using program = bare("udp/chat", [port, NOBODY]);

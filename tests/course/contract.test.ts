@@ -358,6 +358,13 @@ describe("nobody listens", () => {
     });
   }
 
+  test("udp/send sends every word, also behind exit", async () => {
+    await using letters = await letterbox();
+    await using program = script("udp/send", ["--port", `${letters.port}`, "a", "exit", "b"]);
+    for (const text of ["a", "exit", "b"]) expect(await letters.text()).toBe(text);
+    expect(await program.ended()).toBe(0);
+  });
+
   test("udp/send never learns it", async () => {
     await using program = script("udp/send", ["--port", "1", "hello"]);
     const { code, stdout, stderr } = await program.result();

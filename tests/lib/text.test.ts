@@ -199,6 +199,17 @@ describe("Decoder", () => {
     });
   });
 
+  test("gbk: what code page 936 and iconv-lite have beyond it is not valid, as for Python", () => {
+    // Python 3: bytes.fromhex("...").decode("gbk") is a UnicodeDecodeError for each of them.
+    for (const hex of ["80", "a2e3", "a140", "a8bc", "a6b9"]) {
+      const bytes = Buffer.from(hex, "hex");
+      const told = reports(() =>
+        expect([hex, new Decoder("gbk").decode(bytes, "peer")]).toEqual([hex, "\uFFFD"])
+      );
+      expect(told).toContain("not valid gbk");
+    }
+  });
+
   test("gbk: 100,000 random bytes, cut anywhere, do not make it throw", () => {
     const next = random(7);
     const bytes = Buffer.from(Array.from({ length: 100_000 }, () => next(256)));

@@ -92,6 +92,17 @@ test("half: the first word of the other takes the turn, over as the first word g
   expect(await first.ended()).toBe(0);
 });
 
+test("simplex: who only sends has the port that it is given", async () => {
+  await using other = await letterbox();
+  for (const flag of ["--port", "--local-port"]) {
+    const port = await freePort("udp");
+    await using sender = script("udp/chat", ["--to", other.name, "--mode", "simplex", flag, `${port}`]);
+    sender.type("hello\n");
+    const [, from] = await other.next();
+    expect([flag, from.port]).toEqual([flag, port]);
+  }
+});
+
 test("simplex: one only sends, one only receives, and nobody's word ends it", async () => {
   await using receiver = script("udp/chat", ["--port", "0", "--mode", "simplex"]);
   const port = await receiver.port();
