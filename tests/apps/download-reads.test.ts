@@ -165,5 +165,7 @@ test("who was told of a large file may take the time to read it, before asking w
   await sleep(1200); // only time can show that it is not given up: ten minutes are 0.6 s here
   caller.socket.write(message({ wait: true }));
   caller.socket.write(message({ version: 1, check: "small", size: 5, sha256: sha256(Buffer.from("small")) }));
-  expect(await caller.next()).toEqual({ same: true });
+  let answer = await caller.next();
+  while (answer.wait) answer = await caller.next(); // its clock is fast
+  expect(answer).toEqual({ same: true });
 });
