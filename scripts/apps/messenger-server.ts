@@ -99,6 +99,7 @@ import { sent } from "../../lib/socket.ts";
 import { closeOnStop, linger, peerName } from "../../lib/tcp.ts";
 import type { Encoding } from "../../lib/text.ts";
 import { datagrams } from "../../lib/udp.ts";
+import { Rounds } from "./messenger/limits.ts";
 import { messageFrame, messages, PING, SILENCE, TO_SERVER, type ToClient } from "./messenger/protocol.ts";
 import { Registry } from "./messenger/registry.ts";
 import { Requests } from "./messenger/requests.ts";
@@ -132,10 +133,13 @@ async function main(stop: AbortSignal) {
   await using server = createServer({ allowHalfOpen: true }, (socket) => {
     closeOnStop(socket, stop);
     if (!places.take(socket, sourceOf(socket.remoteAddress))) return socket.destroy();
-    serve(socket).catch(report).finally(() => places.leave(socket));
+    // A peer that does not read stays connected for a while after it has been served.
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    Promise.all([serve(socket).catch(report), closed]).finally(() => places.leave(socket));
   });
   await using udp = await openBoth(server, host, port, family, stop);
   const inbox = datagrams(udp);
+  const rounds = new Rounds();
   const timers = [setInterval(disconnectSilent, PING), setInterval(() => roster.tellNews(), NEWS)];
   try {
     await ready(server.address());
@@ -184,6 +188,7 @@ async function main(stop: AbortSignal) {
 
   /** A peer whose machine has lost its power sends no FIN: only its silence shows it. */
   function disconnectSilent() {
+    if (!rounds.begin()) return;
     for (const name of roster.here()) {
       const client = roster.get(name)?.client;
       if (!client || performance.now() - client.heard < SILENCE) continue;

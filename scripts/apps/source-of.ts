@@ -11,3 +11,13 @@ export function sourceOf(address: string | undefined): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*/, "");
   return plain.includes(":") ? formatIp({ version: 6, number: parseIp(plain).number >> 64n << 64n }) : plain;
 }
+
+/**
+ * A source, and the networks of 56 and 48 bits that hold it: one customer is often given 256 or 65,536 sources
+ * (RFC 6177). An IPv4 address stands for itself.
+ */
+export function networksOf(source: string): string[] {
+  if (!source.includes(":")) return [source, source, source];
+  const { number } = parseIp(source);
+  return [source, `${number >> 72n}/56`, `${number >> 80n}/48`];
+}

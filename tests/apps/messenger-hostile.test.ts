@@ -3,6 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { connect } from "node:net";
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { EVERYTHING, EVERYWHERE, hurried, script } from "../engine/program.ts";
 import { call, freePort, letterbox, listen, settled, until } from "../engine/sockets.ts";
 import {
@@ -12,6 +13,7 @@ import {
   dial,
   frame,
   logIn,
+  type Peer,
   register,
   registration,
   SECRET,
@@ -165,6 +167,30 @@ describe("what an attacker may cost", () => {
     expect((await honest.next("people")).here).toContain("honest");
     for (const peer of idle) peer[Symbol.dispose]();
   });
+
+  for (const runtime of EVERYWHERE) {
+    test(`a client that was refused, and does not hang up, has its place until the server does, on ${runtime}`, async () => {
+      await using server = serve([], runtime);
+      const port = await server.port();
+      const refused: Peer[] = [];
+      for (let count = 0; count < 100; count++) {
+        refused.push(await logIn(port, `gone${count}`, SECRET, `127.0.0.${1 + count % 2}`));
+      }
+      for (const peer of refused) await peer.send({ type: "login", version: 1, name: "x", secret: SECRET });
+      for (const peer of refused) expect(await peer.next("the end")).toBeUndefined(); // and we do not hang up
+      using more = await dial(port, "127.0.0.1"); // half of the places are this address's already
+      await more.send({ type: "login", version: 1, name: "more", secret: SECRET }).catch(() => {});
+      expect(await more.next("welcome")).toBeUndefined();
+      using other = await logIn(port, "other", SECRET, "127.0.0.3"); // one of them makes room
+      expect(other.welcome.here).toEqual([]);
+      for (const peer of refused) peer[Symbol.dispose]();
+      await until(async () => {
+        using again = await dial(port, "127.0.0.2");
+        await again.send({ type: "login", version: 1, name: "again", secret: SECRET }).catch(() => {});
+        return await again.next("welcome") !== undefined;
+      }, "a place");
+    });
+  }
 
   test("all clients of one address together: 2,000 messages, then 100 a second", async () => {
     await using server = serve();
@@ -326,6 +352,39 @@ describe.concurrent("a peer that is dead without a word", () => {
       expect(await server.next()).toStartWith("dead logged in from 127.0.0.1:");
       expect(await server.next("stderr")).toBe("error: dead: silent for 30 seconds (ETIMEDOUT)");
       dead.destroy();
+    });
+
+    test(`nobody is silent to a server, or a client, that stood still itself for 40 seconds, on ${runtime}`, async () => {
+      const options = { runtime };
+      await using server = hurried(20, "apps/messenger-server", ["--port", "0"], options);
+      const port = await server.port();
+      await using listener = await listen();
+      await using program = hurried(
+        20,
+        "apps/messenger-client",
+        ["--port", `${listener.port}`, "one"],
+        options,
+      );
+      const peer = await caller(listener);
+      await peer.send({ type: "welcome", token: SECRET, here: [] });
+      expect(await program.next()).toBe("logged in as one, but not seen by UDP");
+      using honest = await logIn(port, "honest");
+      const talk = setInterval(() => {
+        for (const [one, type] of [[honest, "ping"], [peer, "pong"]] as const) {
+          one.send({ type }).catch(() => {});
+        }
+      }, 100);
+      try {
+        for (const one of [server, program]) one.signal("SIGSTOP");
+        await setTimeout(2000);
+        for (const one of [server, program]) one.signal("SIGCONT");
+        await setTimeout(1200); // two more rounds
+        await honest.send({ type: "who" });
+        expect((await honest.next("people"))?.here).toEqual(["honest"]);
+        expect([server.seen.stderr, program.seen.stderr, program.seen.stdout.slice(1)]).toEqual([[], [], []]);
+      } finally {
+        clearInterval(talk);
+      }
     });
 
     test(`the client notices, on ${runtime}`, async () => {

@@ -1,7 +1,9 @@
 /** The parts of lesson 4.4 that need no network: registrations, names, limits. */
 import { expect, mock, spyOn, test } from "bun:test";
+import { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import { Failure } from "../../lib/failure.ts";
-import { Bucket, Shown } from "../../scripts/apps/messenger/limits.ts";
+import { Bucket, Rounds, Shown } from "../../scripts/apps/messenger/limits.ts";
 import { checkName, looks } from "../../scripts/apps/messenger/names.ts";
 import { Outbox } from "../../scripts/apps/messenger/outbox.ts";
 import {
@@ -12,6 +14,7 @@ import {
   NO_COOKIE,
   readEndpoint,
 } from "../../scripts/apps/messenger/registration.ts";
+import { messageFrame, messages, PING, TO_SERVER } from "../../scripts/apps/messenger/protocol.ts";
 import { Session } from "../../scripts/apps/messenger/session.ts";
 import { Rates } from "../../scripts/apps/messenger/shares.ts";
 
@@ -156,6 +159,33 @@ test("a bucket gives its tokens, and then no more than come back", () => {
   expect(take()).toBe(1);
   clock += 3_600_000;
   expect(take()).toBe(5);
+});
+
+test("a round that comes much too late judges nobody's silence, and the next one does", () => {
+  let clock = 0;
+  using _clock = spyOn(performance, "now").mockImplementation(() => clock);
+  const rounds = new Rounds();
+  const judged = [PING, PING + 4000, 2 * PING, PING, 10 * PING, PING].map((gap) => {
+    clock += gap;
+    return rounds.begin();
+  });
+  expect(judged).toEqual([true, true, false, true, false, true]);
+});
+
+test("of a peer that has been disconnected, the rest of a chunk does not count", async () => {
+  const ping = messageFrame({ type: "ping" }, "utf-8");
+  const socket = new Duplex({ read() {}, write() {} }) as Socket;
+  socket.on("error", () => {});
+  socket.push(Buffer.concat([ping, ping, ping]));
+  const failure = new Failure("one", "does not read what it gets", "ENOBUFS");
+  let count = 0;
+  const receive = async () => {
+    for await (const _ of messages(socket, "utf-8", TO_SERVER, "one")) {
+      if (++count === 2) socket.destroy(failure);
+    }
+  };
+  expect(await receive().catch((error) => error)).toBe(failure);
+  expect(count).toBe(2);
 });
 
 /** The pauses, in milliseconds, that a client makes whose connections fail. @param takes how long each one takes */

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import type { Failure } from "../../lib/failure.ts";
 import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
+import type { Message } from "../../scripts/apps/messenger/mailbox.ts";
 import { type Kept, Outbox } from "../../scripts/apps/messenger/outbox.ts";
 import { BURST, MOST_NAMES, type ToClient, type ToServer } from "../../scripts/apps/messenger/protocol.ts";
 import { Registrar } from "../../scripts/apps/messenger/registrar.ts";
@@ -16,7 +17,7 @@ import {
 } from "../../scripts/apps/messenger/registration.ts";
 import { Registry } from "../../scripts/apps/messenger/registry.ts";
 import { Requests } from "../../scripts/apps/messenger/requests.ts";
-import { type Client, type Message, Roster } from "../../scripts/apps/messenger/roster.ts";
+import { type Client, Roster } from "../../scripts/apps/messenger/roster.ts";
 import { Places } from "../../scripts/apps/messenger/shares.ts";
 
 /** What is printed, and what is reported. */
@@ -180,19 +181,21 @@ test("1,000 may be unconfirmed, and 100 wait for one who has left: the oldest of
       },
       late: false,
     });
-    for (let id = 0; id < 60; id++) server.roster.deliver(message(two, id), "mute");
-    for (let id = 0; id < 940; id++) server.roster.deliver(message(one, id), "mute");
+    const deliver = (peer: Peer, id: number) =>
+      server.roster.deliver(message(peer, id), "192.0.2.1", new Set(["mute"]));
+    for (let id = 0; id < 60; id++) deliver(two, id);
+    for (let id = 0; id < 940; id++) deliver(one, id);
     expect([only(mute, "message").length, mute.ends]).toEqual([1000, []]);
-    server.roster.deliver(message(one, 940), "mute");
+    deliver(one, 940);
     expect([only(mute, "message").length, mute.ends.map(code)]).toEqual([1000, ["ENOBUFS"]]);
     server.leave(mute);
     const lost = only(one, "sorry");
     expect(lost.map(({ id }) => id).slice(0, 880)).toEqual(Array.from({ length: 880 }, (_, id) => id));
     expect(lost[0]).toMatchObject({ name: "mute", code: "ENOBUFS" });
     expect(lost.length + only(two, "sorry").length).toBe(901);
-    expect(server.roster.get("mute")?.waiting).toHaveLength(100);
-    server.roster.deliver(message(one, 941), "mute");
-    expect(server.roster.get("mute")?.waiting).toHaveLength(100);
+    expect(server.roster.get("mute")?.waiting.size).toBe(100);
+    deliver(one, 941);
+    expect(server.roster.get("mute")?.waiting.size).toBe(100);
   });
 });
 
@@ -202,7 +205,7 @@ test("100 names that were never here are expected, 200 are known: one without me
   const also = Array.from({ length: 101 }, (_, count) => `n${count}x`);
   await one.say(send(1, null, also));
   expect(server.roster.away()).toHaveLength(100);
-  expect(only(one, "sorry").map(({ id, code }) => [id, code])).toEqual([[1, "ENOBUFS"]]);
+  expect(only(one, "sorry").map(({ id, code }) => [id, code])).toEqual([[1, "ENOENT"]]);
   for (let count = 0; count < MOST_NAMES; count++) {
     server.leave(await server.logIn(`m${count}x`, "s", `192.0.2.${count}`));
   }
@@ -222,6 +225,75 @@ test("of those who have left, the first is forgotten first; where all are on lin
   for (const count of [5, 3]) server.leave(peers[count]);
   await server.logIn("newcomer");
   expect([5, 3].map((count) => server.roster.get(`n${count}x`)?.name)).toEqual([undefined, "n3x"]);
+});
+
+test("a message to 200 counts four times for its address, and once for its client", async () => {
+  const server = new Server();
+  const crowd: Peer[] = [];
+  for (let count = 0; count < 11; count++) crowd.push(await server.logIn(`n${count}x`));
+  for (let count = 11; count < MOST_NAMES; count++) {
+    await server.logIn(`n${count}x`, "s", `198.51.100.${count}`);
+  }
+  for (const { say } of crowd.slice(0, 10)) {
+    for (let id = 0; id < BURST; id++) await say(send(id, null));
+  }
+  expect(crowd.map(({ heard }) => heard.filter(({ type }) => type === "taken").length)).toEqual([
+    ...Array(10).fill(50),
+    0,
+  ]);
+  await crowd[10].say({ type: "ping" });
+  expect(kinds(crowd[10])).toMatchObject({ sorry: 1 });
+  clock += 1000; // 100 more: 25 such messages
+  for (let id = 0; id < 30; id++) await crowd[10].say(send(id, null));
+  expect(kinds(crowd[10])).toMatchObject({ taken: 25, sorry: 1 + 5 });
+});
+
+test("names that a message expects push out none that the same message goes to", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  const also = Array.from({ length: 150 }, (_, count) => `n${count}x`);
+  using searches = spyOn(Map, "groupBy");
+  for (const id of [1, 2]) await one.say(send(id, null, also));
+  expect(searches.mock.calls.length).toBeLessThan(10); // it is not searched again for a place that is not there
+  const lost = also.slice(100).map((name) => ({ name, code: "ENOENT" }));
+  expect(only(one, "sorry")).toMatchObject([1, 2].flatMap((id) => lost.map((one) => ({ id, ...one }))));
+  for (const name of ["n0x", "n99x"]) {
+    expect(only(await server.logIn(name), "message").map(({ id }) => id)).toEqual([1, 2]);
+  }
+});
+
+test("100 names of one address push out nothing of another address: no message, and no expected name", async () => {
+  const server = new Server();
+  server.leave(await server.logIn("gone"));
+  const honest = await server.logIn("honest", "h", "198.51.100.1");
+  for (let id = 1; id <= 5; id++) await honest.say(send(id, "gone"));
+  await honest.say(send(6, "gone", ["friend1", "friend2", "friend3"]));
+  for (let count = 0; count < 120; count++) {
+    const attacker = await server.logIn(`n${count}x`);
+    await attacker.say(send(1, "gone", [`invented${count}`]));
+    server.leave(attacker);
+  }
+  expect(only(honest, "sorry")).toEqual([]);
+  const back = await server.logIn("gone");
+  expect(only(back, "message")).toHaveLength(100);
+  expect(only(back, "message").filter(({ from }) => from === "honest").map(({ id }) => id))
+    .toEqual([1, 2, 3, 4, 5, 6]);
+  expect(server.roster.names).toEqual(expect.arrayContaining(["friend1", "friend2", "friend3"]));
+});
+
+test("at one address the name with the most messages gives up its oldest", async () => {
+  const server = new Server();
+  server.leave(await server.logIn("gone"));
+  const flood = await server.logIn("flood");
+  const near = await server.logIn("near");
+  const far = await server.logIn("far", "far", "198.51.100.1");
+  for (const peer of [near, far]) for (let id = 1; id <= 2; id++) await peer.say(send(id, "gone"));
+  for (let id = 1; id <= 120; id++) {
+    clock += 1000;
+    await flood.say(send(id, "gone"));
+  }
+  expect([near, far].flatMap((peer) => only(peer, "sorry"))).toEqual([]);
+  expect(only(flood, "sorry").map(({ id }) => id)).toEqual(Array.from({ length: 24 }, (_, at) => at + 1));
 });
 
 test("a client was heard when it last said something", async () => {
@@ -289,6 +361,22 @@ test("an endpoint counts with the token and its own cookie; a forgery is told on
   expect(printed.filter((line) => line.includes("by UDP"))).toHaveLength(5); // it moves 20 times: five are told
 });
 
+test("a forged registration is turned away before its addresses become text, which is slow", async () => {
+  const server = new Server();
+  await server.logIn("one");
+  const own = { address: "2001:db8::1", port: 7 };
+  const forged = encodeRegistration({ token: Buffer.alloc(16), cookie: NO_COOKIE, own, name: "one" });
+  const unknown = encodeRegistration({ token: Buffer.alloc(16), cookie: NO_COOKIE, own, name: "nobody" });
+  const stranger = { address: "2001:db8::2", port: 9 };
+  const RealUrl = URL; // which writes IPv6 addresses
+  using texts = spyOn(globalThis, "URL").mockImplementation(((text: string) => new RealUrl(text)) as never);
+  for (let count = 0; count < 100; count++) {
+    for (const datagram of [forged, unknown]) await server.registry.take(datagram, stranger);
+  }
+  expect(texts.mock.calls).toHaveLength(3); // for the three that are reported
+  expect(printed.filter((line) => line.includes("[2001:db8::2]:9: registers as one"))).toHaveLength(3);
+});
+
 test("a direct way: who may ask, how often, and which endpoints are told", async () => {
   const server = new Server();
   const [one, two, far, six] = await Promise.all(
@@ -337,6 +425,29 @@ test("100 places: an address with two fewer gets one of the largest share, the n
   expect(taken.filter(Boolean)).toHaveLength(100);
   clock += 1000;
   expect(Array.from({ length: 120 }, (_, count) => fresh.take(count, "A")).filter(Boolean)).toHaveLength(5);
+});
+
+test("100 places: where no IPv6 address has more than others, their networks of 56 and then 48 bits are compared", () => {
+  const one56 = (count: number) => `2001:db8:1:${count.toString(16)}::`;
+  const one48 = (count: number) => `2001:db8:1:${count.toString(16)}00::`;
+  for (const address of [one56, one48]) {
+    const gone: string[] = [];
+    const places = new Places<string>(10, (caller) => gone.push(caller));
+    for (let count = 0; count < 10; count++) expect(places.take(`a${count}`, address(count))).toBe(true);
+    expect(places.take("a10", address(10))).toBe(false);
+    for (const [count, caller] of ["b", "c", "d", "e"].entries()) {
+      expect([caller, places.take(caller, `198.51.100.${count}`)]).toEqual([caller, true]);
+    }
+    expect(gone).toEqual(["a9", "a8", "a7", "a6"]);
+    expect(places.take("f", "2001:db8:2::")).toBe(true);
+    expect(places.take("a11", address(11))).toBe(false);
+    expect(places.take("g", "198.51.100.0")).toBe(true); // the second of that address: the network still has four more
+    expect(gone).toEqual(["a9", "a8", "a7", "a6", "a5", "a4"]);
+  }
+  const gone: string[] = [];
+  const places = new Places<string>(3, (caller) => gone.push(caller));
+  for (const count of [0, 1, 2]) places.take(`${count}`, `198.51.100.${count}`);
+  expect([places.take("3", "198.51.100.3"), gone]).toEqual([false, []]); // IPv4 addresses stand for themselves
 });
 
 test("a server that changes its cookie without end gets four answers at once, and one in five seconds", async () => {

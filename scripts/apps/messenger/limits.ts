@@ -1,4 +1,5 @@
 /** What bounds the memory and the work that a peer of lesson 4.4 can cost. */
+import { PING } from "./protocol.ts";
 
 /** A token bucket (RFC 2697, section 1): it allows a burst, and then a rate. */
 export class Bucket {
@@ -13,14 +14,29 @@ export class Bucket {
     this.#rate = rate;
   }
 
-  /** Takes a token. @returns whether there was one */
-  take(): boolean {
+  /** Takes tokens. @returns whether there were enough */
+  take(count = 1): boolean {
     const now = performance.now();
     this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#since) * this.#rate / 1000);
     this.#since = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
+    if (this.#tokens < count) return false;
+    this.#tokens -= count;
     return true;
+  }
+}
+
+/**
+ * The rounds of a timer that runs at every PING. After a standstill of this process (suspended, or busy) the pings of
+ * its peers wait unread: in that round nobody's silence may be judged.
+ */
+export class Rounds {
+  #last = performance.now();
+
+  /** Begins a round. @returns whether it comes in time */
+  begin(): boolean {
+    const gap = performance.now() - this.#last;
+    this.#last += gap;
+    return gap < 1.5 * PING;
   }
 }
 

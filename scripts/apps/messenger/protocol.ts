@@ -36,10 +36,11 @@
  * gets it twice knows it by (instance, id), shows it once, and answers `have` twice. For those who are away (`away`
  * of `taken`) the server keeps messages in memory, 100 for each name; being kept is not being acknowledged.
  *
- * A name has 1 to 32 characters (names.ts tells which), a text 1,024 bytes at most. A client may send 50 messages at once, and then 50 a
- * second; all clients of one address together 2,000 at once, and then 100 a second; `have` does not count. Beyond
- * that each message is answered `sorry`, and a client that does not stop is disconnected. From one address 100
- * callers are let in at once, and then 5 a second; `back` and `away` come 50 at once, and then 5 a second.
+ * A name has 1 to 32 characters (names.ts tells which), a text 1,024 bytes at most. A client may send 50 messages
+ * at once, and then 50 a second; all clients of one address together 2,000 at once, and then 100 a second, where a
+ * message counts once for every 50 receivers; `have` does not count. Beyond that each message is answered `sorry`, and
+ * a client that does not stop is disconnected. From one address 100 callers are let in at once, and then 5 a second;
+ * `back` and `away` come 50 at once, and then 5 a second.
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
@@ -165,7 +166,10 @@ export async function* messages<S extends Shapes>(
 ): AsyncGenerator<Messages<S>> {
   const unframer = new Unframer("length", peer);
   for await (const bytes of socket.iterator({ destroyOnReturn: false })) {
-    for (const payload of unframer.messages(bytes)) yield readMessage(payload, encoding, shapes, peer);
+    for (const payload of unframer.messages(bytes)) {
+      if (socket.errored instanceof Failure) throw socket.errored; // we disconnected it, over what came before
+      yield readMessage(payload, encoding, shapes, peer);
+    }
   }
   if (unframer.pending) throw new Failure(peer, "closed the connection inside a message", "EPROTO");
 }

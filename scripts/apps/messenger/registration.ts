@@ -37,13 +37,22 @@ export function encodeRegistration({ token, cookie, own, name }: Registration): 
   return Buffer.concat([MAGIC, Buffer.of(1), token, cookie, packEndpoint(own), Buffer.from(name)]);
 }
 
-/** Reads a REGISTER; any other datagram gives undefined. */
+/**
+ * Reads a REGISTER; any other datagram gives undefined. `own` becomes text when it is asked for: that is slow, because
+ * it looks through all network cards, and anybody can send a datagram.
+ */
 export function decodeRegistration(datagram: Buffer): Registration | undefined {
   const name = datagram.toString("utf8", LENGTH);
   const isTooLong = datagram.length > LENGTH + 4 * LONGEST_NAME;
   if (!isType(datagram, 1) || name === "" || isTooLong) return undefined;
-  const own = unpackEndpoint(datagram.subarray(29, LENGTH));
-  return { token: datagram.subarray(5, 21), cookie: datagram.subarray(21, 29), own, name };
+  return {
+    token: datagram.subarray(5, 21),
+    cookie: datagram.subarray(21, 29),
+    get own() {
+      return unpackEndpoint(datagram.subarray(29, LENGTH));
+    },
+    name,
+  };
 }
 
 export type Seen = { cookie: Buffer; seen: UdpEndpoint };

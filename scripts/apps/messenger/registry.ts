@@ -32,24 +32,16 @@ export class Registry {
     const registration = decodeRegistration(datagram);
     const client = registration && this.#roster.get(registration.name)?.client;
     if (!client) return undefined;
-    const { name, token, cookie, own } = registration;
-    // An IPv6 socket writes an IPv4 address as ::ffff:a.b.c.d.
-    const seen = { address: addressOf(addressNumber(sender.address)), port: sender.port };
+    const { name, token, cookie } = registration;
     if (!timingSafeEqual(token, client.token)) {
-      await this.#warn(
-        client,
-        new Failure(
-          endpoint(seen.address, seen.port),
-          `registers as ${name}, with a wrong token`,
-          "EACCES",
-        ),
-      );
+      await this.#warn(client, name, sender);
       return undefined;
     }
+    const seen = plain(sender);
     const right = this.#cookies.for(token, seen);
     if (timingSafeEqual(cookie, right)) {
       const isNew = client.seen?.address !== seen.address || client.seen.port !== seen.port;
-      Object.assign(client, { seen, own });
+      Object.assign(client, { seen, own: registration.own });
       if (isNew && client.moves.take()) {
         await print(`${name} is at ${endpoint(seen.address, seen.port)} by UDP`);
       }
@@ -58,11 +50,17 @@ export class Registry {
   }
 
   /** Somebody registers in the name of a client: the client is told once. */
-  async #warn(client: Client, forgery: Failure): Promise<void> {
-    if (!client.isWarned) {
-      this.#post(client, { type: "warning", why: `somebody ${forgery.why}`, code: forgery.code });
-    }
+  async #warn(client: Client, name: string, sender: UdpEndpoint): Promise<void> {
+    const why = `registers as ${name}, with a wrong token`;
+    if (!client.isWarned) this.#post(client, { type: "warning", why: `somebody ${why}`, code: "EACCES" });
     client.isWarned = true;
-    if (this.#reports.take()) await report(forgery);
+    if (!this.#reports.take()) return;
+    const { address, port } = plain(sender);
+    await report(new Failure(endpoint(address, port), why, "EACCES"));
   }
+}
+
+/** An endpoint without a zone. An IPv6 socket writes an IPv4 address as ::ffff:a.b.c.d. */
+function plain({ address, port }: UdpEndpoint): UdpEndpoint {
+  return { address: addressOf(addressNumber(address)), port };
 }

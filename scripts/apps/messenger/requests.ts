@@ -6,15 +6,19 @@ import { Failure } from "../../../lib/failure.ts";
 import { print } from "../../../lib/program.ts";
 import { isPrivate } from "../private-address.ts";
 import { Bucket } from "./limits.ts";
+import type { Message } from "./mailbox.ts";
 import { checkName } from "./names.ts";
 import { BURST, RATE, type ToClient, type ToServer } from "./protocol.ts";
-import type { Client, Message, Person, Roster } from "./roster.ts";
+import type { Client, Person, Roster } from "./roster.ts";
 import { sourceOf } from "../source-of.ts";
 import { Rates } from "./shares.ts";
 
 /** The direct ways that a client may ask for, and those that others may ask it for: at once, and then each second. */
 const ASKS = { burst: 3, rate: 0.2 };
 const IS_ASKED = { burst: 10, rate: 0.5 };
+
+/** For how many receivers a message takes one of the tokens of its address. */
+const PER_TOKEN = 50;
 
 /** How often the server prints that the UDP endpoint of a client has changed. */
 const MOVES = { burst: 5, rate: 0.2 };
@@ -58,7 +62,7 @@ export class Requests {
     const person = roster.enter(name, client, sourceOf(socket.remoteAddress));
     const told = print(`${name} logged in from ${caller}`);
     this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.here(name) });
-    for (const kept of person.waiting) this.#post(client, { ...kept, late: true });
+    for (const message of person.waiting.messages) this.#post(client, { ...message, late: true });
     await told; // not before the welcome: others may write to this client at any moment
     return [person, client];
   }
@@ -68,7 +72,7 @@ export class Requests {
     client.heard = performance.now();
     // Others decide how many of these a client has to send, so they are not limited.
     if (message.type === "have" && this.#roster.confirm(person, message)) return;
-    if (!client.bucket.take() || !this.#rates.take(person.from)) {
+    if (!client.bucket.take() || !this.#rates.take(person.source, this.#cost(message))) {
       const why = `too fast: ${BURST} at once, then ${RATE} a second`;
       if (--client.patience < 0) throw new Failure(person.name, why, "EBUSY");
       const id = message.type === "send" ? message.id : 0;
@@ -83,12 +87,21 @@ export class Requests {
     if (message.type === "direct") await this.#introduce(message.name, person, client);
   }
 
+  /** How many tokens of its address a message takes: one that goes to many is more work. */
+  #cost(message: ToServer): number {
+    if (message.type !== "send") return 1;
+    const { to, also } = message;
+    const receivers = new Set([...also, ...(to === null ? this.#roster.names : [to])]);
+    return Math.ceil(receivers.size / PER_TOKEN);
+  }
+
   /** Passes a message on: to those on line at once; for the others it is kept. */
   #relay({ id, to, text, also }: Send, person: Person, client: Client): void {
     const roster = this.#roster;
     const receivers = new Set(to === null ? roster.names : roster.get(to) ? [to] : []);
     // The sender knows these from before: perhaps this server has been restarted, and they have yet to log in again.
-    for (const name of also) receivers.add(checkName(name));
+    const expected = new Set(also.map(checkName));
+    for (const name of expected) receivers.add(name);
     receivers.delete(person.name);
     const sorry = (name: string, why: string) =>
       this.#post(client, { type: "sorry", id, name, why, code: "ENOENT" });
@@ -96,7 +109,7 @@ export class Requests {
       return sorry(to, to === person.name ? "that is you" : "nobody of this name was here");
     }
     const isHere = (name: string) => roster.get(name)?.client !== undefined;
-    const here = [...receivers].filter((name) => isHere(name) || also.includes(name));
+    const here = [...receivers].filter((name) => isHere(name) || expected.has(name));
     const away = [...receivers].filter((name) => !isHere(name));
     this.#post(client, { type: "taken", id, here, away });
     const { instance } = client;
@@ -104,8 +117,8 @@ export class Requests {
       ...{ type: "message", id, from: person.name, instance, all: to === null, text, time: Date.now() },
       late: false,
     };
-    for (const name of receivers) {
-      if (!roster.deliver(message, name)) sorry(name, "was never here, and too many such names are expected");
+    for (const name of roster.deliver(message, person.source, receivers)) {
+      sorry(name, "was never here, and too many such names are expected");
     }
   }
 

@@ -6,6 +6,7 @@
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
 import { Bucket } from "./limits.ts";
+import { Mailbox, type Message } from "./mailbox.ts";
 import { looks } from "./names.ts";
 import { MOST_NAMES, type ToClient } from "./protocol.ts";
 import type { UdpEndpoint } from "./registration.ts";
@@ -45,21 +46,21 @@ export type Client = {
   isWarned: boolean;
 };
 
-export type Message = Extract<ToClient, { type: "message" }>;
-
 /** Somebody with a name. A person without a client is away; an expected one has never logged in here. */
 export type Person = {
   name: string;
-  isExpected: boolean;
-  /** The address of the last login; of an expected person, the sender of the first message. */
-  from: string;
+  /** The source of the last login; of an expected person, that of the first message, and who sent it. */
+  source: string;
+  expectedBy: string;
   client?: Client;
-  waiting: Message[];
+  waiting: Mailbox;
 };
 
 export class Roster {
   /** In the order in which they left; those who are on line stand anywhere. */
   readonly #people = new Map<string, Person>();
+  /** Those who have never logged in here. */
+  readonly #expected = new Set<Person>();
   readonly #post: (client: Client, message: ToClient) => void;
   /** News that nobody has been told yet: whether that person was here when all last heard of it. */
   readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean }>();
@@ -91,17 +92,18 @@ export class Roster {
     return this.names.filter((name) => !this.get(name)?.client);
   }
 
-  /** Somebody has logged in, from an address: finds the place of that name, or makes one. */
-  enter(name: string, client: Client, address: string): Person {
+  /** Somebody has logged in, from a source: finds the place of that name, or makes one. */
+  enter(name: string, client: Client, source: string): Person {
     const known = this.get(name);
     if (!known && this.#people.size >= MOST_NAMES) {
       this.#forget(this.#expected) || this.#forget(this.#people.values().filter((person) => !person.client));
     }
-    const person = known ?? { name, from: address, isExpected: false, waiting: [] };
+    const person: Person = known ?? { name, source, expectedBy: "", waiting: new Mailbox() };
     this.#people.set(name, person);
     const wasHere = person.client !== undefined;
     const isKnown = known !== undefined;
-    Object.assign(person, { client, isExpected: false, from: address });
+    Object.assign(person, { client, source, expectedBy: "" });
+    this.#expected.delete(person);
     this.#changed(name, wasHere, isKnown);
     return person;
   }
@@ -111,26 +113,35 @@ export class Roster {
     person.client = undefined;
     this.#people.delete(person.name);
     this.#people.set(person.name, person); // now the last one to go
-    this.#lose(person, person.waiting.length - KEPT);
+    this.#lose(person, person.waiting.size - KEPT);
     this.#changed(person.name, true, true);
   }
 
   /**
-   * Keeps a message until its receiver confirms it, and sends it if the receiver is on line. A name that has never
-   * been here gets a place only among those that are expected.
-   * @returns whether there was a place
+   * Keeps a message until its receivers confirm it, and sends it to those on line. A name that has never been here
+   * gets a place only among those that are expected.
+   * @param source of the sender
+   * @returns the names without a place
    */
-  deliver(message: Message, name: string): boolean {
-    const person = this.get(name) ?? this.#expect(name, message.from);
-    if (!person) return false;
-    const { client, waiting } = person;
-    const isSame = ({ id, instance }: Message) => id === message.id && instance === message.instance;
-    if (waiting.some(isSame)) return true;
-    waiting.push(message);
-    if (!client) this.#lose(person, waiting.length - KEPT);
-    else if (waiting.length <= MOST_UNCONFIRMED) this.#post(client, message);
+  deliver(message: Message, source: string, receivers: Set<string>): string[] {
+    const refused: string[] = [];
+    for (const name of receivers) {
+      // Where one has found no place, the next one finds none either.
+      const isFull = refused.length > 0;
+      const person = this.get(name) ??
+        (isFull ? undefined : this.#expect(name, message.from, source, receivers));
+      if (person) this.#give(person, message, source);
+      else refused.push(name);
+    }
+    return refused;
+  }
+
+  #give(person: Person, message: Message, source: string): void {
+    const { name, client, waiting } = person;
+    if (!waiting.add(message, source)) return;
+    if (!client) this.#lose(person, waiting.size - KEPT);
+    else if (waiting.size <= MOST_UNCONFIRMED) this.#post(client, message);
     else client.socket.destroy(new Failure(name, "does not confirm what it gets", "ENOBUFS"));
-    return true;
   }
 
   /**
@@ -141,46 +152,49 @@ export class Roster {
     { name, waiting }: Person,
     { id, instance, from }: Pick<Message, "id" | "instance" | "from">,
   ): boolean {
-    const at = waiting.findIndex((message) => message.id === id && message.instance === instance);
-    if (at < 0) return false;
-    waiting.splice(at, 1);
+    if (!waiting.remove({ id, instance })) return false;
     this.#tellSender({ from, instance }, { type: "had", id, name });
     return true;
   }
 
-  get #expected() {
-    return this.#people.values().filter(({ isExpected }) => isExpected);
-  }
-
-  /** Makes a place for somebody who has never been here. Only another one who has not gives up a place for it. */
-  #expect(name: string, sender: string): Person | undefined {
-    const isFull = this.#people.size >= MOST_NAMES || this.#expected.toArray().length >= MOST_EXPECTED;
-    if (isFull && !this.#forget(this.#expected)) return undefined;
-    const person = { name, from: sender, isExpected: true, waiting: [] };
+  /**
+   * Makes a place for somebody who has never been here. Only another one who has not gives up a place for it, and
+   * none to whom the same message goes.
+   */
+  #expect(name: string, sender: string, source: string, receivers: Set<string>): Person | undefined {
+    const isFull = this.#people.size >= MOST_NAMES || this.#expected.size >= MOST_EXPECTED;
+    if (isFull && !this.#forget(this.#expected, receivers)) return undefined;
+    const person = { name, source, expectedBy: sender, waiting: new Mailbox() };
     this.#people.set(name, person);
+    this.#expected.add(person);
     return person;
   }
 
-  /** Forgets one of some people: of those with the same `from`, where there are most, one without messages, or the first. */
-  #forget(people: Iterable<Person>): boolean {
-    const share = largestShare(people, ({ from }) => from);
-    const person = share.find(({ waiting }) => waiting.length === 0) ?? share[0];
+  /** Forgets one of some people: where there are most, one without messages, or the first; but none of those spared. */
+  #forget(people: Iterable<Person>, spared = new Set<string>()): boolean {
+    const largest = largestShare(people, ({ source }) => source);
+    const share = largestShare(largest, ({ expectedBy }) => expectedBy).filter(({ name }) =>
+      !spared.has(name)
+    );
+    const person = share.find(({ waiting }) => waiting.size === 0) ?? share[0];
     if (!person) return false;
     this.#people.delete(person.name);
+    this.#expected.delete(person);
     this.#lose(
       person,
-      person.waiting.length,
+      person.waiting.size,
       `more than ${MOST_NAMES} names are known, and this one was dropped`,
     );
     return true;
   }
 
-  /** Drops messages that wait, each time the oldest one of the sender with the most, and tells the senders. */
+  /** Drops messages that wait, each time the oldest one of whoever sent the most, and tells the senders. */
   #lose({ name, waiting }: Person, count: number, why = TOO_MANY): void {
     for (; count > 0; count--) {
-      const [dropped] = largestShare(waiting, ({ from }) => from);
-      waiting.splice(waiting.indexOf(dropped), 1);
-      this.#tellSender(dropped, { type: "sorry", id: dropped.id, name, why, code: "ENOBUFS" });
+      const message = waiting.excess;
+      if (!message) return;
+      waiting.remove(message);
+      this.#tellSender(message, { type: "sorry", id: message.id, name, why, code: "ENOBUFS" });
     }
   }
 

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { explain, failAs, Failure } from "../../../lib/failure.ts";
 import type { Encoding } from "../../../lib/text.ts";
+import { Rounds } from "./limits.ts";
 import {
   messageFrame,
   messages,
@@ -112,8 +113,10 @@ export class Session {
     const { name, secret, server, encoding } = this.#owner;
     await using socket = this.#socket = this.#owner.connect();
     let heard = performance.now();
+    const rounds = new Rounds();
     const timer = setInterval(() => {
-      if (performance.now() - heard <= SILENCE) return this.post({ type: "ping" });
+      const mayJudge = rounds.begin();
+      if (!mayJudge || performance.now() - heard <= SILENCE) return this.post({ type: "ping" });
       socket.destroy(new Failure(server, `silent for ${SILENCE / 1000} seconds`, "ETIMEDOUT"));
     }, PING);
     try {

@@ -1,4 +1,5 @@
 /** Shares of lesson 4.4: where there is not enough for all, the address or sender with the most gives up something. */
+import { networksOf } from "../source-of.ts";
 import { Bucket, dropOldest } from "./limits.ts";
 
 /** The largest group of things from the same source, in their order. */
@@ -19,13 +20,13 @@ export class Rates {
     this.#rate = rate;
   }
 
-  /** @returns whether an address may do it once more */
-  take(address: string): boolean {
+  /** @returns whether an address may do it once more, or so often */
+  take(address: string, count = 1): boolean {
     const bucket = this.#buckets.get(address) ?? new Bucket(this.#burst, this.#rate);
     this.#buckets.delete(address);
     this.#buckets.set(address, bucket); // now the youngest
     dropOldest(this.#buckets, MOST_ADDRESSES);
-    return bucket.take();
+    return bucket.take(count);
   }
 }
 
@@ -39,7 +40,8 @@ const RATE = 5;
 export class Places<Caller> {
   readonly #most: number;
   readonly #disconnect: (caller: Caller) => void;
-  readonly #callers = new Map<Caller, string>();
+  /** Each with its source and the networks that hold it. */
+  readonly #callers = new Map<Caller, string[]>();
   readonly #rates = new Rates(BURST, RATE);
 
   constructor(most: number, disconnect: (caller: Caller) => void) {
@@ -49,20 +51,28 @@ export class Places<Caller> {
 
   /**
    * Finds a place for a caller. When all are taken, the newest caller of the address with the most places makes
-   * room for an address that has at least two fewer.
+   * room for an address that has at least two fewer. Where no address has, IPv6 networks are compared in the same way.
    * @returns whether there is one
    */
   take(caller: Caller, address: string): boolean {
     if (!this.#rates.take(address)) return false;
-    if (this.#callers.size >= this.#most) {
-      const largest = largestShare(this.#callers, ([, from]) => from);
-      const mine = this.#callers.values().filter((from) => from === address).toArray();
-      if (mine.length + 2 > largest.length) return false;
-      const [newest] = largest[largest.length - 1];
-      this.#callers.delete(newest);
-      this.#disconnect(newest);
+    const networks = networksOf(address);
+    if (
+      this.#callers.size >= this.#most && !networks.some((network, width) => this.#makeRoom(network, width))
+    ) {
+      return false;
     }
-    this.#callers.set(caller, address);
+    this.#callers.set(caller, networks);
+    return true;
+  }
+
+  #makeRoom(network: string, width: number): boolean {
+    const largest = largestShare(this.#callers, ([, networks]) => networks[width]);
+    const mine = this.#callers.values().filter((networks) => networks[width] === network).toArray();
+    if (mine.length + 2 > largest.length) return false;
+    const [newest] = largest[largest.length - 1];
+    this.#callers.delete(newest);
+    this.#disconnect(newest);
     return true;
   }
 
