@@ -44,11 +44,19 @@ import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { Callers } from "./download/callers.ts";
 import { Comparisons } from "./download/comparisons.ts";
+import { Lists } from "./download/lists.ts";
+import { Memory } from "./download/memory.ts";
 import { byteCount, FrameStream, HEADER, LONGEST_PIECE, type Message, VERSION } from "./download/protocol.ts";
 import { ServedFolder } from "./served-folder.ts";
 
 /** A file of so many bytes is read and sent at once, when it is asked for ahead. */
 const SMALL = 16_384;
+
+/**
+ * How long a caller may take to read what was sent at once, in milliseconds. At --limit-rate 4K this takes seven minutes:
+ * Linux lets us send again when a third of its own buffer is empty, which has 4 MB, or more where somebody has set it.
+ */
+const LONGEST_WRITE = 1_800_000;
 
 async function main(stop: AbortSignal) {
   const { host, port, root, idle } = await readArguments(import.meta, {
@@ -66,15 +74,18 @@ async function main(stop: AbortSignal) {
   });
   const folder = await ServedFolder.at(root);
   const callers = new Callers();
-  const comparisons = new Comparisons();
+  const shared = { folder, comparisons: new Comparisons(), lists: new Lists(), memory: new Memory() };
 
   await using server = createServer({ allowHalfOpen: true }, async (socket) => {
     closeOnStop(socket, stop, "reset");
     if (!callers.admit(socket)) return;
     limitIdle(socket, idle * 1000);
-    const moved = () => callers.moved(socket);
-    const frames = new FrameStream(socket, peerName(socket), { longestFrame: idle * 1000, moved });
-    const session = new Session(frames, folder, comparisons);
+    const moved = () => {
+      callers.moved(socket);
+      shared.lists.moved(socket);
+    };
+    const limits = { longestFrame: idle * 1000, longestWrite: Math.max(LONGEST_WRITE, idle * 1000) };
+    const session = new Session(new FrameStream(socket, peerName(socket), { ...limits, moved }), shared);
     try {
       await session.serve();
     } catch (error) {
@@ -90,20 +101,27 @@ async function main(stop: AbortSignal) {
   await once(server, "close");
 }
 
+/** What all callers share. */
+type Shared = { folder: ServedFolder; comparisons: Comparisons; lists: Lists; memory: Memory };
+
 /** One caller: request after request, until they close the connection. */
 class Session {
   readonly caller: string;
   readonly #frames: FrameStream;
   readonly #folder: ServedFolder;
   readonly #comparisons: Comparisons;
+  readonly #lists: Lists;
+  readonly #memory: Memory;
   /** The size of the largest file that was listed. */
   #largest = 0;
 
-  constructor(frames: FrameStream, folder: ServedFolder, comparisons: Comparisons) {
+  constructor(frames: FrameStream, { folder, comparisons, lists, memory }: Shared) {
     this.caller = frames.peer;
     this.#frames = frames;
     this.#folder = folder;
     this.#comparisons = comparisons;
+    this.#lists = lists;
+    this.#memory = memory;
   }
 
   /** @throws Failure EPROTO, EMSGSIZE for what is not the protocol; what the connection throws */
@@ -136,10 +154,16 @@ class Session {
   }
 
   async #list(path: string, recursive: boolean): Promise<void> {
-    for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
-      this.#largest = Math.max(this.#largest, size);
-      const entry = failure ? { name, error: failure.why, code: failure.code } : { name, size, time };
-      if (this.#frames.hold({ entry })) await this.#frames.flush();
+    const { socket } = this.#frames;
+    await this.#lists.begin(socket);
+    try {
+      for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
+        this.#largest = Math.max(this.#largest, size);
+        const entry = failure ? { name, error: failure.why, code: failure.code } : { name, size, time };
+        if (this.#frames.hold({ entry })) await this.#frames.flush();
+      }
+    } finally {
+      this.#lists.end(socket);
     }
     await this.#frames.send({ end: true, ahead: true });
   }
@@ -216,11 +240,12 @@ class Session {
 
   /** While a piece is on its way, it is hashed, and the next one is read. The last one leaves with the SHA-256. */
   async #sendPieces(file: FileHandle, from: number, size: number, hash: Hash): Promise<void> {
+    using longest = this.#memory.take(Math.min(LONGEST_PIECE, size - from));
     const read = async (buffer: Buffer, at: number) => {
-      const { bytesRead } = await file.read(buffer, HEADER, Math.min(LONGEST_PIECE, size - at), at);
+      const { bytesRead } = await file.read(buffer, HEADER, Math.min(longest.length, size - at), at);
       return buffer.subarray(0, HEADER + bytesRead);
     };
-    const [one, other] = [0, 1].map(() => Buffer.allocUnsafe(HEADER + Math.min(LONGEST_PIECE, size)));
+    const [one, other] = [0, 1].map(() => Buffer.allocUnsafe(HEADER + longest.length));
     let [piece, spare] = [await read(one, from), other];
     for (let at = from; piece.length > HEADER;) {
       at += piece.length - HEADER;

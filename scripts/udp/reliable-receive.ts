@@ -59,6 +59,7 @@ import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
+import { sourceOf } from "../apps/source-of.ts";
 import {
   decodeFile,
   decodePacket,
@@ -191,6 +192,7 @@ class Transfers implements AsyncDisposable {
   async #begin(key: string, packet: Required<Packet>, syn: Required<Packet>, sender: RemoteInfo) {
     const { connection } = syn;
     const peer = endpoint(sender.address, sender.port);
+    await this.#makeRoom(sourceOf(sender.address));
     if (this.#transfers.size === MOST_TRANSFERS) return reset(connection, "EBUSY", "busy with other files");
     try {
       const file = decodeFile(syn.payload);
@@ -203,6 +205,20 @@ class Transfers implements AsyncDisposable {
     } catch (error) {
       return await this.#fail(key, peer, connection, error);
     }
+  }
+
+  /**
+   * When all places are taken, a transfer of the source that has the most gives way, unless the newcomer's source would
+   * then have more: else one machine could keep all others out for ever. It is the one that has stood still longest.
+   */
+  async #makeRoom(source: string): Promise<void> {
+    if (this.#transfers.size < MOST_TRANSFERS) return;
+    const shares = Map.groupBy(this.#transfers, ([, { sender }]) => sourceOf(sender.address));
+    const largest = shares.values().reduce((most, share) => share.length > most.length ? share : most);
+    if (largest.length < (shares.get(source)?.length ?? 0) + 2) return;
+    const [key, last] = largest.reduce((last, one) => one[1].moved < last[1].moved ? one : last);
+    const failure = new Failure(last.name, "had to make room for another sender", "EBUSY");
+    await this.#fail(key, last.peer, last.connection, failure);
   }
 
   async #goOn(key: string, packet: Required<Packet>, transfer: Transfer): Promise<Packet> {
@@ -297,6 +313,8 @@ class Transfer {
   readonly connection: number;
   readonly counts = { damaged: 0, duplicate: 0, early: 0 };
   silence: NodeJS.Timeout | undefined;
+  /** When the last packet came that was new, as performance.now() counts. A copy is heard, but moves nothing. */
+  moved = performance.now();
   isSaved = false;
   readonly #window: number;
   /** The first packet that has not come. SYN, number 0, has. */
@@ -332,6 +350,7 @@ class Transfer {
       this.counts.duplicate++;
       return;
     }
+    this.moved = performance.now();
     if (number > this.#next) this.counts.early++;
     this.#early.set(number, packet);
     for (let one; !this.isSaved && (one = this.#early.get(this.#next));) { // after FIN comes nothing

@@ -14,11 +14,12 @@ import {
   utimes,
   writeFile,
 } from "node:fs/promises";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { Parts } from "../../scripts/apps/download/part.ts";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
-import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, hurried, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
 import { dial, fetch, folder, impostor, message, partIn, saved, serve, sha256 } from "./download-peers.ts";
 
 const IS_LINUX = process.platform === "linux";
@@ -319,4 +320,34 @@ for (const runtime of EVERYWHERE) {
     }
     expect(all).toBeLessThan(2 * once + 0.3); // ten times as much without a limit
   }, 60_000);
+}
+
+for (const runtime of EVERYWHERE) {
+  test(
+    `on ${runtime}, of the lists that nobody reads eight stay, and the next caller gets its own`,
+    async () => {
+      await using root = await folder();
+      const names = Array.from({ length: 20_000 }, (_, n) => `${n}-`.padEnd(250, "x")); // 6 MB: more than the system keeps
+      for (const name of names) writeFileSync(join(root.path, name), "");
+      const words = ["--port", "0", "--root", root.path];
+      await using server = hurried(5, "apps/download-server", words, { runtime });
+      const port = await server.port();
+      const deaf = Array.from({ length: 9 }, () => {
+        const socket = connect(port, "127.0.0.1");
+        socket.on("error", () => {});
+        socket.write(message({ version: 1, list: "" }));
+        return socket;
+      });
+      const way = /^error: 127\.0\.0\.1: gives way to another list: this one was not read \(EAGAIN\)$/;
+      expect(await server.next("stderr")).toMatch(way); // for the ninth, after five seconds: here, one
+      const list = await fetch(port, root.path, ["--list"], runtime).result();
+      expect({ ...list, stdout: list.stdout.split("\n").length }).toEqual({
+        code: 0,
+        stdout: 20_001,
+        stderr: "",
+      });
+      for (const socket of deaf) socket.destroy();
+    },
+    60_000,
+  );
 }

@@ -169,3 +169,60 @@ test("who was told of a large file may take the time to read it, before asking w
   while (answer.wait) answer = await caller.next(); // its clock is fast
   expect(answer).toEqual({ same: true });
 });
+
+test(
+  "where many callers do not read, the next ones get shorter pieces; later, they are long again",
+  async () => {
+    await using root = await folder();
+    await writeFile(join(root.path, "file"), "");
+    await truncate(join(root.path, "file"), 50_000_000); // more than the system keeps for one caller
+    await using server = serve(root.path);
+    const port = await server.port();
+    const get = Buffer.concat([message({ version: 1, get: "file" }), message({ from: 0 })]);
+    const firstPiece = async () => {
+      using caller = dial(port);
+      caller.socket.write(get);
+      expect([(await caller.next()).file.size, await caller.next()]).toEqual([50_000_000, { from: 0 }]);
+      return (await caller.next()).length;
+    };
+    const deaf = Array.from({ length: 150 }, () => {
+      const socket = connect(port, "127.0.0.1");
+      socket.on("error", () => {});
+      socket.write(get);
+      return socket;
+    });
+    for (const _ of deaf) expect(await server.next()).toEndWith(" gets file");
+    const among = await firstPiece();
+    expect(among).toBeLessThan(100_000);
+    expect(among).toBeGreaterThanOrEqual(4096);
+    for (const socket of deaf) socket.destroy();
+    await until(async () => await firstPiece() === 131_071, "the longest pieces");
+  },
+  20_000,
+);
+
+for (const runtime of EVERYWHERE) {
+  test(
+    `on ${runtime}, who says for ever that it is not ready, and takes nothing, has half an hour`,
+    async () => {
+      await using root = await folder();
+      await writeFile(join(root.path, "file"), "");
+      await truncate(join(root.path, "file"), 50_000_000);
+      const words = ["--port", "0", "--root", root.path, "--idle", "600"];
+      await using server = hurried(900, "apps/download-server", words, { runtime }); // half an hour is 2 s
+      const deaf = connect(await server.port(), "127.0.0.1");
+      deaf.on("error", () => {});
+      deaf.write(Buffer.concat([message({ version: 1, get: "file" }), message({ from: 0 })]));
+      const timer = setInterval(() => deaf.write(message({ wait: true })), 50);
+      try {
+        expect(await inTime(server.next("stderr"), "the end")).toMatch(
+          /^error: 127\.0\.0\.1:\d+: did not take what was sent in 1800 seconds \(ETIMEDOUT\)$/,
+        );
+      } finally {
+        clearInterval(timer);
+        deaf.destroy();
+      }
+    },
+    20_000,
+  );
+}

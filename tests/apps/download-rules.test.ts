@@ -9,6 +9,8 @@ import process from "node:process";
 import type { Failure } from "../../lib/failure.ts";
 import { Callers } from "../../scripts/apps/download/callers.ts";
 import { Comparisons } from "../../scripts/apps/download/comparisons.ts";
+import { Lists } from "../../scripts/apps/download/lists.ts";
+import { Memory } from "../../scripts/apps/download/memory.ts";
 import { type Part, Parts, SmallPart } from "../../scripts/apps/download/part.ts";
 import { byteCount, FrameStream, milliseconds, throwError } from "../../scripts/apps/download/protocol.ts";
 import { makeWay, placeOf } from "../../scripts/apps/download/way.ts";
@@ -27,7 +29,10 @@ beforeEach(() => {
 afterEach(() => now.mockRestore());
 
 /** A stream of frames that comes in these reads, and what is written to its other end. */
-function streamOf(reads: Iterable<Uint8Array>, more: { longestFrame?: number; moved?: () => void } = {}) {
+function streamOf(
+  reads: Iterable<Uint8Array>,
+  more: { longestFrame?: number; longestWrite?: number; moved?: () => void } = {},
+) {
   const sent: unknown[] = [];
   const socket = {
     destroyed: false,
@@ -579,4 +584,117 @@ test("a caller too many gets the place of one of the largest share, or of one th
   expect([callers.count, calls("b3", "192.0.2.2"), callers.count]).toEqual([3, true, 4]);
   expect(new Callers({ limit: 1, free: 0 }).most).toBe(1);
   expect(new Callers({ limit: Infinity, free: Infinity }).most).toBe(1000);
+});
+
+test("who does not take what was sent has half an hour, whatever it sends meanwhile", async () => {
+  jest.useFakeTimers();
+  try {
+    let moved = 0;
+    const { frames, socket } = streamOf([], { longestWrite: 1_800_000, moved: () => moved++ });
+    const pending: ((error?: unknown) => void)[] = [];
+    Object.assign(socket, {
+      write: (_: Buffer, done: (error?: unknown) => void) => void pending.push(done),
+      destroy: (error: unknown) => {
+        Object.assign(socket, { destroyed: true, errored: error });
+        pending.pop()?.(new Error("the socket is closed"));
+      },
+    });
+    const taken = frames.send({ one: 1 });
+    jest.advanceTimersByTime(1_799_999);
+    pending.pop()?.();
+    await taken;
+    jest.advanceTimersByTime(1_800_000); // nothing is under way
+    expect([socket.destroyed, moved]).toEqual([false, 1]);
+    const kept = frames.send({ two: 2 }).catch(({ message }) => message);
+    jest.advanceTimersByTime(1_799_999);
+    expect(socket.destroyed).toBe(false);
+    jest.advanceTimersByTime(1);
+    expect(await kept).toBe("peer: did not take what was sent in 1800 seconds (ETIMEDOUT)");
+    expect(moved).toBe(1);
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
+test("a thousand files that nobody reads take 77 MB together; 85 at once have the longest pieces", () => {
+  const memory = new Memory();
+  const longest = 131_071;
+  const files = Array.from({ length: 1000 }, () => memory.take(longest));
+  const lengths = files.map(({ length }) => length);
+  expect(lengths.slice(0, 85)).toEqual(Array(85).fill(longest));
+  expect(lengths).toEqual(lengths.toSorted((one, other) => other - one));
+  expect(lengths[85]).toBeGreaterThan(longest * 0.95); // it falls slowly
+  expect(lengths.slice(400)).toEqual(Array(600).fill(4096));
+  const bytes = 3 * lengths.reduce((sum, length) => sum + length, 0);
+  expect(bytes).toBeLessThan(77_000_000); // 64 MB, and three pieces of 4 KB for each
+  for (const file of files) file[Symbol.dispose]();
+  expect(memory.take(longest).length).toBe(longest); // all of it is there again
+  expect(memory.take(100).length).toBe(100);
+});
+
+describe("of a source", () => {
+  /** The lists of callers, of whom each has a name; what is told of each is in the log. */
+  function listing() {
+    const lists = new Lists();
+    const log: string[] = [];
+    const callers = new Map<string, { remoteAddress: string; writableLength: number }>();
+    const begin = (name: string, remoteAddress = "192.0.2.1") => {
+      const destroy = ({ message }: Failure) => void log.push(`${name}: ${message}`);
+      const socket = { remoteAddress, destroy, writableLength: 1 };
+      callers.set(name, socket);
+      lists.begin(socket as unknown as Socket).then(() => log.push(`${name} begins`));
+    };
+    /** Lets the time pass, and gives what has happened meanwhile. */
+    const pass = async (ms = 0) => {
+      for (let step = 0; step <= ms; step += 100) {
+        if (step > 0) clock += 100;
+        jest.advanceTimersByTime(step > 0 ? 100 : 0);
+        for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+      }
+      return log.splice(0);
+    };
+    const of = (name: string) => callers.get(name) as unknown as Socket;
+    return { lists, callers, begin, pass, of };
+  }
+
+  test("eight lists are under way at once; the next one waits, and others' lists do not", async () => {
+    jest.useFakeTimers();
+    try {
+      const { lists, begin, pass, of } = listing();
+      for (const name of "abcdefgh") begin(name);
+      expect(await pass()).toEqual([..."abcdefgh"].map((name) => `${name} begins`));
+      for (const name of ["i", "j"]) begin(name);
+      begin("other", "192.0.2.2");
+      expect(await pass(4000)).toEqual(["other begins"]);
+      lists.end(of("other"));
+      expect(await pass()).toEqual([]);
+      lists.end(of("c"));
+      expect(await pass()).toEqual(["i begins"]); // at once, and the first one first
+      lists.end(of("c")); // again
+      expect(await pass()).toEqual([]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("a list that is not read for five seconds gives way, when another one waits", async () => {
+    jest.useFakeTimers();
+    try {
+      const { lists, callers, begin, pass, of } = listing();
+      for (const name of "abcdefgh") begin(name);
+      callers.get("a")!.writableLength = 0; // it has read all that there is so far
+      await pass(60_000);
+      for (const name of "cdefgh") lists.moved(of(name));
+      begin("i");
+      const gone = "192.0.2.1: gives way to another list: this one was not read (EAGAIN)";
+      expect(await pass()).toEqual([`b: ${gone}`, "i begins"]);
+      lists.end(of("b")); // when its sending has failed: it makes no room again
+      begin("j");
+      expect(await pass(4000)).toEqual([]);
+      for (const name of "cdefgh") lists.moved(of(name));
+      expect(await pass(1900)).toEqual([`i: ${gone}`, "j begins"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
 });

@@ -73,8 +73,8 @@ async function stopped(server: Program) {
 }
 
 /** A socket that speaks packet by packet, as a stranger may. */
-async function peer(port: number) {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+async function peer(port: number, address = "127.0.0.1") {
+  const socket = createSocket("udp4").bind(0, address);
   await once(socket, "listening");
   const letters: Buffer[] = [];
   let wake = () => {};
@@ -638,6 +638,57 @@ describe("hostile datagrams change nothing", () => {
     await receiver.next("stderr");
     expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
   });
+
+  test.skipIf(process.platform !== "linux")(
+    "one machine cannot keep the others out: what has stood still longest makes room (needs Linux: 127.0.0.2)",
+    async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out, ["--timeout", "3600000"]);
+      const port = await receiver.port();
+      using greedy = await peer(port, "127.0.0.2");
+      const own: number[] = [];
+      const payload = Buffer.from("x");
+      const data = (connection: number, number: number): Packet => ({
+        connection,
+        type: "DATA",
+        number,
+        payload,
+      });
+      const begin = async (sender: typeof greedy, name: string) => {
+        const connection = await sender.open(own.length, encodeFile({ name, size: 10 }));
+        return { connection, answer: (await sender.say(data(connection, 1)), await sender.answer()) };
+      };
+      for (let i = 0; i < 8; i++) {
+        const { connection, answer } = await begin(greedy, `${i}`);
+        expect(answer?.type).toBe("ACK");
+        own.push(connection);
+      }
+      await greedy.ask(data(own[0], 2), "ACK"); // that goes on
+      await greedy.ask(data(own[2], 3), "ACK"); // early: that goes on, too
+      await greedy.ask(data(own[1], 1), "ACK"); // a copy
+      await greedy.ask(data(own[1], 2 + 64), "ACK"); // beyond the window
+      expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
+      expect(await receiver.next("stderr")).toMatch(
+        /^error: 127\.0\.0\.2:\d+ > 1: had to make room for another sender \(EBUSY\)$/,
+      );
+      const { payload: reason } = await greedy.ask(data(own[1], 2), "RST");
+      expect(decodeReason(reason)).toEqual({ code: "EBUSY", why: "had to make room for another sender" });
+      expect((await readdir(here.out)).filter((name) => name.endsWith(".part")).length).toBe(7);
+
+      // Where the shares are fair, 4 and 4, nobody makes room.
+      own[1] = (await begin(greedy, "again")).connection;
+      using other = await peer(port);
+      const answers: unknown[] = [];
+      for (let i = 0; i < 5; i++) {
+        const { answer } = await begin(other, `other ${i}`);
+        answers.push(answer?.type === "RST" ? decodeReason(answer.payload) : answer?.type);
+        own.push(0); // a number of its own for the next one
+      }
+      expect(answers).toEqual([...Array(4).fill("ACK"), { code: "EBUSY", why: "busy with other files" }]);
+      const gone = [3, 4, 5, 6].map((n) => `> ${n}: had to make room for another sender (EBUSY)`);
+      for (const end of gone) expect(await receiver.next("stderr")).toEndWith(end);
+    },
+  );
 
   test("SYNs that nobody goes on with keep nobody out, and take no file", async () => {
     await using here = await folder();

@@ -83,6 +83,7 @@ export class FrameStream {
   #frames: Iterator<Frame> = [].values();
   readonly #moved: () => void;
   readonly #longestFrame: number;
+  readonly #longestWrite: number;
   /** Since when the next frame is waited for. */
   #since = 0;
   #mayWaitUntil = 0;
@@ -96,16 +97,20 @@ export class FrameStream {
    *   message is copied, and the bytes of a piece must be used by then
    * @param longestFrame how long the other end may take to send one frame, in milliseconds: single bytes, now and
    *   then, would keep a place for ever
+   * @param longestWrite how long it may take to read what was sent at once, in milliseconds: it can keep a connection
+   *   from being silent without reading anything
    * @param moved is called for each frame that was received or sent
    */
   constructor(socket: Socket, peer: string, {
     chunks = socket.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>,
     longestFrame = Infinity,
+    longestWrite = Infinity,
     moved = () => {},
   } = {}) {
     this.socket = socket;
     this.peer = peer;
     this.#longestFrame = longestFrame;
+    this.#longestWrite = longestWrite;
     this.#moved = moved;
     this.#chunks = chunks;
     this.#unframer = new Unframer("length", peer);
@@ -151,10 +156,16 @@ export class FrameStream {
     const bytes = this.#held.length === 1 ? this.#held[0] : Buffer.concat(this.#held);
     this.#held = [];
     this.#heldBytes = 0;
+    const timer = this.#longestWrite < Infinity && setTimeout(() => this.#isTooSlow(), this.#longestWrite);
     await sent((done) => this.socket.write(bytes, done)).catch((error) => {
       failAs(this.peer)(this.socket.errored ?? error); // why it was closed, rather than that it is
-    });
+    }).finally(() => timer && clearTimeout(timer));
     this.#moved();
+  }
+
+  #isTooSlow(): void {
+    const why = `did not take what was sent in ${this.#longestWrite / 1000} seconds`;
+    this.socket.destroy(new Failure(this.peer, why, "ETIMEDOUT"));
   }
 
   /**
