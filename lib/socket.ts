@@ -21,10 +21,9 @@ export function canonical(address: string): string {
     /^::ffff:(\w+):(\w+)$/,
     (_, high, low) => `::ffff:${Buffer.from(high.padStart(4, "0") + low.padStart(4, "0"), "hex").join(".")}`,
   );
-  const card = zone &&
-    Object.entries(networkInterfaces()).find(([, addresses]) =>
-      addresses?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone)
-    );
+  const card = Object.entries(zone ? networkInterfaces() : {}).find(([, addresses]) =>
+    addresses?.some((one) => one.family === "IPv6" && one.scopeid > 0 && `${one.scopeid}` === zone)
+  );
   return zone === undefined ? plain : `${plain}%${card?.[0] ?? zone}`;
 }
 
