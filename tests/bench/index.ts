@@ -4,7 +4,7 @@
  * how to read them.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { start } from "../engine/program.ts";
@@ -55,6 +55,10 @@ if (chosen.length === 0 && !script) {
   stop(`ROW=${ROW}: there is ${[...rows, ...scripts].map(({ name }) => name).join(", ")}`);
 }
 
+if (file) { // it is tried now, not after hours; what is in it stays until there is something new
+  await appendFile(file, "").catch(({ message }) => stop(`JSON=${file}: ${message}`));
+}
+
 console.log(machine());
 if (script) {
   const onLine = (_: string, line: string) => console.log(line);
@@ -73,9 +77,11 @@ for (const [index, row] of chosen.entries()) {
   const budget = ROW ? Infinity : left / 2 / (chosen.length - index);
   const figures = await measure(row, { runs, size, budget });
   results.push({ row: row.name, title: row.title, figures });
+  if (file) { // after each row: the next one may fail
+    await writeFile(file, `${JSON.stringify({ machine: machine(), size, results }, null, 2)}\n`);
+  }
 }
 if (!ROW && scripts.length > 0) {
   console.log(`\nOnly by name, as they take long: ${scripts.map(({ name }) => `ROW=${name}`).join(", ")}`);
 }
-if (file) await writeFile(file, `${JSON.stringify({ machine: machine(), size, results }, null, 2)}\n`);
 process.exit();

@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { userName } from "../../scripts/apps/sftp/user.ts";
 import { type Program, type Runtime, RUNTIMES, script, start } from "../engine/program.ts";
 import { freePort } from "../engine/sockets.ts";
@@ -14,6 +15,7 @@ import { cost, FILES, highWater, makeFiles } from "./measure.ts";
 const LIMIT = 300_000;
 const NUMBER = 1000;
 
+const isRoot = process.getuid?.() === 0;
 const runtimes = Object.keys(RUNTIMES) as Runtime[];
 const target = `${userName()}@127.0.0.1`;
 
@@ -31,7 +33,7 @@ async function sshd({ folder: { at }, stack }: Bench): Promise<number> {
     spawnSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", at(name)]);
   }
   const port = await freePort();
-  await mkdir("/run/sshd", { recursive: true }); // sshd asks for it
+  if (isRoot) await mkdir("/run/sshd", { recursive: true }); // sshd asks root for it
   const settings = [
     `Port ${port}`,
     "ListenAddress 127.0.0.1",

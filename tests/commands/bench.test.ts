@@ -107,6 +107,7 @@ test.each([
   [{ ROW: "no" }, /^error: ROW=no: there is .*checked/],
   [{ RUNS: "0" }, /^error: RUNS=0: /],
   [{ SIZE: "big" }, /^error: SIZE=big: /],
+  [{ ROW: "checked", JSON: "/no/such/figures" }, /^error: JSON=\/no\/such\/figures: .*ENOENT/],
 ])("a wrong setting: %j", async (env, error) => {
   const { code, stdout, stderr } = await bench(env as unknown as Record<string, string>).result();
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

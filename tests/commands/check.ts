@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { $ } from "zx";
-import { heavy, homeless, long, missingCalls, notBare, strangersInLib, unused } from "./house.ts";
+import { complaint, heavy, homeless, long, missingCalls, notBare, strangersInLib, unused } from "./house.ts";
 import { withoutHole } from "../practice/exercise.ts";
 import { READMES, render } from "./index.ts";
 import { lessons } from "../engine/lessons.ts";
@@ -17,6 +17,8 @@ const quiet = $({
   nothrow: true,
   stdio: ["ignore", "pipe", "pipe"],
 });
+
+const FMT = "make fmt mends it\n";
 
 /** What is checked; a check that finds something gives it as text. */
 const CHECKS: Record<string, () => string | Promise<string>> = {
@@ -37,15 +39,9 @@ const CHECKS: Record<string, () => string | Promise<string>> = {
   "the first lessons take little along": () => heavy(lessons()).join("\n"),
   "no function is longer than two screens": () => long().join("\n"),
   "each test file says which lesson it belongs to": () => homeless().join("\n"),
-  "the types fit": async () => (await quiet`tsc`).stdout,
-  "the code is formatted": async () => {
-    const { exitCode, stderr } = await quiet`deno fmt --check`;
-    return exitCode === 0 ? "" : `make fmt mends it\n${stderr}`;
-  },
-  "the linter finds nothing": async () => {
-    const { exitCode, stderr } = await quiet`deno lint`;
-    return exitCode === 0 ? "" : stderr;
-  },
+  "the types fit": async () => complaint(await quiet`tsc`),
+  "the code is formatted": async () => complaint(await quiet`deno fmt --check`).replace(/^(?=.)/, FMT),
+  "the linter finds nothing": async () => complaint(await quiet`deno lint`),
 };
 
 /** The commands of a README: its code blocks and its table of calls, without what is said about them. */
@@ -59,7 +55,7 @@ function commands(readme: string): string {
 
 let failed = 0;
 for (const [name, check] of Object.entries(CHECKS)) {
-  const found = await Promise.try(check).catch((error) => `${error.message}`);
+  const found = await Promise.try(check).catch((error) => `${error.message || error}`);
   console.log(`${found ? "FAIL" : "ok  "} ${name}`);
   if (!found) continue;
   failed++;

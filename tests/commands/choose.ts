@@ -1,17 +1,14 @@
 /** What `L=2.1` or `L=udp/send` means, and what may have been meant. */
 import process from "node:process";
 import { find, type Lesson, lessons } from "../engine/lessons.ts";
-import { ON, RUNTIMES } from "../engine/program.ts";
+import { checkRuntime } from "./settings.ts";
 
 /**
  * The lessons of a name; of none, all. A name that is no lesson's ends the program, with those that are near it;
  * so does an ON that is no runtime.
  */
 export function choose(name = ""): Lesson[] {
-  if (!Object.hasOwn(RUNTIMES, ON)) {
-    console.error(`error: ON=${ON}: no such runtime (ENOENT)\nhint: ${Object.keys(RUNTIMES).join(", ")}`);
-    process.exit(1);
-  }
+  checkRuntime();
   const found = name ? find(name) : lessons();
   if (found.length > 0) return found;
   const near = suggest(name, lessons());

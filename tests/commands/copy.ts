@@ -2,13 +2,14 @@
  * `make copy L=3.1 TO=DIR`, or `L=udp/send`: takes a lesson along. Copies its scripts, what they import and no more,
  * and a package.json with just the packages that they need, into a new or empty folder; then shows what to type there.
  */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { Failure } from "../../lib/failure.ts";
 import { print, run } from "../../lib/program.ts";
 import { closure } from "../engine/closure.ts";
+import { filesOfProject } from "../engine/engine.ts";
 import type { Lesson } from "../engine/lessons.ts";
 import { ROOT } from "../engine/program.ts";
 import { choose } from "./choose.ts";
@@ -30,7 +31,8 @@ export function luggage(lessons: Lesson[]): Luggage {
       })
     )
   );
-  const named = words.flatMap((word) => [word, `scripts/${word}`]).filter(isFile);
+  const files = new Set(filesOfProject());
+  const named = words.flatMap((word) => [word, `scripts/${word}`]).filter((name) => files.has(name));
   const scripts = new Set([
     ...lessons.map(({ path }) => path),
     ...named.filter((name) => name.endsWith(".ts")),
@@ -42,11 +44,6 @@ export function luggage(lessons: Lesson[]): Luggage {
     packages: sorted(closures.flatMap(({ packages }) => packages)),
     packagesAtOnce: sorted(closures.flatMap(({ atOnce }) => atOnce.packages)),
   };
-}
-
-function isFile(name: string): boolean {
-  const path = resolve(ROOT, name);
-  return path.startsWith(resolve(ROOT)) && existsSync(path) && statSync(path).isFile();
 }
 
 /**

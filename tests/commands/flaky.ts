@@ -15,6 +15,7 @@ import { basename, join } from "node:path";
 import process from "node:process";
 import { start } from "../engine/program.ts";
 import { endInOrder } from "./interrupt.ts";
+import { count, minutes } from "./settings.ts";
 import { type Outcome, run, type Work, workOf } from "./test.ts";
 
 /** Something for a core to do. It ends when we do, even if we are killed. */
@@ -72,14 +73,14 @@ class Tally {
 }
 
 async function main(name: string): Promise<void> {
-  const { RUNS = "100", FROM = "1", MINUTES = "Infinity" } = process.env;
-  const end = performance.now() + Number(MINUTES) * 60_000;
+  const runs = count("RUNS", 100);
+  let number = count("FROM", 1);
+  const end = performance.now() + minutes("MINUTES") * 60_000;
   const work = workOf(name);
   const tally = new Tally();
-  let number = Number(FROM);
   const report = () => {
     console.log(`\n${tally.table}`);
-    if (number <= Number(RUNS)) console.log(`go on with FROM=${number}`);
+    if (number <= runs) console.log(`go on with FROM=${number}`);
   };
   endInOrder(report);
   let folder: string | undefined;
@@ -104,11 +105,11 @@ async function main(name: string): Promise<void> {
     tally.ran(load);
     const seconds = ((Date.now() - began) / 1000).toFixed(0);
     console.log(
-      `run ${number} of ${RUNS}, ${load}: ${sum.passed} passed, ${sum.failed} failed in ${seconds} s`,
+      `run ${number} of ${runs}, ${load}: ${sum.passed} passed, ${sum.failed} failed in ${seconds} s`,
     );
   }
 
-  for (; number <= Number(RUNS) && performance.now() < end; number++) {
+  for (; number <= runs && performance.now() < end; number++) {
     for (const load of LOADS) await once(load);
   }
   report();

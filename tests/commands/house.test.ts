@@ -1,7 +1,7 @@
 /** The parts of `make check` that read code: each finds what it should. */
 import { expect, test } from "bun:test";
 import { find } from "../engine/lessons.ts";
-import { functions, heavy, missingCalls } from "./house.ts";
+import { complaint, functions, heavy, missingCalls } from "./house.ts";
 
 test("functions and methods, and how long they are", () => {
   const source = `export async function main(): Promise<void> {
@@ -60,6 +60,15 @@ test("a head that promises what its code does not do", () => {
   expect(missingCalls([withRow("a -> readArguments(meta), which wraps socket.nothing(x)")])).toEqual([
     "scripts/udp/send.ts: readArguments() of lib/arguments.ts wraps no socket.nothing(",
   ]);
+});
+
+test("a program that checks and did not end well, also one that has said nothing or was killed", () => {
+  const quiet = { exitCode: 1, signal: null, stdout: "", stderr: "" };
+  expect(complaint({ ...quiet, exitCode: 0, stderr: "Checked 9 files" })).toBe("");
+  expect(complaint({ ...quiet, stdout: "a.ts(1,2): error\n" })).toBe("a.ts(1,2): error");
+  expect(complaint({ ...quiet, stderr: "error: oh\n" })).toBe("error: oh");
+  expect(complaint(quiet)).toBe("exit code 1");
+  expect(complaint({ ...quiet, exitCode: null, signal: "SIGKILL" })).toBe("killed by SIGKILL");
 });
 
 test("a first lesson that takes much along", () => {

@@ -1,6 +1,7 @@
 /** The shape of the house, which `make check` looks at: what belongs where, how much it is, and the calls in plain view. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { ProcessOutput } from "zx";
 import { occurs, plainCode, promisedCalls } from "../engine/calls.ts";
 import { closure } from "../engine/closure.ts";
 import { barePrograms, filesBelow, type Lesson, lessonOf } from "../engine/lessons.ts";
@@ -121,6 +122,14 @@ export function long(): string[] {
   )
     .filter(({ lines }) => lines > LONGEST)
     .map(({ file, name, lines }) => `${file}: ${name} has ${lines} lines, ${LONGEST} at most`);
+}
+
+/** What a program that checks has said, if it did not end well: one that was killed may have said nothing. */
+export function complaint(
+  { exitCode, signal, stdout, stderr }: Pick<ProcessOutput, "exitCode" | "signal" | "stdout" | "stderr">,
+): string {
+  if (exitCode === 0) return "";
+  return `${stdout}${stderr}`.trim() || (signal ? `killed by ${signal}` : `exit code ${exitCode}`);
 }
 
 /** Tests that `make test L=3.1` would not find. */

@@ -6,14 +6,15 @@
  *     make mistakes M=forty       those that were chosen to measure the tests; later ones: blind1 and blind2
  *     make mistakes F=lib/ip.ts   what tests/engine/mutants.ts makes of a file: each guard is left out, and so on
  */
-import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { cpSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { temporaryFolder } from "../engine/files.ts";
 import { type Mistake, MISTAKES } from "../engine/mistakes.ts";
 import { mutants, testsOf } from "../engine/mutants.ts";
 import { Late, ROOT, start } from "../engine/program.ts";
 import { endInOrder } from "./interrupt.ts";
+import { stop } from "./settings.ts";
 import { isThorough } from "./test.ts";
 
 /** How many mistakes are tried at once, each in a copy of its own. */
@@ -110,18 +111,31 @@ export async function tryAll(mistakes: Mistake[], from: string, print: (line: st
   return counts;
 }
 
-async function main(word: string, file: string | undefined) {
-  endInOrder();
-  if (file && !existsSync(join(ROOT, file))) {
-    console.error(`error: F=${file}: no such file (ENOENT)`);
-    process.exit(1);
-  }
-  const chosen = file
-    ? mutants(file, readFileSync(join(ROOT, file), "utf8"), testsOf(file))
-    : MISTAKES.filter(({ what, file, forty, blind }) =>
+/** The mistakes that M= and F= choose; a name that fits none ends the program. */
+export function chosen(word: string, name: string): Mistake[] {
+  if (!name) {
+    const found = MISTAKES.filter(({ what, file, forty, blind }) =>
       `${what} ${file} ${forty ? "forty" : ""} ${blind ? `blind${blind}` : ""}`.includes(word)
     );
-  const counts = await tryAll(chosen, ROOT, (line) => console.log(line));
+    return found.length > 0
+      ? found
+      : stop(`M=${word}: no mistake has this in its words (ENOENT)`, "make mistakes M=2.6, or M=lib/ip.ts");
+  }
+  const path = resolve(ROOT, name);
+  const file = relative(ROOT, path).replaceAll("\\", "/");
+  if (file.startsWith("../") || !statSync(path, { throwIfNoEntry: false })?.isFile()) {
+    stop(`F=${name}: no such file of the project (ENOENT)`, "make mistakes F=lib/ip.ts");
+  }
+  const found = mutants(file, readFileSync(path, "utf8"), testsOf(file));
+  return found.length > 0
+    ? found
+    : stop(`F=${name}: nothing in it can be left out (EINVAL)`, "make mistakes F=lib/ip.ts");
+}
+
+async function main(word: string, file: string) {
+  const mistakes = chosen(word, file);
+  endInOrder();
+  const counts = await tryAll(mistakes, ROOT, (line) => console.log(line));
   console.log();
   for (const [fate, meaning] of Object.entries(FATES)) {
     console.log(`${`${counts[fate as Fate]}`.padStart(4)} ${fate.padEnd(10)} ${meaning}`);
@@ -129,4 +143,4 @@ async function main(word: string, file: string | undefined) {
   if (counts.unnoticed + counts.gone + counts.broken > 0) process.exitCode = 1;
 }
 
-if (import.meta.main) await main(process.argv[2] ?? "", process.argv[3]);
+if (import.meta.main) await main(process.argv[2] ?? "", process.argv[3] ?? "");

@@ -5,7 +5,7 @@
  *     make practice CHECK=all        judges all, prints a table; CHECK=3.3 one lesson's, JSON=1 as JSON
  *     make practice ON=node          on another runtime; DIR=folder judges the files that are there
  */
-import { existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { removeAll } from "../engine/files.ts";
@@ -16,6 +16,7 @@ import { checkAll } from "../practice/types.ts";
 import { Session } from "../practice/session.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
+import { checkRuntime, stop } from "./settings.ts";
 
 /** Where the learner's files are. */
 const FOLDER = process.env.DIR ? resolve(process.env.DIR) : join(ROOT, "practice");
@@ -63,7 +64,7 @@ async function check(name: string, asJson: boolean): Promise<number> {
     );
   };
   const sources = all.map(({ file }) => join(FOLDER, file)).map((path) =>
-    existsSync(path) ? readFileSync(path, "utf8") : undefined
+    statSync(path, { throwIfNoEntry: false })?.isFile() ? readFileSync(path, "utf8") : undefined
   );
   checkAll(sources.filter((source) => source !== undefined));
   const next = all.map((exercise, index) => ({ exercise, index })).values();
@@ -86,6 +87,18 @@ async function check(name: string, asJson: boolean): Promise<number> {
   return solved === rows.length ? 0 : 1;
 }
 
+/** Looks into the folder, or makes it where somebody is to write there; what cannot be one ends the program. */
+function openFolder(isWritten: boolean): void {
+  try {
+    if (isWritten) mkdirSync(FOLDER, { recursive: true });
+    if (isWritten) accessSync(FOLDER, constants.W_OK);
+    if (existsSync(FOLDER)) readdirSync(FOLDER);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    stop(`DIR=${process.env.DIR || FOLDER}: cannot be the folder (${code})`, "make practice DIR=anna");
+  }
+}
+
 /** Ends in good order, from the middle of a judgement too. */
 function quit(code: number): never {
   process.stdin.setRawMode(false);
@@ -97,9 +110,13 @@ function quit(code: number): never {
 if (import.meta.main) {
   endInOrder();
   const { CHECK, JSON: asJson, L } = process.env;
+  checkRuntime();
+  openFolder(false);
   if (CHECK) process.exitCode = await check(CHECK, Boolean(asJson));
   else if (process.stdin.isTTY) {
-    await new Session(exercises(), FOLDER).run(L ? chosen(L)[0] : undefined, quit);
+    const first = L ? chosen(L)[0] : undefined;
+    openFolder(true);
+    await new Session(exercises(), FOLDER).run(first, quit);
   } else {
     console.error(
       "error: make practice: needs a terminal (ENOTTY)\nhint: make practice CHECK=all judges without one",

@@ -5,6 +5,7 @@
 # many files there were: so what an interrupted set-up or removal has left is recognised, and made anew.
 set -u
 STAMP=node_modules/.installed
+LOCK=.setup-lock
 BUN=node_modules/.setup/node_modules/.bin/bun
 VERSION=$(sed -n 's/.*"bun": "\(.*\)".*/\1/p' package.json)
 
@@ -21,7 +22,41 @@ fail() {
   exit 1
 }
 
-if [ -f $STAMP ] && [ "$(cat $STAMP)" = "$(state)" ]; then exit 0; fi
+is_done() {
+  [ -f $STAMP ] && [ "$(cat $STAMP)" = "$(state)" ]
+}
+
+runs() {
+  kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1 # kill may not ask about what another user has started
+}
+
+# One set-up at a time: a second one would remove what the first is just installing. The lock is a folder, which is
+# made in one step, and in it a file whose name is the number of our process. The lock of a process that has gone is
+# broken: its file is removed, then the folder if it is empty, so that nobody breaks the lock of the next one.
+lock() {
+  told='' tries=0
+  until mkdir $LOCK 2>/dev/null && { echo >$LOCK/$$; } 2>/dev/null; do
+    owner=$(ls $LOCK 2>/dev/null)
+    if [ -n "$owner" ] && runs "$owner"; then
+      [ "$told" = "$owner" ] || echo "Another make setup (process $owner) is at work; this one waits for it."
+      told=$owner tries=0
+    else
+      tries=$((tries + 1))
+      [ $tries -lt 5 ] || fail "cannot make the folder $LOCK" "can this folder be written? if so, rm -r $LOCK"
+      [ -z "$owner" ] || rm -f "$LOCK/$owner"
+      rmdir $LOCK 2>/dev/null
+    fi
+    sleep 1
+  done
+  trap 'rm -f $LOCK/$$; rmdir $LOCK 2>/dev/null' EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+}
+
+if is_done; then exit 0; fi
+lock
+if is_done; then exit 0; fi # the other one has done it
 [ -L node_modules ] || rm -rf node_modules # a link leads to what is somebody else's
 
 # For npm here, and for the one that the package "node" starts: versions are fixed, so what is in the cache will do,

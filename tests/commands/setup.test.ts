@@ -74,10 +74,48 @@ test.skipIf(process.platform === "win32")("broken off in the middle, it is made 
   }
 });
 
+test.skipIf(process.platform === "win32")(
+  "of several at once, one installs, and the others wait for it",
+  async () => {
+    await using folder = await project();
+    await writeFile(folder.at("fake"), "sleep 1; [ -d node_modules/deno ] || echo removed >>log");
+    const all = await Promise.all([1, 2, 3].map(() => setUp(folder)));
+    expect(all.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: "" }));
+    expect(await setUp(folder)).toMatchObject({ code: 0, installed: 1 });
+    expect(await readdir(folder.path)).not.toContain(".setup-lock");
+  },
+);
+
+test.skipIf(process.platform === "win32")(
+  "the lock of one that has gone is broken; without one, it says so",
+  async () => {
+    await using folder = await project();
+    await using gone = start(["true"]);
+    await gone.ended();
+    for (const owners of [[], [gone.pid]]) { // killed before, and after it had written its number
+      await rm(folder.at("node_modules"), { recursive: true, force: true });
+      await mkdir(folder.at(".setup-lock"));
+      for (const owner of owners) await writeFile(folder.at(".setup-lock", `${owner}`), "");
+      expect(await setUp(folder)).toMatchObject({ code: 0, stderr: "" });
+      expect(await readdir(folder.path)).not.toContain(".setup-lock");
+    }
+    await rm(folder.at("node_modules"), { recursive: true });
+    await writeFile(folder.at(".setup-lock"), "no folder");
+    expect(await setUp(folder)).toMatchObject({
+      code: 1,
+      installed: 2,
+      stderr: "error: make setup: cannot make the folder .setup-lock\n" +
+        "hint: can this folder be written? if so, rm -r .setup-lock\n",
+    });
+  },
+);
+
 test.skipIf(process.platform === "win32")("without npm it says so", async () => {
   await using folder = await project();
   await rm(folder.at("bin", "bun"));
-  for (const tool of ["sed", "rm", "sh"]) await symlink(`${Bun.which(tool)}`, folder.at("bin", tool));
+  for (const tool of ["sed", "rm", "mkdir", "rmdir", "sh"]) {
+    await symlink(`${Bun.which(tool)}`, folder.at("bin", tool));
+  }
   await using program = start([`${Bun.which("sh")}`, SCRIPT], {
     cwd: folder.path,
     env: { PATH: folder.at("bin") },

@@ -1,9 +1,11 @@
 /** `make test` itself: what it chooses, and what it tells. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { temporaryFolder } from "../engine/files.ts";
 import { find, lessons } from "../engine/lessons.ts";
 import { start } from "../engine/program.ts";
 import { suggest } from "./choose.ts";
-import { lessonsOf, read, skips, workFor } from "./test.ts";
+import { keepTimes, lessonsOf, read, skips, workFor } from "./test.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
@@ -41,7 +43,7 @@ describe("a name that is no lesson's", () => {
   test("nor is a runtime that is none", async () => {
     await using program = start(["bun", "tests/commands/test.ts", "3.1"], { env: { ON: "nod" } });
     const { code, stdout, stderr } = await program.result();
-    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toBe("error: ON=nod: no such runtime (ENOENT)\nhint: bun, node, deno\n");
   });
 });
@@ -72,6 +74,14 @@ describe("what belongs to a lesson", () => {
       expect(name).not.toMatch(names!);
     }
   });
+});
+
+test("times are kept for the next run; where they cannot be, nothing happens", async () => {
+  await using folder = temporaryFolder();
+  keepTimes({ a: 1 }, folder.at("cache", "times"));
+  expect(readFileSync(folder.at("cache", "times"), "utf8")).toBe('{"a":1}');
+  keepTimes({ a: 2 }, folder.at("cache", "times", "below a file"));
+  keepTimes({ a: 2 }, folder.at("cache"));
 });
 
 describe("what a run has said", () => {

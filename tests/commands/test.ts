@@ -11,9 +11,9 @@
  * tests/hostile/ are about all lessons: there it is the tests whose names name the script.
  */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
-import { delimiter, dirname, join, relative, resolve } from "node:path";
+import { basename, delimiter, dirname, join, relative, resolve } from "node:path";
 import process from "node:process";
 import { environment } from "../engine/environment.ts";
 import { temporaryFolder } from "../engine/files.ts";
@@ -21,6 +21,7 @@ import { filesBelow, type Lesson } from "../engine/lessons.ts";
 import { EVERYTHING, ROOT, start } from "../engine/program.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
+import { checkRuntime, stop } from "./settings.ts";
 
 /** How many files are run at once. They wait for programs more than they compute. */
 const AT_ONCE = EVERYTHING ? 3 : 4;
@@ -97,8 +98,17 @@ export function skips(names: string[], isHere: (tool: string) => boolean): strin
 
 /** The files that a name means: those of a lesson, or one file; without a name, all but the thorough ones. */
 export function workOf(name = ""): Work[] {
-  if (/\.test\.ts$/.test(name)) return [{ file: relative(ROOT, resolve(ROOT, name)) }];
+  checkRuntime();
   const all = testFiles();
+  if (/\.test\.ts$/.test(name)) {
+    const path = resolve(ROOT, name);
+    if (existsSync(path)) return [{ file: relative(ROOT, path) }];
+    const meant = all.filter(({ file }) => basename(file) === basename(name)).map(({ file }) => `L=${file}`);
+    stop(
+      `L=${name}: no such file (ENOENT)`,
+      meant.length > 0 ? `did you mean ${meant.join(", or ")}?` : "make test L=tests/udp/chat.test.ts",
+    );
+  }
   if (name) return workFor(choose(name), all);
   return all.filter(({ source }) => EVERYTHING || !isThorough(source)).map(({ file }) => ({ file }));
 }
@@ -167,8 +177,7 @@ async function main(name: string | undefined): Promise<void> {
     console.log(`${mark}  ${file.padEnd(width)}  ${told || "only with EVERYTHING=1"}`);
     if (failed > 0) console.log(`\n${text}\n`);
   });
-  mkdirSync(dirname(TIMES), { recursive: true });
-  writeFileSync(TIMES, JSON.stringify(times));
+  keepTimes(times);
   const leftOut = testFiles().length - todo.length;
   if (!name && leftOut > 0) {
     console.log(`left out: ${leftOut} thorough files, for EVERYTHING=1 and for L=`);
@@ -197,6 +206,16 @@ function knownTimes(): Record<string, number> {
     return JSON.parse(readFileSync(TIMES, "utf8"));
   } catch {
     return {}; // the first run
+  }
+}
+
+/** Keeps the times for the next run. They are only a help: in a clone that is read-only, it begins without them. */
+export function keepTimes(times: Record<string, number>, path = TIMES): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, JSON.stringify(times));
+  } catch {
+    // as if it were the first run
   }
 }
 

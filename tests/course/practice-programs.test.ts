@@ -1,7 +1,8 @@
 /** The judge is right: it turns wrong programs away, and accepts right ones that are written differently. (thorough) */
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { MARK } from "../engine/environment.ts";
@@ -247,6 +248,7 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
     });
   };
   const { start: given, solution } = all.find(({ name }) => name === "tcp/client") as Exercise;
+  const flat = (text: string) => text.replaceAll(/\s+/g, ""); // a long path may be cut in two
 
   test(
     "judges each save, gives hints, shows the solution, keeps the learner's file, and goes on",
@@ -273,9 +275,20 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       person.type("s");
       await person.until("yours is the same as scripts/tcp/bare/client.ts");
       person.type("r");
-      await person.until("your file is kept as practice/3.1-client.1.ts");
-      expect(readFileSync(folder.at("practice", "3.1-client.1.ts"), "utf8")).toBe(solution);
+      await person.until("3.1-client.1.ts");
+      const kept = folder.at("practice", "3.1-client.1.ts");
+      expect(flat(person.screen)).toContain(flat(`your file is kept as ${relative(ROOT, kept)}`));
+      expect(flat(person.screen)).toContain(flat(`terminal 2: $ bun ${relative(ROOT, file)} 7890`));
+      expect(readFileSync(kept, "utf8")).toBe(solution);
+      await person.until("// TODO");
       expect(readFileSync(file, "utf8")).toBe(given);
+      rmSync(file); // nothing to be kept
+      const pages = () => person.written.split("\x1b[2J");
+      const before = pages().length;
+      person.type("r");
+      while (pages().length === before || !pages().at(-1)?.includes("q quit")) await Bun.sleep(5);
+      expect(pages().at(-1)).toContain("still open, line ");
+      expect(readdirSync(folder.at("practice"))).toEqual(["3.1-client.1.ts", "3.1-client.ts"]);
       person.type("l");
       await person.until(">… 3.1-client");
       person.type("n");

@@ -1,6 +1,7 @@
 /** The exercises: each is made of its bare program, its solution passes and its start does not. */
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, rmdirSync, writeFileSync } from "node:fs";
+import process from "node:process";
 import { barePrograms } from "../engine/lessons.ts";
 import { start } from "../engine/program.ts";
 import { temporaryFolder } from "../engine/files.ts";
@@ -185,6 +186,25 @@ test(
     });
   },
   LIMIT,
+);
+
+test.skipIf(process.platform === "win32")(
+  "what has the name of a file and is none is told, and never read",
+  async () => {
+    for (const [name, file] of [["own/chat-log", "chat.log"], ["tcp/picture-client", "album/phone.svg"]]) {
+      const [{ after }] = find(name).scenes();
+      await using folder = temporaryFolder();
+      const path = folder.at(file);
+      expect(after?.(folder.path, [])).toBe(`${file} is not there`);
+      mkdirSync(path, { recursive: true });
+      const why = `${file} is not there\n  (what has its name is no regular file)`;
+      expect(after?.(folder.path, [])).toBe(why);
+      rmdirSync(path);
+      Bun.spawnSync(["mkfifo", path]);
+      expect(after?.(folder.path, [])).toBe(why);
+      expect(inChinese(why)).toStartWith(`没有找到 ${file}\n`);
+    }
+  },
 );
 
 test("the exercises of one's own have a text of five lines in both languages, and three hints", () => {

@@ -2,7 +2,7 @@
 import { cp, mkdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Cell } from "./alone.ts";
-import { play } from "./engine.ts";
+import { play, quoted } from "./engine.ts";
 import { temporaryFolder } from "./files.ts";
 import type { Section, Step } from "./head.ts";
 import type { BareProgram } from "./lessons.ts";
@@ -145,8 +145,8 @@ export function withOthers({ head }: BareProgram, terminals: number[], other: Ot
           const { python, words: change } = difference();
           const rest = change?.(words) ?? (python ? "utf-8" : words.slice(1).join(" "));
           const script = python
-            ? `python3 "${join(ROOT, "tests/python/run.py")}" "${join(ROOT, "tests/python", python)}"`
-            : `bun "${join(ROOT, "scripts", `${name}.ts`)}"`;
+            ? `python3 ${inProject("tests/python/run.py")} ${inProject(`tests/python/${python}`)}`
+            : `bun ${inProject(`scripts/${name}.ts`)}`;
           step = { kind: "run", command: `${script} ${rest}`.trim() };
         }
         if (step.kind === "exit" && other === "lesson") return []; // a lesson handles its ^C: exit code 0
@@ -160,10 +160,9 @@ export function withOthers({ head }: BareProgram, terminals: number[], other: Ot
   });
 }
 
-/** In quotes: the project may lie in a folder with spaces in its name. */
-export const inProject = (
-  word: string,
-) => (/^(?:scripts|tests)(\/|$)/.test(word) ? `"${join(ROOT, word)}"` : word);
+/** A word that is a path of the project, from anywhere. */
+export const inProject = (word: string) =>
+  /^(?:scripts|tests)(\/|$)/.test(word) ? quoted(join(ROOT, word)) : word;
 
 /** A command of a bare program, where it lies alone in the folder bare/. */
 function inBareFolder(step: Step): Step {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -10,13 +11,24 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { parseSections } from "./head.ts";
-import { copyOfProject, type Event, Mismatch, type Options, play } from "./engine.ts";
+import {
+  copyOfProject,
+  type Event,
+  filesOfProject,
+  Mismatch,
+  type Options,
+  play,
+  quoted,
+  wordsOf,
+} from "./engine.ts";
+import { filesBelow } from "./lessons.ts";
 import { ROOT } from "./program.ts";
 import { listen } from "./sockets.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
@@ -39,7 +51,10 @@ type Word = { pid: string; folder: string; port?: string };
 async function played(terminals: string, options: Options = {}): Promise<{ message: string; words: Word[] }> {
   const diary = folder.at(crypto.randomUUID());
   const lines = terminals.trim().split("\n").map((line) => {
-    const step = line.trim().replace(/^\$ ([\w-]+)/, `$ bun "${ROOT}tests/engine/wrong/$1.ts" "${diary}"`);
+    const step = line.trim().replace(
+      /^\$ ([\w-]+)/,
+      (_, name) => `$ bun ${quoted(`${ROOT}tests/engine/wrong/${name}.ts`)} ${quoted(diary)}`,
+    );
     return step.startsWith("terminal ") ? step : `  ${step}`;
   });
   let message = "";
@@ -588,8 +603,58 @@ test.skipIf(process.platform === "win32")(
   },
 );
 
+test("a word in quotes may hold anything", () => {
+  for (const word of ["/a b/c.ts", '/say "hi"/c.ts', "C:\\a\\", '\\"', ""]) {
+    expect(wordsOf(`bun ${quoted(word)} 你好`)).toEqual(["bun", word, "你好"]);
+  }
+  expect(wordsOf('send "Is anybody there?" a\\b \\n')).toEqual(["send", "Is anybody there?", "a\\b", "\\n"]);
+});
+
+test("a copy holds the project, and nothing that lessons have left in it", async () => {
+  const files = filesOfProject();
+  const git = Bun.spawnSync(["git", "ls-files", "scripts", "lib"], { cwd: ROOT, stderr: "ignore" });
+  if (git.exitCode === 0) {
+    expect(files).toEqual(
+      expect.arrayContaining(
+        `${git.stdout}`.trim().split("\n").filter((file) => existsSync(join(ROOT, file))),
+      ),
+    );
+  }
+  await using project = temporaryFolder();
+  for (const file of [...files, ...filesBelow("tests/{engine,commands}/*.ts")]) {
+    cpSync(join(ROOT, file), project.at(file));
+  }
+  symlinkSync(join(ROOT, "node_modules"), project.at("node_modules"), "junction");
+  const left = ["known", "phone.svg", "album/phone.svg", "copies/LICENSE", "copy-LICENSE"];
+  for (const path of [...left, "scripts/LICENSE", "scripts/backup/LICENSE", "scripts/tcp/phone.svg.part"]) {
+    mkdirSync(dirname(project.at(path)), { recursive: true });
+    writeFileSync(project.at(path), "left");
+  }
+  const source = `import { copyOfProject } from "./tests/engine/engine.ts";
+  import { luggage } from "./tests/commands/copy.ts";
+  import { lessons } from "./tests/engine/lessons.ts";
+  import { readdirSync } from "node:fs";
+  await using copy = copyOfProject();
+  const list = ["scripts", "lib"].flatMap((top) => readdirSync(copy.at(top), { recursive: true, withFileTypes: true }));
+  console.log(JSON.stringify({
+    files: list.filter((entry) => !entry.isDirectory()).map(({ name }) => name).sort(),
+    folders: list.filter((entry) => entry.isDirectory()).map(({ name }) => name),
+    luggage: luggage(lessons()).files,
+  }));`;
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, "-e", source], { cwd: project.path });
+  expect({ exitCode, stderr: `${stderr}` }).toEqual({ exitCode: 0, stderr: "" });
+  const found = JSON.parse(`${stdout}`);
+  const inside = files.filter((file) => file.includes("/"));
+  expect(found.files).toEqual(inside.map((file) => basename(file)).sort());
+  expect(found.folders).not.toContain("backup");
+  expect(found.luggage.filter((file: string) => !inside.includes(file))).toEqual(["LICENSE"]);
+});
+
 test("a copy of the project is as before after a play, whatever a head has done in it", async () => {
   await using copy = copyOfProject();
+  const seen = () =>
+    ["scripts", "lib"].flatMap((name) => readdirSync(copy.at(name), { recursive: true }) as string[]).sort();
+  const before = seen();
   const [changed, disguised] = ["lib/text.ts", "lib/udp.ts"].map((path) => copy.at(path));
   const { size, atime, mtime } = statSync(disguised);
   writeFileSync(changed, "no");
@@ -604,10 +669,7 @@ test("a copy of the project is as before after a play, whatever a head has done 
   chmodSync(copy.at("scripts/raw"), 0o700);
   for (let count = 0; count < 2; count++, rmSync(copy.at("lib/text.ts"))) { // and after the next play
     copy.restore();
-    const seen = (top: string) =>
-      ["scripts", "lib"].flatMap((name) => readdirSync(join(top, name), { recursive: true }) as string[])
-        .sort();
-    expect(seen(copy.path)).toEqual(seen(ROOT));
+    expect(seen()).toEqual(before);
     expect(readdirSync(copy.path).sort()).toEqual(
       ["LICENSE", "deno.json", "lib", "node_modules", "package.json", "scripts"],
     );

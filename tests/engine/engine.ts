@@ -10,6 +10,7 @@ import { join } from "node:path";
 import type { Head, Section } from "./head.ts";
 import { visible } from "../../lib/program.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
+import { filesBelow } from "./lessons.ts";
 import { type Patience, whenSilent, whenWaiting } from "./asleep.ts";
 import { matches, PORT, type Values } from "./normalise.ts";
 import {
@@ -73,6 +74,16 @@ const ONE_MORE = 20;
 
 /** How many of the processes that a program has left behind are shown. */
 const FEW = 3;
+
+/** A word of a command in quotes, as a shell reads it: a path may have a space in it, or a quote. */
+export const quoted = (word: string) => `"${word.replaceAll(/["\\]/g, "\\$&")}"`;
+
+/** The words of a command. In quotes, a backslash stands before a quote or a backslash. */
+export const wordsOf = (command: string): string[] =>
+  Array.from(
+    command.matchAll(/"((?:\\["\\]|[^"])*)"|\S+/g),
+    ([word, inQuotes]) => inQuotes?.replaceAll(/\\(["\\])/g, "$1") ?? word,
+  );
 
 /** Why a program is not what its head says. */
 export class Mismatch extends Error {}
@@ -386,7 +397,7 @@ class Terminal {
    */
   async #words(command: string, serves: string | undefined): Promise<string[]> {
     const { options, values, port, hasPort, serving } = this.#stage;
-    const words = [...command.matchAll(/"([^"]*)"|\S+/g)].map((match) => match[1] ?? match[0]);
+    const words = wordsOf(command);
     const isScript = words[0] === "bun";
     const portIsWord = words[0] === "python3" || /^(scripts\/\w+\/)?bare\//.test(words[1]); // not a flag
     const runs = words.indexOf("bun"); // second in the lab, where a host comes first
@@ -457,12 +468,23 @@ export type Copy = Folder & {
   restore(): void;
 };
 
+/**
+ * The files that lessons are played with. Nothing else: a lesson that was played by hand leaves files and folders in the
+ * project, scripts/backup for example, and in a copy it would find them there already.
+ */
+export const filesOfProject = (): string[] => [
+  ...filesBelow("{scripts,lib}/**/*.ts"),
+  ...["scripts/tcp/phone.svg", "package.json", "deno.json", "LICENSE"],
+];
+
 /** A folder with all that a learner has, so that what lessons write stays there. */
 export function copyOfProject(): Copy {
   const folder = temporaryFolder();
+  const files = filesOfProject();
+  const known = new Set(files.flatMap((file) => [file, ...foldersOf(file)]).map((path) => join(ROOT, path)));
   const copy = (path: string) => {
     if (path === "node_modules") symlinkSync(join(ROOT, path), folder.at(path), "junction");
-    else cpSync(join(ROOT, path), folder.at(path), { recursive: true });
+    else cpSync(join(ROOT, path), folder.at(path), { recursive: true, filter: (from) => known.has(from) });
   };
   ["scripts", "lib", "package.json", "deno.json", "LICENSE", "node_modules"].forEach(copy);
   let before = stateOf(folder.path);
@@ -479,6 +501,10 @@ export function copyOfProject(): Copy {
     },
   };
 }
+
+/** The folders in which a file lies: a and a/b, for a/b/c. */
+const foldersOf = (file: string): string[] =>
+  file.split("/").slice(0, -1).map((_, index, names) => names.slice(0, index + 1).join("/"));
 
 /** What is in a folder, and a mark of each that changes with it: of a file, its inode and when that was changed. */
 function stateOf(folder: string): Map<string, string> {

@@ -89,14 +89,27 @@ export class Network implements AsyncDisposable {
 }
 
 /**
+ * Lines that make a /run in which all may write: `ip netns` keeps hosts below /run/netns, the lab its files below
+ * /run/lab. The other folders of the machine's /run stay: the project may be in one of them, on a removable disk, and so
+ * may temporary folders. /sys, which is mounted anew, lends its place for a moment.
+ */
+const FRESH = `mount -t tmpfs tmpfs /sys
+for folder in /run/*/; do
+  name=\${folder#/run/}
+  case $name in netns/|lab/) continue;; esac
+  mkdir "/sys/$name" && mount --rbind "$folder" "/sys/$name" || :
+done
+mount --move /sys /run
+mount -t sysfs sysfs /sys`;
+
+/**
  * Makes a network.
  * @param script what makes its hosts and switches: lines that the functions below write
  * @param names of its hosts
  * @throws Error with what the script has said
  */
 export async function makeNetwork(script: string, names: string[]): Promise<Network> {
-  const first = "mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /run";
-  const keeper = start([...UNSHARE, "sh", "-ec", `${first}\n${script}\necho here; exec cat`]);
+  const keeper = start([...UNSHARE, "sh", "-ec", `${FRESH}\n${script}\necho here; exec cat`]);
   if (await keeper.next() === "here") return new Network(keeper, names);
   await keeper[Symbol.asyncDispose]();
   throw new Error(keeper.seen.stderr.join("\n"));

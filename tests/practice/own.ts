@@ -1,6 +1,5 @@
 /** The exercises that ask for a program of one's own: a text, the terminals of its head, and more that the judge plays. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { bytesOf } from "../engine/files.ts";
 import type { Scene, Words } from "./exercise.ts";
 
 export type Own = {
@@ -72,9 +71,9 @@ terminal 2
     const printed = events.filter(({ terminal, kind }) => terminal === 1 && kind === "stdout").map((
       { text },
     ) => text);
-    const file = join(folder, "chat.log");
-    if (!existsSync(file)) return "chat.log is not there";
-    const logged = readFileSync(file, "utf8");
+    const bytes = bytesOf(folder, "chat.log");
+    if (typeof bytes === "string") return bytes;
+    const logged = bytes.toString();
     const wanted = printed.slice(1);
     if (logged !== wanted.map((line) => `${line}\n`).join("")) {
       return `chat.log holds other lines:\n${indented(logged)}`;

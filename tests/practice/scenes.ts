@@ -1,6 +1,7 @@
 /** The scenes of the exercises that are cut out of bare programs: what the judge plays beyond their heads. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { bytesOf } from "../engine/files.ts";
 import type { Section, Step } from "../engine/head.ts";
 import { ROOT } from "../engine/program.ts";
 import { type Scene, transcript } from "./exercise.ts";
@@ -71,9 +72,9 @@ function answeredOtherwise(sections: Section[]): Section[] {
 
 /** What was fetched is what was served. */
 const isWhole = (name: string) => (folder: string) => {
-  const file = join(folder, name);
-  if (!existsSync(file)) return `${name} is not there`;
-  const isSame = readFileSync(file).equals(readFileSync(join(ROOT, "scripts/tcp/phone.svg")));
+  const bytes = bytesOf(folder, name);
+  if (typeof bytes === "string") return bytes;
+  const isSame = bytes.equals(readFileSync(join(ROOT, "scripts/tcp/phone.svg")));
   return isSame ? undefined : `${name} is not the file that was sent`;
 };
 

@@ -1,11 +1,11 @@
 /** A learner at the keyboard: one exercise at a time, judged at each save, on a screen that keeps what matters. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import process from "node:process";
 import { isChinese } from "../../lib/help.ts";
 import { visible } from "../../lib/program.ts";
 import { chalk, columns, wrap } from "../engine/columns.ts";
-import type { Event } from "../engine/engine.ts";
+import { type Event, quoted } from "../engine/engine.ts";
 import { ON, ROOT } from "../engine/program.ts";
 import type { Exercise, Words } from "./exercise.ts";
 import { inChinese } from "./chinese.ts";
@@ -48,15 +48,15 @@ const NEWS: Record<string, News> = {
 };
 
 /** Where an event is shown in its column: commands as the learner would type them. */
-function shown(event: Event, { file, name }: Exercise): Event {
+function shown(event: Event, { name }: Exercise, path: string): Event {
   if (event.kind !== "command") return { ...event, text: visible(event.text) };
-  const text = event.text.replaceAll(ROOT, "").replaceAll('"', "")
-    .replace(`bare/${name.replace(/.*\//, "")}.ts`, `practice/${file}`);
+  const text = event.text.replaceAll(quoted(ROOT).slice(1, -1), "").replaceAll('"', "")
+    .replace(`bare/${name.replace(/.*\//, "")}.ts`, () => path);
   return { ...event, text };
 }
 
 /** The terminals of a judgement, as lines that fit the screen. */
-function terminals(verdict: Verdict, exercise: Exercise, width: number): string[] {
+function terminals(verdict: Verdict, exercise: Exercise, path: string, width: number): string[] {
   const last = Math.max(0, ...verdict.events.map(({ terminal }) => terminal));
   if (last === 0) return [];
   const lines: string[] = [];
@@ -65,20 +65,28 @@ function terminals(verdict: Verdict, exercise: Exercise, width: number): string[
     (_, index) => say({ en: `terminal ${index + 1}`, zh: `终端 ${index + 1}` }),
   );
   const show = columns(titles, width, (line) => lines.push(line));
-  for (const event of verdict.events) show(shown(event, exercise));
+  for (const event of verdict.events) show(shown(event, exercise, path));
   return lines;
 }
 
 /** Why it is not solved: the place in the learner's file, and what was expected. */
-function reasons({ why, line }: Verdict, exercise: Exercise, source: string, width: number): string[] {
+function reasons(
+  { why, line }: Verdict,
+  exercise: Exercise,
+  path: string,
+  source: string,
+  width: number,
+): string[] {
   const text = (number: number) => withoutRemark(source.split("\n")[number - 1] ?? "").trim();
-  const place = line === undefined ? [] : [`practice/${exercise.file}:${line}: ${text(line)}`];
+  const place = line === undefined ? [] : [`${path}:${line}: ${text(line)}`];
   const open = source.split("\n").findIndex((text) => text.trim().startsWith("// TODO"));
   const todo = open < 0
     ? []
     : [say({ en: `still open, line ${open + 1}: `, zh: `第 ${open + 1} 行还空着：` }) + text(open + 1)];
   const words = IS_CHINESE ? inChinese(why) : why;
-  const said = words.split("\n").map((text) => shown({ terminal: 0, kind: "command", text }, exercise).text);
+  const said = words.split("\n").map((text) =>
+    shown({ terminal: 0, kind: "command", text }, exercise, path).text
+  );
   return [...todo, ...place, ...said].flatMap((text) => wrap(text, width));
 }
 
@@ -138,7 +146,7 @@ export class Session {
   /** What solved programs put on the wire, by their text; nothing until it is known. */
   readonly #wires = new Map<string, Wire | undefined>();
 
-  /** @param folder where the learner's files are */
+  /** @param folder where the learner's files are; it is there */
   constructor(all: Exercise[], folder: string) {
     this.#all = all;
     this.#folder = folder;
@@ -148,9 +156,13 @@ export class Session {
     return this.#all[this.#at];
   }
 
+  /** The path of a learner's file, from where the command was given. */
+  #path(file: string): string {
+    return relative(process.cwd(), join(this.#folder, file));
+  }
+
   /** Runs until a key ends it. @param first the exercise to begin with; by default, the first that is not solved */
   async run(first: Exercise | undefined, quit: (code: number) => never): Promise<never> {
-    mkdirSync(this.#folder, { recursive: true });
     // fs.watch() does not tell of each save on each runtime and file system; a look at one file costs nothing.
     setInterval(() => this.#isChanged() && this.#tell("saved"), LOOK);
     process.stdin.setRawMode(true);
@@ -260,14 +272,14 @@ export class Session {
     }
     if (news === "list") return await this.#list();
     if (news === "again") {
+      if (!existsSync(join(this.#folder, exercise.file))) return [];
       const name = exercise.file.replace(/\.ts$/, "");
       let number = 1;
       while (existsSync(join(this.#folder, `${name}.${number}.ts`))) number++;
       const kept = `${name}.${number}.ts`;
-      if (existsSync(join(this.#folder, exercise.file))) {
-        renameSync(join(this.#folder, exercise.file), join(this.#folder, kept));
-      }
-      return [say({ en: `your file is kept as practice/${kept}`, zh: `你的文件保存为 practice/${kept}` })];
+      renameSync(join(this.#folder, exercise.file), join(this.#folder, kept));
+      const path = this.#path(kept);
+      return wrap(say({ en: `your file is kept as ${path}`, zh: `你的文件保存为 ${path}` }), this.#width);
     }
     return [];
   }
@@ -297,7 +309,7 @@ export class Session {
         }),
       ];
     }
-    const lines = ladder(wire, (event) => shown(event, exercise).text);
+    const lines = ladder(wire, (event) => shown(event, exercise, this.#path(exercise.file)).text);
     const size = Math.max(this.#height - 7, 4);
     const pages = Math.ceil(lines.length / size);
     const page = this.#pages++ % pages;
@@ -328,7 +340,7 @@ export class Session {
   }
 
   #title(exercise: Exercise): string[] {
-    const path = relative(process.cwd(), join(this.#folder, exercise.file));
+    const path = this.#path(exercise.file);
     const what = this.#read(exercise) === exercise.start ? `   ${say(TASK)}` : "";
     return [chalk.bold(`${exercise.number} ${say(exercise.title)}`), ...wrap(path + what, this.#width)];
   }
@@ -344,7 +356,7 @@ export class Session {
     const wire = verdict.solved ? this.#wires.get(source) : undefined;
     const end = verdict.solved
       ? this.#solved()
-      : reasons(verdict, exercise, source, width).map((line) => chalk.red(line));
+      : reasons(verdict, exercise, this.#path(exercise.file), source, width).map((line) => chalk.red(line));
     const below = [
       "",
       ...(this.#extra.length > 0 ? this.#extra : end),
@@ -363,7 +375,7 @@ export class Session {
         ]
         : lines;
     } else if (this.#extra.length === 0) { // the newest lines of the terminals that fit
-      const [titles, ...rows] = terminals(verdict, exercise, width);
+      const [titles, ...rows] = terminals(verdict, exercise, this.#path(exercise.file), width);
       if (titles !== undefined) above = [titles, ...rows.slice(Math.max(0, rows.length - space))];
     }
     this.#screen([...this.#title(exercise), ...(above.length > 0 ? ["", ...above] : []), ...below]);

@@ -10,6 +10,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { endInOrder } from "../commands/interrupt.ts";
+import { checkRuntime, count, minutes, stop } from "../commands/settings.ts";
 import { type Runtime, RUNTIMES } from "../engine/program.ts";
 import { type Exercise, exercises } from "./exercise.ts";
 import { judge } from "./judge.ts";
@@ -19,13 +20,19 @@ import { checkAll } from "./types.ts";
 /** How many are judged at once: most of the time they wait for each other. */
 const AT_ONCE = 6;
 
-const { TIMES = "100", FROM = "1", MINUTES = "Infinity", ON, L } = process.env;
-const end = performance.now() + Number(MINUTES) * 60_000;
+const { ON, L } = process.env;
+checkRuntime();
+const times = count("TIMES", 100);
+let number = count("FROM", 1);
+const end = performance.now() + minutes("MINUTES") * 60_000;
 
 type Work = { exercise: Exercise; isRight: boolean; program: Program };
-const work = exercises().filter(({ name, number }) => !L || L === name || L === number).flatMap((
-  exercise,
-) => [
+const all = exercises();
+const chosen = all.filter(({ name, number }) => !L || L === name || L === number);
+if (chosen.length === 0) {
+  stop(`L=${L}: no exercise (ENOENT)`, `there is ${all.map(({ name }) => name).join(", ")}`);
+}
+const work = chosen.flatMap((exercise) => [
   ...rightOnes(exercise).map((program): Work => ({ exercise, isRight: true, program })),
   ...wrongOnes(exercise).map((program): Work => ({ exercise, isRight: false, program })),
 ]);
@@ -99,15 +106,14 @@ function table(): string[] {
 function report(): void {
   console.log(`\n${table().join("\n")}\n`);
   for (const { name, output } of flips) console.log(`${name}: ${output}\n`);
-  const rest = number > Number(TIMES) ? "all rounds are done" : `go on with FROM=${number}`;
+  const rest = number > times ? "all rounds are done" : `go on with FROM=${number}`;
   console.log(`${flips.length} flips; ${rest}`);
 }
 
-let number = Number(FROM);
 endInOrder();
 process.on("exit", report);
 checkAll([...new Set(work.map(({ program }) => program.source))]);
-for (let isTime = true; isTime && number <= Number(TIMES);) {
+for (let isTime = true; isTime && number <= times;) {
   for (const sum of sums) {
     isTime &&= await round(number, sum);
     if (isTime) sum.rounds++;
