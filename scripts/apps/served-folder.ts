@@ -115,9 +115,10 @@ export class ServedFolder {
         for (const { childName, itself } of await Promise.all(some)) {
           const isLink = itself?.isSymbolicLink() ?? false;
           const stat = isLink ? await this.#statOf(childName) : itself;
-          if (stat?.isFile()) yield { name: childName, size: stat.size, time: timeOf(stat) };
-          if (stat?.isDirectory() && !inner) yield { name: `${childName}/`, size: 0, time: 0 };
-          if (stat?.isDirectory() && !isLink) inner?.push(childName);
+          if (stat instanceof Failure) yield { name: childName, size: 0, time: 0, failure: stat };
+          else if (stat?.isFile()) yield { name: childName, size: stat.size, time: timeOf(stat) };
+          else if (stat?.isDirectory() && !inner) yield { name: `${childName}/`, size: 0, time: 0 };
+          else if (stat?.isDirectory() && !isLink) inner?.push(childName);
         }
       }
     } finally {
@@ -125,14 +126,16 @@ export class ServedFolder {
     }
   }
 
-  /** What a link leads to; undefined where that is nothing that is served. */
-  async #statOf(name: string): Promise<Stats | undefined> {
+  /** What a link leads to; why that cannot be read; undefined where it is nothing that is served. */
+  async #statOf(name: string): Promise<Stats | Failure | undefined> {
     try {
       const { file, stat } = await this.#open(name);
       await file.close();
       return stat;
-    } catch {
-      return undefined;
+    } catch (error) {
+      const { code, why } = explain(error, name) ?? {};
+      if (why === OUTSIDE || ["ENXIO", ...MISSING].includes(`${code}`)) return undefined; // ENXIO: a socket
+      return explain(error, name);
     }
   }
 
@@ -169,6 +172,7 @@ const isFolderName = (name: string) => /\/\.?$/.test(name);
 /** What the system says of a name that means nothing. */
 const MISSING = ["ENOENT", "ENOTDIR", "ELOOP"];
 
-const outside = (name: string) => new Failure(name, "not inside the served folder", "EACCES");
+const OUTSIDE = "not inside the served folder";
+const outside = (name: string) => new Failure(name, OUTSIDE, "EACCES");
 
 const timeOf = (stat: Stats) => Math.trunc(stat.mtimeMs);

@@ -1,7 +1,7 @@
 /** Lesson 4.2: folders, run after run: what is here already, what has changed, and what cannot be read. (thorough) */
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EVERYTHING, EVERYWHERE, RUNTIMES, start } from "../engine/program.ts";
 import { until } from "../engine/sockets.ts";
@@ -151,6 +151,8 @@ test.skipIf(process.platform === "win32" || (isRoot && !Bun.which("setpriv")))(
     await chmod(root.path, 0o755);
     await chmod(join(root.path, "b"), 0);
     await chmod(join(root.path, "d"), 0o444); // its names can be read, and nothing else
+    await writeFile(join(root.path, "secret"), "5", { mode: 0o600 });
+    await symlink("secret", join(root.path, "to-secret"));
     const asNobody = isRoot ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : [];
     const words = ["scripts/apps/download-server.ts", "--port", "0", "--root", root.path];
     await using server = start([...asNobody, Bun.which("bun") ?? "bun", ...words]);
@@ -159,7 +161,9 @@ test.skipIf(process.platform === "win32" || (isRoot && !Bun.which("setpriv")))(
     expect(result).toEqual({
       code: 1,
       stdout: saved(join(out.path, "a/1"), "1") + saved(join(out.path, "c/3"), "3"),
-      stderr: "error: b/: permission denied (EACCES)\nerror: d/: permission denied (EACCES)\n",
+      stderr: ["to-secret", "b/", "d/", "secret"].map((name) =>
+        `error: ${name}: permission denied (EACCES)\n`
+      ).join(""),
     });
   },
 );
