@@ -20,6 +20,12 @@ export const LONGEST_PATH = 4096;
 /** How many symbolic links a path may lead through (MAXSYMLINKS of Linux). */
 const MOST_LINKS = 40;
 
+/**
+ * How many names may be looked up to find out where one path leads, in about 10 ms: the system looks up all names on
+ * the way to each name. A path without links may have 300 names.
+ */
+const MOST_LOOKED_UP = 100_000;
+
 /** How many names a folder may hold, at any depth, to be searched for links before it is moved upwards. */
 const MOST_SEARCHED = 10_000;
 
@@ -104,7 +110,9 @@ export class Root {
     checkPath(path);
     const left = partsOf(posix.normalize(`/${path}`)).reverse(); // the next one is the last
     const way: string[] = [];
-    for (let links = 0; left.length > 0;) {
+    for (let links = 0, lookedUp = 0; left.length > 0;) {
+      lookedUp += way.length + left.length; // those that are left are searched for `..`
+      if (lookedUp > MOST_LOOKED_UP) throw new Failure(path, "name too long", "ENAMETOOLONG");
       const name = left.pop() as string;
       if (name === "..") { // of a link: those of the client are gone
         if (way.length === 0) throw outside(path);

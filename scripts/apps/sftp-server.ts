@@ -142,7 +142,7 @@ async function main(stop: AbortSignal) {
 function letIn(client: Connection, caller: Caller, logins: Authentication): void {
   let tries = 0;
   const decide = async (context: AuthContext) => {
-    const isRight = await logins.isRight(context, caller.name, caller.source);
+    const isRight = await logins.isRight(context, caller);
     if (!caller.socket.writable) return; // it has gone, or was told to go
     if (context.method !== "none" && !isRight) tries++; // none: so a client asks which methods there are
     if (isRight) context.accept();

@@ -6,6 +6,7 @@ import type { AuthContext, AuthenticationType, ParsedKey, PublicKeyAuthContext }
 import { Failure } from "../../../lib/failure.ts";
 import { openFile } from "../../../lib/files.ts";
 import { report } from "../../../lib/program.ts";
+import type { Caller } from "./callers.ts";
 import { parseKey } from "./parse-key.ts";
 
 /** The types of keys that may log in. RSA signs with SHA-2 only. */
@@ -30,16 +31,21 @@ export class Authentication {
 
   /**
    * Whether a login is right. The answer to a password takes its time.
-   * @param caller the endpoint, for the error
-   * @param source the address, or its network, whose wrong passwords count together
+   * @throws Failure EAGAIN when too many passwords of its source wait: this one is not even looked at
    */
-  async isRight(context: AuthContext, caller: string, source: string): Promise<boolean> {
+  async isRight(context: AuthContext, caller: Pick<Caller, "name" | "source" | "gone">): Promise<boolean> {
     const { name, password, keys } = this.#user;
     if (context.method === "publickey") return context.username === name && isAuthorized(context, keys);
     if (context.method !== "password" || password === undefined) return false;
+    if (this.#passwords.isFull(caller.source)) {
+      throw new Failure(caller.name, "too many passwords of its address wait for an answer", "EAGAIN");
+    }
     const isRight = isSame(context.password, password) && isSame(context.username, name);
-    if (!isRight) await report(new Failure(`${caller} as ${context.username}`, "wrong password", "EACCES"));
-    await this.#passwords.turn(source, isRight);
+    const turn = this.#passwords.turn(caller.source, isRight, caller.gone);
+    if (!isRight) {
+      await report(new Failure(`${caller.name} as ${context.username}`, "wrong password", "EACCES"));
+    }
+    await turn;
     return isRight;
   }
 }
@@ -95,8 +101,14 @@ const MOST_SOURCES = 10_000;
 /** The longest wait for one answer, in milliseconds. */
 const LONGEST_WAIT = 5_000;
 
-/** The pause after a wrong password, for all sources together, in milliseconds: ten guesses a second. */
+/** How many passwords of one source may wait for their answers: the last answer comes within 25 s. */
+const MOST_TURNS = 5;
+
+/** The pause after a wrong password, for all sources together, in milliseconds. */
 const PAUSE = 100;
+
+/** The longest wait for these pauses, in milliseconds: however many sources guess, the others can log in. */
+const LONGEST_FOR_OTHERS = 1000;
 
 /**
  * Makes guessing slow. With each wrong password of a source, over all its connections, the next answer to it comes
@@ -105,35 +117,48 @@ const PAUSE = 100;
  */
 export class WrongPasswords {
   readonly #wrong = new Map<string, { count: number; time: number }>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** Those of a source that wait for their turns: the first one has it. */
+  readonly #turns = new Map<string, (() => void)[]>();
   #next = 0;
 
-  /** Resolves when the answer may be given. */
-  async turn(source: string, isRight: boolean): Promise<void> {
-    const before = this.#turns.get(source) ?? Promise.resolve();
-    const mine = before.then(() => this.#pause(this.wait(source, isRight), isRight));
-    this.#turns.set(source, mine);
-    await mine;
-    if (this.#turns.get(source) === mine) this.#turns.delete(source);
+  /** Whether a source must not send another password before one of its earlier ones is answered. */
+  isFull(source: string): boolean {
+    return (this.#turns.get(source)?.length ?? 0) >= MOST_TURNS;
   }
 
-  /** @returns how long the next answer to a source must wait, in milliseconds */
+  /** Resolves when the answer may be given, or when its connection has gone: then nothing waits for it. */
+  async turn(source: string, isRight: boolean, gone: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const turns = this.#turns.get(source) ?? [];
+    this.#turns.set(source, turns);
+    if (turns.push(resolve) === 1) resolve();
+    gone.addEventListener("abort", () => resolve(), { once: true });
+    await promise;
+    await this.#pause(this.wait(source, isRight), isRight, gone).catch(() => {}); // it has gone
+    if (isRight && !gone.aborted) this.#wrong.delete(source);
+    turns.splice(turns.indexOf(resolve), 1);
+    if (turns.length === 0) this.#turns.delete(source);
+    else turns[0]();
+  }
+
+  /** @returns how long the answer to a password must wait, in milliseconds */
   wait(source: string, isRight: boolean): number {
     const known = this.#wrong.get(source);
     const before = known && Date.now() - known.time < FORGOTTEN ? known.count : 0;
     const count = isRight ? before : before + 1;
     this.#wrong.delete(source);
-    // Counted now, not after the wait: a caller that closes early gains nothing.
-    if (!isRight) this.#wrong.set(source, { count, time: Date.now() });
+    // Counted now, not after the wait, and a right one too until it is answered: a caller that closes early gains
+    // nothing, and learns nothing from how long its other connections wait.
+    this.#wrong.set(source, { count: before + 1, time: Date.now() });
     if (this.#wrong.size > MOST_SOURCES) this.#wrong.delete(`${this.#wrong.keys().next().value}`);
     return count === 0 ? 0 : Math.min(LONGEST_WAIT, 500 * 2 ** (count - 1));
   }
 
-  async #pause(wait: number, isRight: boolean): Promise<void> {
-    await sleep(wait);
+  async #pause(wait: number, isRight: boolean, signal: AbortSignal): Promise<void> {
+    await sleep(wait, undefined, { signal });
     const now = Date.now();
-    const turn = Math.max(now, this.#next);
+    const turn = Math.min(Math.max(now, this.#next), now + LONGEST_FOR_OTHERS);
     if (!isRight) this.#next = turn + PAUSE;
-    if (turn > now) await sleep(turn - now);
+    if (turn > now) await sleep(turn - now, undefined, { signal });
   }
 }

@@ -134,6 +134,9 @@ export class Caller implements Descriptors {
   /** When its last request came, or it itself. */
   lastMoved = Date.now();
   readonly most = MOST_HANDLES;
+  readonly #end = new AbortController();
+  /** Aborted when the connection has ended. */
+  readonly gone = this.#end.signal;
   readonly #descriptors: Shares;
   readonly #on: Events;
   #handles = 0;
@@ -191,5 +194,6 @@ export class Caller implements Descriptors {
   #gone(): void {
     if (this.#isHere) this.#on.left();
     this.#isHere = false;
+    this.#end.abort();
   }
 }

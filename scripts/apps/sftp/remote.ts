@@ -17,7 +17,7 @@ import {
   type Side,
 } from "./side.ts";
 
-/** How many names a folder may have: no list goes on for ever. */
+/** How many names a list may have, with `.` and `..`, however often these come: no list goes on for ever. */
 const LONGEST_LIST = 100_000;
 
 /** The longest name of one file, in bytes: 255 characters (NAME_MAX of some systems) in UTF-8. */
@@ -140,6 +140,7 @@ export class Remote implements Side {
     const broken = (why: string) => new Failure(this.#server, why, "EPROTO");
     const handle = await this.#openFolder(path);
     const entries: Entry[] = [];
+    let count = 0;
     try {
       while (true) {
         const some = await this.#names(path, handle);
@@ -148,7 +149,7 @@ export class Remote implements Side {
           if (name === "" || /[/\0]/.test(name) || Buffer.byteLength(name) > LONGEST_NAME) {
             throw broken("sent a name that no file can have");
           }
-          if (entries.length === LONGEST_LIST) throw broken("sent a list without end");
+          if (++count > LONGEST_LIST) throw broken("sent a list without end");
           if (name !== "." && name !== "..") entries.push({ name, ...facts(kindIn(longname), attrs) });
         }
       }

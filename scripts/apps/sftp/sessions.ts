@@ -43,7 +43,10 @@ export class Sessions {
     this.#caller = caller;
     this.#client = client;
     this.#served = served;
-    caller.socket.on("data", () => this.#checkMemory());
+    caller.socket.on("data", () => {
+      this.#checkMemory();
+      if (caller.socket.writableNeedDrain) this.#pause();
+    });
   }
 
   /** The client asks for a session. */
@@ -61,9 +64,24 @@ export class Sessions {
       bytes = Math.max(bytes, channel.readableLength);
       pieces += (channel as Inside)._readableState.buffer.length;
     }
-    if (bytes < MOST_WAITING && pieces < MOST_PIECES) return;
+    if (bytes >= MOST_WAITING || pieces >= MOST_PIECES) this.#sendAway();
+  }
+
+  #sendAway(): void {
     this.#caller.leave("sends more than it may, or reads no answers", "ENOBUFS");
-    socket.destroy();
+    this.#caller.socket.destroy();
+  }
+
+  /**
+   * Reads no more from a client while 64 KiB wait for it. ssh2 answers at once what is no request of SFTP, in pieces of
+   * a few bytes that cost some hundred each. Before the login all replies together are far shorter.
+   */
+  #pause(): void {
+    const { socket, isLoggedIn } = this.#caller;
+    if (!isLoggedIn) return this.#sendAway();
+    if (socket.isPaused()) return;
+    socket.pause();
+    socket.once("drain", () => socket.resume());
   }
 
   /**

@@ -244,6 +244,21 @@ describe("a login", () => {
   });
 });
 
+for (const runtime of EVERYWHERE) {
+  test(`wrong passwords whose connections have gone keep nobody waiting, on ${runtime}`, async () => {
+    await using at = await stage();
+    await using server = await serve(at, ["--password", "right", "--login-time", "15"], { runtime });
+    for (let count = 1; count <= 8; count++) { // one after another they would take 27.5 s
+      const { client } = knock(server.port, [{ password: "wrong" }]);
+      const told = () => server.program.seen.stderr.filter((line) => line.includes("wrong password"));
+      await until(() => told().length === count, "a wrong password");
+      inside(client)._sock.destroy();
+    }
+    using friend = knock(server.port, [{ password: "right" }]);
+    expect(await friend.done).toMatchObject({ isIn: true });
+  });
+}
+
 /** A socket that is only what Callers and Caller touch. */
 function dummy(remoteAddress: string) {
   const socket = Object.assign(new EventEmitter(), {
@@ -352,6 +367,8 @@ describe("places", () => {
 });
 
 describe("WrongPasswords", () => {
+  /** The connections stay. */
+  const HERE = new AbortController().signal;
   const waits = (wrong: WrongPasswords, ...tries: [address: string, isRight: boolean][]) =>
     tries.map(([address, isRight]) => wrong.wait(address, isRight));
 
@@ -362,16 +379,17 @@ describe("WrongPasswords", () => {
     expect(wrong.wait("192.0.2.1", true)).toBe(5000);
   });
 
-  test("after a right one all is forgotten; other addresses count for themselves", () => {
+  test("a right one counts until it is answered, and then all is forgotten; other addresses count for themselves", async () => {
     const [here, there] = ["192.0.2.1", "2001:db8::1"];
     const wrong = new WrongPasswords();
     expect(waits(wrong, [here, true], [here, false], [here, false], [there, false])).toEqual([
       0,
-      500,
       1000,
+      2000,
       500,
     ]);
-    expect(waits(wrong, [here, true], [here, true], [there, true])).toEqual([1000, 0, 500]);
+    await wrong.turn(there, true, HERE);
+    expect(waits(wrong, [there, true], [here, true])).toEqual([0, 2000]);
   });
 
   test("ten minutes of peace are enough; so is being one of the oldest of 10,000 addresses", () => {
@@ -384,8 +402,8 @@ describe("WrongPasswords", () => {
       setSystemTime(new Date("2026-01-01T00:10:00Z"));
       expect(wrong.wait("192.0.2.2", false)).toBe(500);
       for (let last = 0; last < 9999; last++) wrong.wait(`2001:db8::${last}`, false);
-      expect(wrong.wait("192.0.2.1", true)).toBe(0);
       expect(wrong.wait("192.0.2.2", true)).toBe(500);
+      expect(wrong.wait("192.0.2.1", true)).toBe(0);
     } finally {
       setSystemTime();
     }
@@ -396,7 +414,7 @@ describe("WrongPasswords", () => {
     const wrong = new WrongPasswords();
     const answers: number[] = [];
     const guess = async (source: string) => {
-      await wrong.turn(source, false);
+      await wrong.turn(source, false, HERE);
       answers.push(performance.now() - begin);
     };
     await Promise.all([guess("192.0.2.1"), guess("192.0.2.1")]); // side by side: 0.5 s, and then 1 s

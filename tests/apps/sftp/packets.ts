@@ -168,9 +168,13 @@ export type Inside = {
 };
 export const inside = (client: Client) => client as unknown as Inside;
 
-/** Lets the server send 4 GiB without being asked to stop. */
-export function openWide(client: Client) {
+/** Lets the server send so many bytes in a session. */
+const open = (window: number) => (client: Client) => {
   const protocol = inside(client)._protocol;
   const session = protocol.session.bind(protocol);
-  protocol.session = (channel) => session(channel, 0xffffffff, 32_768);
-}
+  protocol.session = (channel) => session(channel, window, 32_768);
+};
+/** Lets the server send 4 GiB without being asked to stop. */
+export const openWide = open(0xffffffff);
+/** Lets the server send nothing. */
+export const openNot = open(0);

@@ -1,7 +1,7 @@
 /** Lesson 4.5: the rules that need no connection: answers that are believed, transfers, places, prompts. */
 import { describe, expect, jest, setDefaultTimeout, spyOn, test } from "bun:test";
 import { EventEmitter } from "node:events";
-import { chmodSync, chownSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
@@ -13,6 +13,7 @@ import {
   type SFTPWrapper,
 } from "ssh2";
 import { Failure } from "../../../lib/failure.ts";
+import { Root } from "../../../scripts/apps/root.ts";
 import {
   Authentication,
   readAuthorizedKeys,
@@ -107,6 +108,19 @@ describe("what a server answers", () => {
       expect(asked.at(-1)).toBe("close");
     }
     expect(await lists(["猫".repeat(255)]).side.list("/")).toHaveLength(1);
+  });
+
+  test("a list of dots without end ends, too", async () => {
+    let left = 200; // more than enough
+    const { side, asked } = remote({
+      opendir: () => Buffer.from("1"),
+      readdir: () => {
+        if (left-- === 0) throw told(1, "end");
+        return Array(1000).fill({ filename: ".", longname: "d", attrs: {} });
+      },
+    });
+    expect(await side.list("/").catch(code)).toBe("EPROTO");
+    expect([left, asked.at(-1)]).toEqual([99, "close"]);
   });
 
   test("of another kind than was asked for is no answer", async () => {
@@ -685,6 +699,19 @@ describe("a transfer", () => {
   });
 });
 
+test("where a path leads is found out with 100,000 looks, or not at all", async () => {
+  await using folder = temporaryFolder();
+  const root = await Root.of(folder.at());
+  const names = (path: string) => Promise.try(() => root.resolve(path, true).length).catch(code);
+  const deep = (count: number) => "a/".repeat(count);
+  mkdirSync(folder.at(deep(330)), { recursive: true });
+  symlinkSync("a/../".repeat(800), folder.at("to and fro"));
+  symlinkSync(`${deep(330)}${"../".repeat(330)}a`, folder.at("down and up"));
+  expect([await names(deep(300)), await names(deep(330))]).toEqual([300, "ENAMETOOLONG"]);
+  expect(await names("to and fro")).toBe("ENAMETOOLONG");
+  expect(await names("down and up")).toBe("ENAMETOOLONG");
+});
+
 describe("a login", () => {
   const key = (text: string, type = "ssh-ed25519") => {
     const long = (part: string) => Buffer.concat([Buffer.of(0, 0, 0, part.length), Buffer.from(part)]);
@@ -805,8 +832,9 @@ describe("who may log in", () => {
     key: { algo: key.type, data: key.getPublicSSH() },
     ...more,
   });
+  const caller = { name: "192.0.2.1:1", source: "192.0.2.1", gone: new AbortController().signal };
   const right = (user: ConstructorParameters<typeof Authentication>[0], asked: object) =>
-    new Authentication(user).isRight(asked as AuthContext, "192.0.2.1:1", "192.0.2.1");
+    new Authentication(user).isRight(asked as AuthContext, caller);
 
   test("who has signed with a key of the list, in the name of the user", async () => {
     const user = { name: "anna", keys };
@@ -857,7 +885,7 @@ describe("who may log in", () => {
     expect(told).toHaveLength(6);
     expect(told[5]).toBe("error: 192.0.2.1:1 as berta: wrong password (EACCES)");
     expect(waits.mock.calls).toEqual(
-      [true, ...Array(6).fill(false)].map((isRight) => ["192.0.2.1", isRight]),
+      [true, ...Array(6).fill(false)].map((isRight) => ["192.0.2.1", isRight, caller.gone]),
     );
     expect(await right({ name: "anna", keys }, asked(undefined))).toBe(false);
     expect(await right(user, { ...asked("secret"), method: "keyboard-interactive" })).toBe(false);
@@ -897,17 +925,10 @@ describe("who may log in", () => {
       const wrong = new WrongPasswords();
       const answers: string[] = [];
       const guess = (source: string, isRight = false) => {
-        wrong.turn(source, isRight).then(() => answers.push(`${source} ${Date.now() - begin}`));
+        wrong.turn(source, isRight, caller.gone).then(() => answers.push(`${source} ${Date.now() - begin}`));
       };
       const begin = Date.now();
-      const pass = async (ms: number) => {
-        for (let step = 0; step < ms; step += 50) {
-          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-          jest.advanceTimersByTime(50);
-          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-        }
-        return answers.splice(0);
-      };
+      const pass = async (ms: number) => (await passes(ms), answers.splice(0));
       for (const source of ["a", "a", "b", "c"]) guess(source);
       expect(await pass(1700)).toEqual(["a 500", "b 600", "c 700", "a 1500"]); // 0.5 s, and then 1 s
       guess("d", true); // a right one does not wait for the wrong ones of others: one step of this clock
@@ -917,7 +938,88 @@ describe("who may log in", () => {
       jest.useRealTimers();
     }
   });
+
+  test("a password whose connection has gone counts, keeps nobody waiting, and is kept no longer", async () => {
+    jest.useFakeTimers();
+    try {
+      const wrong = new WrongPasswords();
+      const answers: string[] = [];
+      const begin = Date.now();
+      const guess = (name: string, isRight = false) => {
+        const end = new AbortController();
+        wrong.turn("a", isRight, end.signal).then(() => answers.push(`${name} ${Date.now() - begin}`));
+        return end;
+      };
+      const dead = ["one", "two", "three", "four"].map((name) => guess(name));
+      guess("right", true);
+      await passes(200);
+      expect([answers, wrong.isFull("a")]).toEqual([[], true]);
+      for (const end of dead.slice(1)) end.abort(); // while they wait for their turns
+      await passes(50);
+      expect([answers.splice(0), wrong.isFull("a")]).toEqual([["two 200", "three 200", "four 200"], false]);
+      dead[0].abort(); // in its turn
+      await passes(3900);
+      expect(answers.splice(0)).toEqual(["one 250"]);
+      await passes(150);
+      expect(answers.splice(0)).toEqual(["right 4250"]); // as after the last of four wrong ones
+      // A right one that nobody waits for changes nothing: else the next wait would tell that it was right.
+      expect([wrong.wait("a", false), wrong.wait("a", false)]).toEqual([500, 1000]);
+      guess("gone", true).abort();
+      await passes(50);
+      expect(wrong.wait("a", false)).toBe(4000);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("wrong passwords of many sources hold up the others for a second at most", async () => {
+    jest.useFakeTimers();
+    try {
+      const wrong = new WrongPasswords();
+      let answered = 0;
+      for (let source = 0; source < 200; source++) {
+        wrong.turn(`${source}`, false, caller.gone).then(() => answered++);
+      }
+      await passes(500); // all have waited for their own sources
+      let waited = 0;
+      const [begin, before] = [Date.now(), answered];
+      wrong.turn("friend", true, caller.gone).then(() => waited = Date.now() - begin);
+      await passes(1500);
+      expect(waited).toBeWithin(900, 1101);
+      expect([before < 5, answered]).toEqual([true, 200]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("five passwords of a source may wait: a sixth, right or wrong, is not looked at", async () => {
+    const write = (_: unknown, done: unknown) => ((done as () => void)(), true);
+    using stderr = spyOn(process.stderr, "write").mockImplementation(write as never);
+    const logins = new Authentication({ name: "anna", password: "secret", keys: [] });
+    const end = new AbortController();
+    const asked = (password: string, more: object = {}) =>
+      logins.isRight(
+        { method: "password", username: "anna", password } as AuthContext,
+        { ...caller, gone: end.signal, ...more },
+      );
+    const waiting = ["1", "2", "3", "4", "5"].map((password) => asked(password));
+    expect(await asked("secret").catch(code)).toBe("EAGAIN");
+    expect(await asked("6").catch(code)).toBe("EAGAIN");
+    expect(stderr.mock.calls).toHaveLength(5);
+    expect(await asked("secret", { source: "192.0.2.2", gone: caller.gone })).toBe(true);
+    end.abort();
+    expect(await Promise.all(waiting)).toEqual(Array(5).fill(false));
+  });
 });
+
+/** Lets so much time pass on a clock of the test, and all that was waiting for it go on. */
+async function passes(ms: number): Promise<void> {
+  for (let step = 0; step < ms; step += 50) {
+    for (let turn = 0; turn < 40; turn++) await Promise.resolve();
+    jest.advanceTimersByTime(50);
+    for (let turn = 0; turn < 40; turn++) await Promise.resolve();
+  }
+}
 
 test("wrong passwords: each of a source waits longer, 5 s at most; they are forgotten after ten minutes", () => {
   const clock = spyOn(Date, "now").mockReturnValue(0);
@@ -927,7 +1029,7 @@ test("wrong passwords: each of a source waits longer, 5 s at most; they are forg
     expect(wait("new", true)).toBe(0);
     expect(Array.from({ length: 6 }, () => wait("a"))).toEqual([500, 1000, 2000, 4000, 5000, 5000]);
     expect(wait("b")).toBe(500);
-    expect([wait("a", true), wait("a", true)]).toEqual([5000, 0]); // a right one waits as the last wrong one, and then all is well
+    expect([wait("b", true), wait("b", true)]).toEqual([500, 1000]); // a right one waits as the last wrong one, and counts until it is answered
     wait("c");
     clock.mockReturnValue(599_999);
     expect(wait("c")).toBe(1000);
@@ -998,6 +1100,7 @@ describe("places", () => {
       expect([three, comes()].map(({ caller }) => Boolean(caller))).toEqual([true, false]); // two strangers are there
       for (let twice = 0; twice < 2; twice++) two.socket.emit("close");
       two.caller.loggedIn(); // too late
+      expect([one, two].map(({ caller }) => caller.gone.aborted)).toEqual([false, true]);
       expect([comes(), comes()].map(({ caller }) => Boolean(caller))).toEqual([true, false]);
       const full = new Callers(30, { limit: 8, free: 1000 }); // one place
       const first = place(full, "192.0.2.1");
@@ -1085,6 +1188,42 @@ describe("places", () => {
       other.give(63);
       other.take(63);
     });
+  });
+
+  test("who reads no replies is read no further, and sent away if it has not logged in", () => {
+    const gone: string[] = [];
+    let isPaused = false;
+    const socket = Object.assign(new EventEmitter(), {
+      writableLength: 2 ** 23 - 1,
+      writableNeedDrain: false,
+      pause: () => (isPaused = true),
+      resume: () => (isPaused = false),
+      isPaused: () => isPaused,
+      destroy: () => void gone.push("destroyed"),
+    });
+    const caller = {
+      socket,
+      name: "a caller",
+      isLoggedIn: true,
+      leave: (why: string) => void gone.push(why),
+    };
+    new Sessions(new EventEmitter() as unknown as Connection, caller as unknown as Caller, {} as never);
+    const comes = (what: object) => (Object.assign(socket, what).emit("data", Buffer.of(0)), isPaused);
+    expect(comes({})).toBe(false);
+    expect([comes({ writableNeedDrain: true }), comes({}), socket.listenerCount("drain")]).toEqual([
+      true,
+      true,
+      1,
+    ]);
+    socket.emit("drain");
+    expect([isPaused, socket.listenerCount("drain"), gone]).toEqual([false, 0, []]);
+    comes({ writableNeedDrain: false, writableLength: 2 ** 23 });
+    expect(gone.splice(0)).toEqual(["sends more than it may, or reads no answers", "destroyed"]);
+    caller.isLoggedIn = false;
+    comes({ writableLength: 2 ** 16 - 1 });
+    expect(gone).toEqual([]);
+    expect(comes({ writableNeedDrain: true })).toBe(false);
+    expect(gone).toEqual(["sends more than it may, or reads no answers", "destroyed"]);
   });
 
   test("ten sessions of a connection, and no more", () => {
