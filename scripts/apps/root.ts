@@ -244,7 +244,9 @@ async function checkLinks(top: string, depth: number): Promise<void> {
       throw new Failure("", `moving more than ${MOST_SEARCHED} files upwards is not allowed here`, "EACCES");
     }
     const [path, above] = left.pop() as [string, number];
-    const stats = await lstat(path).catch(() => undefined);
+    const stats = await lstat(path).catch(({ code }) => {
+      if (code !== "ENOENT") throw new Failure("", "it holds what cannot be searched for links", "EACCES");
+    });
     if (stats?.isSymbolicLink()) {
       const target = await readlink(path);
       if (!target.startsWith(sep) && highest(target.split(sep).join("/")) > above) {

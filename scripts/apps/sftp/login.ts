@@ -227,7 +227,12 @@ async function readKeys(named: string | undefined): Promise<KeyFile[]> {
     return [{ file: named, text }];
   }
   const files = DEFAULT_KEYS.map((name) => join(homedir(), ".ssh", name));
-  const found = files.map((file) => readFile(file).then((text) => [{ file, text }], () => []));
+  const found = files.map((file) =>
+    readFile(file).then((text) => [{ file, text }], async (error) => {
+      if (!["ENOENT", "ENOTDIR"].includes(error.code)) await report(error);
+      return [];
+    })
+  );
   return (await Promise.all(found)).flat();
 }
 

@@ -304,7 +304,7 @@ export const namesReply = (id: number, entries: { name: string; stats?: Stats }[
     number(entries.length),
     ...entries.flatMap(({ name, stats }) => [
       text(name),
-      text(stats ? longName(name, stats) : name),
+      text(stats ? longName(name, stats) : `?????????? ${name}`),
       stats ? attributes(stats) : number(0),
     ]),
   );

@@ -258,7 +258,7 @@ function facts(kind: Kind, { mode, size = 0, mtime = 0, uid, gid }: Partial<Stat
 /** The kind that a long name shows, as `ls -l` does, where the attributes do not tell it. */
 function kindIn(longname: string): Kind {
   const kinds: Record<string, Kind> = { d: "folder", l: "link", "-": "file" };
-  return kinds[longname.charAt(0)] ?? "file";
+  return kinds[/^[dl-](?=[-rwxsStT?]{9})/.exec(longname)?.[0] ?? ""] ?? "file";
 }
 
 /**

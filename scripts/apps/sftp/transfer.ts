@@ -174,7 +174,8 @@ class Goal {
       this.#file = await this.#side.open(this.#part, "wx", mode & 0o777);
     } catch (error) {
       if (!(error instanceof Failure)) throw error; // Ctrl-C
-      return false; // we may not write in this folder
+      if (["EACCES", "EPERM"].includes(error.code)) return false; // we may not write in this folder
+      throw error; // the disk is full, say: what was emptied now could not be written again
     }
     try {
       const made = await this.#side.lstat(this.#part);

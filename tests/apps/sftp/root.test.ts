@@ -222,6 +222,23 @@ describe("the root", () => {
     }
   });
 
+  test.skipIf(!IS_LINUX)("a folder is moved upwards only if all of it can be looked at", async () => {
+    await using at = await stage();
+    await mkdir(at.path("root", "a", "b"), { recursive: true });
+    const name = "n".repeat(250);
+    // Deeper than a path can be long (PATH_MAX), where a link would lead out.
+    const deep = `for _ in $(seq 20); do mkdir ${name} && cd -P ${name} || exit 1; done; ln -s ${
+      "../".repeat(22)
+    }secret link`;
+    await using making = start(["bash", "-c", deep], { cwd: at.path("root", "a", "b") });
+    expect(await making.result()).toEqual({ code: 0, stdout: "", stderr: "" });
+    await using server = await serve(at);
+    using client = await meet(server.port);
+    expect((await client.ask(18, "a/b", "b")).code).toBe(DENIED);
+    await using clearing = start(["rm", "-r", at.path("root", "a")]);
+    expect(await clearing.ended()).toBe(0);
+  });
+
   test("a folder with many files is moved upwards only while they can be searched for links", async () => {
     await using at = await stage();
     await mkdir(at.path("root", "a", "b"), { recursive: true });

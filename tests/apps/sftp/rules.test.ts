@@ -83,7 +83,11 @@ describe("what a server answers", () => {
       opendir: () => Buffer.from("1"),
       readdir: () => {
         if (at >= names.length) throw told(1, "end");
-        return names.slice(at, at += 1000).map((filename) => ({ filename, longname: "d", attrs: {} }));
+        return names.slice(at, at += 1000).map((filename) => ({
+          filename,
+          longname: "drwxr-xr-x",
+          attrs: {},
+        }));
       },
     });
   };
@@ -116,7 +120,7 @@ describe("what a server answers", () => {
       opendir: () => Buffer.from("1"),
       readdir: () => {
         if (left-- === 0) throw told(1, "end");
-        return Array(1000).fill({ filename: ".", longname: "d", attrs: {} });
+        return Array(1000).fill({ filename: ".", longname: "drwxr-xr-x", attrs: {} });
       },
     });
     expect(await side.list("/").catch(code)).toBe("EPROTO");
@@ -182,7 +186,8 @@ describe("what a server answers", () => {
   });
 
   test("without attributes: the long name tells the kind, or whether it opens as a folder", async () => {
-    const names = ["drwx a", "lrwx b", "-rw- c", "?"].map((longname, index) => ({
+    const longNames = ["drwxr-xr-x a", "lrwxrwxrwx b", "-rw-r--r-- c", "?", "letters.txt", "docs.txt"];
+    const names = longNames.map((longname, index) => ({
       ...{ filename: `${index}`, longname },
       attrs: index === 2 ? { mode: 0o40755, size: 7, mtime: 9, uid: 1, gid: 2 } : {},
     }));
@@ -194,7 +199,7 @@ describe("what a server answers", () => {
       stat: () => ({ isDirectory: () => false }),
     });
     const list = await side.list("/");
-    expect(list.map(({ kind }) => kind)).toEqual(["folder", "link", "folder", "file"]);
+    expect(list.map(({ kind }) => kind)).toEqual(["folder", "link", "folder", "file", "file", "file"]);
     expect(list[2]).toEqual({ name: "2", kind: "folder", mode: 0o755, size: 7, time: 9, uid: 1, gid: 2 });
     expect((await side.stat("/file")).kind).toBe("file");
     expect(asked.at(-1)).toBe("opendir");
@@ -574,6 +579,18 @@ describe("a transfer", () => {
     expect(full.shown).toEqual(["hint: to is not whole: it was written in place"]);
     const device = await passFile({ ...there({ kind: "other" }), open });
     expect([done.at(-1), device.shown]).toEqual(["to a", []]);
+  });
+
+  test("a disk that is full, or a server that fails, does not cost the file that is to be replaced", async () => {
+    for (const code of ["ENOSPC", "EDQUOT", "EMFILE", "EREMOTEIO"]) {
+      const flags: string[] = [];
+      const open = (path: string, how: string) => {
+        flags.push(how);
+        return Promise.reject(new Failure(path, "no", code));
+      };
+      expect((await passFile({ ...there({}), open })).failed).toEqual([`to: no (${code})`]);
+      expect(flags).toEqual(["wx"]);
+    }
   });
 
   test("Ctrl-C ends it at any moment, and its part is removed", async () => {

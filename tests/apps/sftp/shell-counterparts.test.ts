@@ -3,7 +3,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, statSync, truncateSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, rmdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
@@ -328,6 +328,10 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
         mode: 0o600,
       });
       expect(await session(shell(box, server.port, { runtime, words: [] }), ["pwd"])).toEqual(fine);
+      await mkdir(box.at("home", ".ssh", "id_rsa"));
+      expect(await session(shell(box, server.port, { runtime, words: [] }), ["pwd"]))
+        .toEqual({ ...fine, stderr: expect.stringContaining("(EISDIR)\n") });
+      await rmdir(box.at("home", ".ssh", "id_rsa"));
       await rm(box.at("home", ".ssh", "id_ed25519"));
       const refused = {
         code: 1,
