@@ -18,7 +18,7 @@ const row = (
 });
 
 /** Codes that stand in the scripts, and that nobody is shown: what they are instead. */
-export const NOT_SHOWN = ["EINTR", "EOF", "ESTABLISHED", "ECE"];
+export const NOT_SHOWN = ["EINTR", "ENONET", "ENXIO", "EOF", "ESTABLISHED", "ECE"];
 
 export const ERRORS: Explained[] = [
   row("EACCES", [

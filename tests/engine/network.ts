@@ -90,13 +90,13 @@ export class Network implements AsyncDisposable {
 
 /**
  * Lines that make a /run in which all may write: `ip netns` keeps hosts below /run/netns, the lab its files below
- * /run/lab. The other folders of the machine's /run stay: the project may be in one of them, on a removable disk, and so
- * may temporary folders. /sys, which is mounted anew, lends its place for a moment.
+ * /run/lab, and mount(8) its own in /run/mount. The other folders of the machine's /run stay: the project may be in one
+ * of them, on a removable disk, and so may temporary folders. /sys, which is mounted anew, lends its place for a moment.
  */
 const FRESH = `mount -t tmpfs tmpfs /sys
 for folder in /run/*/; do
   name=\${folder#/run/}
-  case $name in netns/|lab/) continue;; esac
+  case $name in netns/|lab/|mount/) continue;; esac
   mkdir "/sys/$name" && mount --rbind "$folder" "/sys/$name" || :
 done
 mount --move /sys /run
