@@ -99,6 +99,7 @@ for folder in /run/*/; do
   case $name in netns/|lab/|mount/) continue;; esac
   mkdir "/sys/$name" && mount --rbind "$folder" "/sys/$name" || :
 done
+mkdir /sys/mount
 mount --move /sys /run
 mount -t sysfs sysfs /sys`;
 
