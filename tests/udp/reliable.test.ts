@@ -406,13 +406,13 @@ describe("one end goes away in the middle", () => {
 
   test("the sender is killed: the receiver gives up, keeps nothing, and serves it when it comes again", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, { receiving: ["--timeout", "3000"] });
+    await using slow = await slowly(here, { receiving: ["--timeout", "2000"] });
     slow.sender.signal("SIGKILL");
     await slow.sender.ended();
     const again = send(slow.port, slow.path); // at once, before the receiver has noticed
     expect((await again.result()).code).toBe(0);
     expect(await slow.receiver.next("stderr")).toBe(
-      `error: ${slow.from} > big: silent for 3000 ms (ETIMEDOUT)`,
+      `error: ${slow.from} > big: silent for 2000 ms (ETIMEDOUT)`,
     );
     expect(await readdir(here.out)).toEqual(["big"]);
     expect((await here.saved("big")).equals(await readFile(slow.path))).toBe(true);
@@ -420,11 +420,11 @@ describe("one end goes away in the middle", () => {
 
   test("the receiver is killed: the sender gives up", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, { sending: ["--timeout", "3000"] });
+    await using slow = await slowly(here, { sending: ["--timeout", "2000"] });
     slow.receiver.signal("SIGKILL");
     const { code, stderr } = await slow.sender.result();
     expect(stderr).toStartWith(
-      `error: 127.0.0.1:${slow.linkPort}: nothing heard for 3000 ms (ETIMEDOUT)\nhint: `,
+      `error: 127.0.0.1:${slow.linkPort}: nothing heard for 2000 ms (ETIMEDOUT)\nhint: `,
     );
     expect(code).toBe(1);
     expect(await readdir(here.out)).not.toContain("big");
