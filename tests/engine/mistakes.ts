@@ -1851,14 +1851,6 @@ export const MISTAKES: Mistake[] = [
     names: "may take the time",
   },
   {
-    what: "4.2: a folder that cannot be searched looks empty",
-    file: "scripts/apps/served-folder.ts",
-    was: '  error.code === "ENOENT" ? undefined : failAs(folder)(error);',
-    is: "  error && failAs ? undefined : folder;",
-    tests: ["tests/apps/download-folders.test.ts"],
-    names: "cannot read",
-  },
-  {
     what: "4.5: a rename that fails is told as a missing file",
     file: "scripts/apps/sftp/transfer.ts",
     was: 'throw second.code === "ENOENT" ? error : second;',
@@ -1889,14 +1881,6 @@ export const MISTAKES: Mistake[] = [
     is: "Promise.all([serve(socket).catch(report), void closed])",
     tests: ["tests/apps/messenger-hostile.test.ts"],
     names: "does not hang up",
-  },
-  {
-    what: "4.4: a caller whose socket is closed counts no more, though it is still being served",
-    file: "scripts/apps/messenger-server.ts",
-    was: "Promise.all([serve(socket).catch(report), closed])",
-    is: "Promise.all([void serve(socket).catch(report), closed])",
-    tests: ["tests/apps/messenger-hostile.test.ts"],
-    names: "nobody reads what the server prints",
   },
   {
     what: "4.4: a server that stood still judges the silence of its clients",
