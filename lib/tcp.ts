@@ -36,8 +36,8 @@ const dispose = function (this: Socket) {
 };
 
 /**
- * Waits for the peer's close after `socket.end()`. What still comes is read and discarded, up to 5 s after the system
- * has taken our last bytes (30 s): a close with unread bytes is a reset, which overtakes them (RFC 1122, 4.2.2.13).
+ * Waits until the system has taken our last bytes (30 s at most), and then for the peer's close (5 s). What still comes
+ * is read and discarded: a close with unread bytes is a reset, which overtakes our last bytes (RFC 1122, 4.2.2.13).
  */
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;

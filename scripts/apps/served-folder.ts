@@ -133,9 +133,10 @@ export class ServedFolder {
       await file.close();
       return stat;
     } catch (error) {
-      const { code, why } = explain(error, name) ?? {};
-      if (why === OUTSIDE || ["ENXIO", ...MISSING].includes(`${code}`)) return undefined; // ENXIO: a socket
-      return explain(error, name);
+      const failure = explain(error, name);
+      if (!failure) throw error;
+      const isServed = failure.why !== OUTSIDE && !["ENXIO", ...MISSING].includes(failure.code); // ENXIO: a socket
+      return isServed ? failure : undefined;
     }
   }
 

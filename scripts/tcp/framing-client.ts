@@ -32,17 +32,18 @@
  *            s.shutdown(SHUT_WR)
  *            ->  socket.end()
  * Watch out  The framing is part of the protocol: above, the server took the first
- *            bytes of 你好, E4 BD A0 E5, for a length. An empty message, which TCP alone cannot carry
- *            (3.1), exists again. A line cannot contain a line end; a message with
- *            its length can contain anything. The byte of a line end, 0x0A, is
- *            part of no other character, neither in UTF-8 nor in GBK; the byte of
- *            a backslash, 0x5C, is part of some in GBK.
+ *            bytes of 你好, E4 BD A0 E5, for a length. An empty message, which TCP
+ *            alone cannot carry (3.1), exists again. A line cannot contain a line
+ *            end; a message with its length can contain anything. The byte of a
+ *            line end, 0x0A, is part of no other character, neither in UTF-8 nor
+ *            in GBK; the byte of a backslash, 0x5C, is part of some in GBK.
  * Try        Start the client without words and type the messages. Then use
  *            --framing line at both ends, or another --seed.
- * 注意       分帧是协议的一部分：上面的服务器把“你好”的前四个字节 E4 BD A0 E5 当成了长度。单靠
- *            TCP 发不出的空消息（3.1），在这里又有了。按行分帧的消息不能含有换
- *            行；带长度的消息什么都可以有。换行的字节 0x0A 在 UTF-8 和 GBK 里都
- *            不会出现在别的字符中；反斜杠的字节 0x5C 却是某些 GBK 字符的一部分。
+ * 注意       分帧是协议的一部分：上面的服务器把“你好”的前四个字节 E4 BD A0 E5 当
+ *            成了长度。单靠 TCP 发不出的空消息（3.1），在这里又有了。按行分帧的
+ *            消息不能含有换行；带长度的消息什么都可以有。换行的字节 0x0A 在
+ *            UTF-8 和 GBK 里都不会出现在别的字符中；反斜杠的字节 0x5C 却是某些
+ *            GBK 字符的一部分。
  * 试试       不带消息启动客户端，逐条键入。再让两端都用 --framing line，或者换
  *            一个 --seed。
  */

@@ -72,7 +72,8 @@
  *            neither fileno nor select. A TCP socket has setNoDelay and
  *            setKeepAlive, but no call that reads these.
  *            Bun ignores the backlog and always asks for 512. Linux doubles
- *            SO_RCVBUF for its own use; Deno never sets it, and answers as if it had.
+ *            SO_RCVBUF for its own use; Deno never sets it, and answers as if it
+ *            had.
  * Try        Run it with node, with deno run -A, and with --host ::1: only ports
  *            and addresses differ.
  * 注意       recv 给出数据，recvfrom 给出数据和发送方。backlog 是还没有被接受的

@@ -90,7 +90,8 @@ async function main(stop: AbortSignal) {
   // One socket does both. `signal: stop` closes it on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: `udp${family}`, signal: stop });
   const chat = new Chat(socket, encoding, to);
-  // Bind takes a port, so that the other can find us. A program that only sends gets any free one (0), or that of --port.
+  // Bind takes a port, so that the other can find us. A program that only sends gets the one of --port, or any free
+  // one (0).
   const ownPort = localPort ?? (onlySends && port === OWN_PORT ? 0 : port);
   socket.bind(ownPort, host);
   await bound(socket, ownPort, stop);

@@ -16,9 +16,11 @@ const FILTERED: Record<string, string> = {
   EHOSTUNREACH: "host-unreach", // a router or a firewall said so
   ENETUNREACH: "net-unreach",
   ENOPROTOOPT: "proto-unreach",
-  ...Object.fromEntries(
-    ["EHOSTDOWN", "ENONET", "EOPNOTSUPP", "ENOTSUP", "EPROTO"].map((code) => [code, "dest-unreach"]),
-  ),
+  EHOSTDOWN: "dest-unreach",
+  ENONET: "dest-unreach",
+  EOPNOTSUPP: "dest-unreach",
+  ENOTSUP: "dest-unreach", // the same code, as Node calls it
+  EPROTO: "dest-unreach",
   ETIMEDOUT: "no-response", // nobody said anything: a firewall drops what comes
 };
 
