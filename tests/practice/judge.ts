@@ -62,10 +62,10 @@ const READ_ONLY = `
  */
 const shutInOf = (isDeno: boolean) => `
   d=$(pwd)
-  cache=${isDeno ? '"$DENO_DIR"; mkdir -p "$cache" 2>&- || cache=$d' : "$d"}
-  for own in "$d" "$cache"; do mount --bind "$own" "$own" || exit 1; done
+  cache=${isDeno ? '; mkdir -p "$DENO_DIR" 2>&- && cache=$DENO_DIR' : ""}
+  for own in "$d" \${cache:+"$cache"}; do mount --bind "$own" "$own" || exit 1; done
   ${READ_ONLY}
-  for own in "$d" "$cache"; do mount -o remount,bind,rw "$own" || exit 1; done
+  for own in "$d" \${cache:+"$cache"}; do mount -o remount,bind,rw "$own" || exit 1; done
   cd "$d" || exit 1
   exec unshare -p sh -c "$0" sh "$@"`;
 /**

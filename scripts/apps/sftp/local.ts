@@ -58,7 +58,7 @@ export class Local implements Side {
       try {
         return [{ name, ...facts(await lstat(join(path, name))) }];
       } catch (error) {
-        const hasGone = (error as Failure).code === "ENOENT" && !name.includes("\uFFFD"); // a name that is no UTF-8
+        const hasGone = (error as NodeJS.ErrnoException).code === "ENOENT" && !name.includes("\uFFFD"); // a name that is no UTF-8
         return hasGone ? [] : [{ name, kind: "file", size: 0, time: 0 }]; // who opens it is told why that fails
       }
     });
