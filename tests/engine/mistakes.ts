@@ -1939,7 +1939,7 @@ export const MISTAKES: Mistake[] = [
     names: "rest of a chunk",
   },
   {
-    what: "4.4: a forged registration makes the server look through its network cards",
+    what: "4.4: the addresses in a forged registration become text each time",
     file: "scripts/apps/messenger/registration.ts",
     was: "    get own() {\n      return unpackEndpoint(datagram.subarray(29, LENGTH));\n    },\n",
     is: "    own: unpackEndpoint(datagram.subarray(29, LENGTH)),\n",

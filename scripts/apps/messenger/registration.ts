@@ -38,8 +38,8 @@ export function encodeRegistration({ token, cookie, own, name }: Registration): 
 }
 
 /**
- * Reads a REGISTER; any other datagram gives undefined. `own` becomes text when it is asked for: that is slow, because
- * it looks through all network cards, and anybody can send a datagram.
+ * Reads a REGISTER; any other datagram gives undefined. `own` becomes text only when it is asked for: that is most of
+ * the work, and anybody can send a datagram.
  */
 export function decodeRegistration(datagram: Buffer): Registration | undefined {
   const name = datagram.toString("utf8", LENGTH);
