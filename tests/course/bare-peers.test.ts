@@ -96,8 +96,9 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       await using program = bare(name, [server.port], folder.path);
       using line = await server.accept();
       program.type("hello\n");
-      if (/dialog|framing|basic/.test(name)) await line.expect("hello");
-      else await line.send('{"filename": "');
+      // What it says must be here first: said to who has reset already, it fails with EPIPE on Deno, now and then.
+      if (!/time|picture/.test(name)) await line.expect("hello");
+      if (!/dialog|framing|basic/.test(name)) await line.send('{"filename": "');
       line.reset();
       const { code, stderr } = await program.result();
       expect(code).toBe(1);
