@@ -199,11 +199,13 @@ for (const runtime of EVERYWHERE) {
     for (let id = 0; id < 64; id++) { // as many as OpenSSH's sftp has on the way: 16 MiB
       client.channel.write(packet(6, id, handle, BigInt(id * piece.length), piece.length, piece));
     }
+    const asked = () => server.seen.stdout.filter((line) => line === "the disk was asked").length;
+    await until(() => asked() > 0 && socket.bytesWritten - before > 2 ** 20, "a window of it");
     const taken = await settled(() => socket.bytesWritten) - before;
     // ssh2 opens its window of 2 MiB once more while less than that waits to be read.
     expect(taken).toBeWithin(2 ** 20, 4 * 2 ** 20 + 2 * piece.length);
-    expect(server.seen.stdout.filter((line) => line === "the disk was asked")).toHaveLength(1);
     expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
+    expect(asked()).toBe(1);
   });
 }
 
@@ -283,6 +285,7 @@ describe("a client that takes nothing costs little memory", () => {
             protocol.channelData(id, Buffer.of(0));
             if (sent % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
           }
+          await until(() => server.program.seen.stderr.length > 0, "its end");
           expect(server.program.seen.stderr).toEqual([
             `error: ${name}: sends more than it may, or reads no answers (ENOBUFS)`,
           ]);
@@ -327,6 +330,7 @@ describe("a client that takes nothing costs little memory", () => {
       const { _sock: unread } = inside(rude.client);
       unread.pause();
       const asking = setInterval(() => ask(rude.client), 5);
+      await until(() => unread.bytesWritten > 2 ** 20, "much of it");
       const taken = await settled(() => unread.bytesWritten, 1000); // else it would never stand still
       clearInterval(asking);
       expect(taken).toBeGreaterThan(2 ** 20);

@@ -12,6 +12,7 @@ import * as knownHosts from "../../../scripts/apps/sftp/known-hosts.ts";
 import { sha256OfFile, temporaryFolder } from "../../engine/files.ts";
 import {
   EVERYTHING,
+  hurried,
   type Program,
   ROOT,
   type Runtime,
@@ -167,21 +168,25 @@ export async function relay(to: number) {
   };
 }
 
-export type Options = { runtime?: Runtime; words?: string[]; limit?: number; env?: Record<string, string> };
+export type Options = {
+  runtime?: Runtime;
+  words?: string[];
+  limit?: number;
+  env?: Record<string, string>;
+  /** How many times as fast its timers run: less than 1 where a busy machine must be in time. */
+  pace?: number;
+};
 
 /** Starts the shell in `here`, with a home of its own. */
-export function shell(box: Folder, port: number, { runtime, words, limit, env }: Options = {}): Program {
-  return script("apps/sftp", [
-    `${USER}@127.0.0.1`,
-    "--port",
-    `${port}`,
-    ...(words ?? ["--identity", join(keys, "user")]),
-  ], {
-    runtime,
-    limit,
-    cwd: box.here(),
-    env: { HOME: box.at("home"), SSH_AUTH_SOCK: "", ...env },
-  });
+export function shell(
+  box: Folder,
+  port: number,
+  { runtime, words = ["--identity", join(keys, "user")], limit, env, pace }: Options = {},
+): Program {
+  const all = [`${USER}@127.0.0.1`, "--port", `${port}`, ...words];
+  const home = { HOME: box.at("home"), SSH_AUTH_SOCK: "", ...env };
+  const options = { runtime, limit, cwd: box.here(), env: home };
+  return pace ? hurried(pace, "apps/sftp", all, options) : script("apps/sftp", all, options);
 }
 
 /** Types all the lines, ends the input, and gives what came of it. */
