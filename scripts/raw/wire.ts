@@ -169,7 +169,7 @@ async function main(stop: AbortSignal) {
         looked = now();
         if (if_nametoindex(name) !== card) throw new Failure(name, "this interface has gone", "ENODEV");
       }
-      await sleep(read === MOST_AT_ONCE ? 0 : TICK);
+      if (!isOver) await sleep(read === MOST_AT_ONCE ? 0 : TICK);
     }
   } finally {
     await show(conversations.settled(Infinity));

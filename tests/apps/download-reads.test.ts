@@ -208,7 +208,7 @@ for (const runtime of EVERYWHERE) {
       await using root = await folder();
       await writeFile(join(root.path, "file"), "");
       await truncate(join(root.path, "file"), 50_000_000);
-      const words = ["--port", "0", "--root", root.path, "--idle", "600"];
+      const words = ["--port", "0", "--root", root.path, "--idle", "1700"];
       await using server = hurried(900, "apps/download-server", words, { runtime }); // half an hour is 2 s
       const deaf = connect(await server.port(), "127.0.0.1");
       deaf.on("error", () => {});

@@ -2,7 +2,18 @@
 import { afterEach, beforeEach, describe, expect, jest, type Mock, spyOn, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { EventEmitter } from "node:events";
-import { mkdir, open, readdir, readFile, rename, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import {
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import type { Socket } from "node:net";
 import { basename } from "node:path";
 import process from "node:process";
@@ -166,6 +177,18 @@ describe("waiting", () => {
     frames.allowWait(0);
     expect(await frames.expect("end")).toEqual({ end: true });
     clock += 10_000; // no frame was waited for
+    expect(await frames.expect("end")).toEqual({ end: true });
+  });
+
+  test("what came in time, while the program itself stood still, is in time", async () => {
+    const late = function* () {
+      clock += 5000;
+      yield message({ wait: true });
+      clock += 5000;
+      yield message({ end: true });
+    };
+    const { frames } = streamOf(late(), { longestFrame: 1000 });
+    frames.allowWait(0);
     expect(await frames.expect("end")).toEqual({ end: true });
   });
 
@@ -451,6 +474,30 @@ describe("a part", () => {
     expect(await readdir(here.path)).toEqual([left]);
     await parts.remove(here.at("a"), true);
     expect(await readdir(here.path)).toEqual([]);
+  });
+
+  test("of a run that was killed when the file had got its name, is another name of it, and goes", async () => {
+    await using here = await folder();
+    await (await begun(here.at("a"), "1234"))[Symbol.asyncDispose]();
+    const [own] = await readdir(here.path);
+    const left = here.at(own.replace(/-\w+-\w+\.part$/, `-${(2 ** 22 + 1).toString(36)}-1.part`));
+    await rename(here.at(own), here.at("a"));
+    await link(here.at("a"), left);
+    await new Parts().remove(here.at("a"), false);
+    expect(await readdir(here.path)).toEqual(["a"]);
+    await link(here.at("a"), left);
+    const { part, hadOther } = await new Parts().open(here.at("a"), "state", await replaceable(here.at("a")));
+    expect([part.size, hadOther]).toEqual([0, false]);
+    await part[Symbol.asyncDispose]();
+    expect(await readdir(here.path)).toEqual(["a"]);
+    expect(await readFile(here.at("a"), "utf8")).toBe("1234");
+    await link(here.at("a"), here.at("b")); // what is no name of the file is no part of it
+    await rename(here.at("b"), left);
+    await writeFile(here.at("b"), "");
+    await rename(here.at("b"), here.at("a"));
+    await link(left, here.at("other"));
+    await new Parts().remove(here.at("a"), false);
+    expect((await readdir(here.path)).length).toBe(3);
   });
 
   test("tells what went wrong, and is nobody else's to read where it replaces a file", async () => {

@@ -4,7 +4,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { EVERYTHING, EVERYWHERE, hurried, RUNTIMES, script, start } from "../engine/program.ts";
+import { EVERYTHING, EVERYWHERE, hurried, loaded, RUNTIMES, script, start } from "../engine/program.ts";
 import { terminal } from "../engine/terminal.ts";
 import { placeOf } from "../../scripts/apps/download/way.ts";
 import {
@@ -142,19 +142,22 @@ if (EVERYTHING) {
   test("a part that takes longer to read than the idle limit goes on, too", async () => {
     await using root = await folder();
     await using out = await folder();
-    const size = 3 * 2 ** 29; // of zeros, which take no room on the disk
+    const size = 50_000_000; // of zeros, which take no room on the disk
     const file = join(root.path, "file");
     await writeFile(file, "");
     await truncate(file, size);
-    await using server = serve(root.path, ["--idle", "1"]);
+    await using server = serve(root.path, ["--idle", "5"]);
     const port = await server.port();
-    await using first = fetch(port, out.path, ["file", "--limit-rate", "10M"]);
+    await using first = fetch(port, out.path, ["file", "--limit-rate", "1M"]);
     await partIn(out.path);
     first.signal("SIGKILL");
     await first.ended();
     const [part] = await readdir(out.path);
     await truncate(join(out.path, part), size);
-    await using client = fetch(port, out.path, ["file"]);
+    const words = ["--port", `${port}`, "--out", out.path, "file"];
+    await using client = start(loaded("bad-disk", "apps/download-client", words), {
+      env: { SLOW_READ: "20" }, // 382 pieces, so 7.6 s and more
+    });
     const { code, stdout, stderr } = await client.result();
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toStartWith(
@@ -344,7 +347,7 @@ if (EVERYTHING) {
         await writeFile(join(root.path, "large"), randomBytes(20_000_000));
         await writeFile(join(root.path, "middle"), randomBytes(400_000));
         await writeFile(join(root.path, "small"), "x");
-        await using server = serve(root.path, ["--idle", "2"], runtime);
+        await using server = serve(root.path, ["--idle", "4"], runtime);
         const port = await server.port();
         await using client = fetch(port, out.path, ["large", "--limit-rate", "20K"], runtime);
         const words = ["middle", "small", "--limit-rate", "60K"]; // 6.5 s, with something to wait for
@@ -354,11 +357,11 @@ if (EVERYTHING) {
             saved(join(out.path, "small"), "x"),
           stderr: "",
         });
-        await Bun.sleep(4000); // twice as long as the server's patience
+        await Bun.sleep(8000); // twice as long as the server's patience
         client.signal("SIGINT");
         expect((await client.result()).stderr).toMatch(/^hint: \d+ bytes of .*large are kept/);
       },
-      40_000,
+      60_000,
     );
   }
 }

@@ -11,7 +11,7 @@ import {
   script,
   start,
 } from "../engine/program.ts";
-import { HAS_IPV6 } from "../engine/sockets.ts";
+import { freePort, HAS_IPV6 } from "../engine/sockets.ts";
 import { client, lines, RUNTIMES, serve, until } from "./messenger-peers.ts";
 
 setDefaultTimeout(60_000);
@@ -97,7 +97,7 @@ describe("a client that Python runs, written from the figure alone", () => {
 describe("the direct way", () => {
   for (const runtime of EVERYTHING ? RUNTIMES : []) {
     test.concurrent(`goes on without the server, and gives back to the relay what it cannot deliver, on ${runtime}`, async () => {
-      await using first = serve([], runtime);
+      await using first = serve(["--port", `${await freePort()}`], runtime); // where another one comes
       const port = await first.port();
       await using one = await client("one", port, { runtime });
       await using two = await client("two", port, { runtime });

@@ -1,7 +1,7 @@
 /** Lesson 4.4: each message arrives once, in order, and is acknowledged, whoever is away, and whatever is killed. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { EVERYTHING, EVERYWHERE, type Program, script } from "../engine/program.ts";
-import { listen } from "../engine/sockets.ts";
+import { freePort, listen } from "../engine/sockets.ts";
 import {
   ask,
   caller,
@@ -210,7 +210,7 @@ test("who has a message is told by the one who has it, never by the server; twic
 describe("the server is killed and started again", () => {
   for (const runtime of EVERYWHERE) {
     test(`what is typed meanwhile arrives once, private and to all, on ${runtime}`, async () => {
-      await using first = serve([], runtime);
+      await using first = serve(["--port", `${await freePort()}`], runtime); // where another one comes
       const port = await first.port();
       await using one = await client("张三", port, { runtime });
       await using two = await client("李四", port, { runtime });
@@ -254,11 +254,11 @@ describe("the server is killed and started again", () => {
   }
 
   test("in the middle of many: each arrives once, in order, and is acknowledged", async () => {
-    await using first = serve();
+    await using first = serve(["--port", `${await freePort()}`]); // where another one comes
     const port = await first.port();
     await using reader = await client("reader", port, { limit: 30_000 });
     await using writer = await client("writer", port, { limit: 30_000 });
-    const texts = Array.from({ length: EVERYTHING ? 300 : 90 }, (_, index) => `${index}`);
+    const texts = Array.from({ length: EVERYTHING ? 140 : 90 }, (_, index) => `${index}`);
     writer.type(texts.map((text) => `${text}\n`).join(""));
     await until(reader, "writer > 45");
     first.signal("SIGKILL");
@@ -273,7 +273,7 @@ describe("the server is killed and started again", () => {
   });
 
   test("whoever comes back late gets what was handed in before, and so does who was away", async () => {
-    await using first = serve();
+    await using first = serve(["--port", `${await freePort()}`]); // where another one comes
     const port = await first.port();
     using gone = await logIn(port, "gone");
     gone.line.hangUp();
@@ -317,7 +317,7 @@ describe("the server is killed and started again", () => {
   });
 
   test("lines wait for a server that does not take them", async () => {
-    await using listener = await listen();
+    await using listener = await listen(await freePort());
     await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
     const peer = await caller(listener);
     await peer.send({ type: "welcome", token: SECRET, here: ["two"] });
@@ -331,7 +331,7 @@ describe("the server is killed and started again", () => {
 
   for (const runtime of EVERYTHING ? RUNTIMES : []) {
     test.concurrent(`the pauses grow, and are not the same for all, on ${runtime}`, async () => {
-      await using listener = await listen();
+      await using listener = await listen(await freePort());
       const words = ["--port", `${listener.port}`, "one"];
       await using program = script("apps/messenger-client", words, { runtime });
       const calls: number[] = [];

@@ -31,6 +31,7 @@ describe("too much", () => {
       const port = await server.port();
       using good = await logIn(port, "good", "f".repeat(32));
       using flood = await logIn(port, "flood");
+      const begin = performance.now();
       const bytes = Array.from({ length: 500 }, (_, id) => frame({ ...ask, id, text: "x" }));
       await flood.line.send(Buffer.concat(bytes));
       expect(await flood.next("sorry")).toMatchObject({
@@ -41,7 +42,7 @@ describe("too much", () => {
       expect(await flood.next("the end")).toBeUndefined();
       const heard = await good.until("away");
       expect(heard.filter(({ type }) => type === "message").length).toBeGreaterThanOrEqual(50);
-      expect(heard.length).toBeLessThan(80);
+      expect(heard.length).toBeLessThan(80 + 50 * (performance.now() - begin) / 1000);
       expect(await server.next("stderr")).toBe(
         "error: flood: too fast: 50 at once, then 50 a second (EBUSY)",
       );
@@ -341,7 +342,7 @@ describe.concurrent("a peer that is dead without a word", () => {
     });
 
     test(`the server notices a client that is silent, on ${runtime}`, async () => {
-      await using server = hurried(60, "apps/messenger-server", ["--port", "0"], { runtime });
+      await using server = hurried(20, "apps/messenger-server", ["--port", "0"], { runtime });
       const port = await server.port();
       server.signal("SIGSTOP"); // so that the login is there when it accepts
       const dead = connect(port, "127.0.0.1").on("error", () => {});
@@ -358,7 +359,7 @@ describe.concurrent("a peer that is dead without a word", () => {
       const options = { runtime };
       await using server = hurried(20, "apps/messenger-server", ["--port", "0"], options);
       const port = await server.port();
-      await using listener = await listen();
+      await using listener = await listen(await freePort());
       await using program = hurried(
         20,
         "apps/messenger-client",
@@ -368,7 +369,10 @@ describe.concurrent("a peer that is dead without a word", () => {
       const peer = await caller(listener);
       await peer.send({ type: "welcome", token: SECRET, here: [] });
       expect(await program.next()).toBe("logged in as one, but not seen by UDP");
-      using honest = await logIn(port, "honest");
+      using logins = new DisposableStack();
+      const logsIn = async () => logins.use(await logIn(port, "honest"));
+      let honest = await logsIn();
+      while (!honest.welcome) honest = await logsIn(); // 250 ms are little for a login on a busy machine
       const talk = setInterval(() => {
         for (const [one, type] of [[honest, "ping"], [peer, "pong"]] as const) {
           one.send({ type }).catch(() => {});
@@ -388,7 +392,7 @@ describe.concurrent("a peer that is dead without a word", () => {
     });
 
     test(`the client notices, on ${runtime}`, async () => {
-      await using listener = await listen();
+      await using listener = await listen(await freePort());
       const words = ["--port", `${listener.port}`, "one"];
       await using program = hurried(10, "apps/messenger-client", words, { runtime });
       const peer = await caller(listener);
@@ -420,7 +424,7 @@ describe.concurrent("a peer that is dead without a word", () => {
   });
 
   test("the pauses of a client whose server is gone grow", async () => {
-    await using listener = await listen();
+    await using listener = await listen(await freePort());
     const words = ["--port", `${listener.port}`, "one"];
     await using program = hurried(20, "apps/messenger-client", words, { runtime: "node" });
     const peer = await caller(listener);
@@ -439,7 +443,7 @@ describe.concurrent("a peer that is dead without a word", () => {
   });
 
   test("a client that asks, and reads nothing, is disconnected", async () => {
-    await using server = hurried(20, "apps/messenger-server", ["--port", "0"]); // 1,000 requests a second
+    await using server = hurried(5, "apps/messenger-server", ["--port", "0"]); // 250 requests a second
     const port = await server.port();
     for (let count = 0; count < 90; count++) { // long names, in a list of them all
       const name = `${"猫".repeat(29)}${count + 100}`;
@@ -448,14 +452,14 @@ describe.concurrent("a peer that is dead without a word", () => {
     }
     using deaf = await logIn(port, "deaf");
     deaf.line.socket.pause();
-    const asking = setInterval(() => deaf.send({ type: "who" }).catch(() => {}), 2);
+    const asking = setInterval(() => deaf.send({ type: "who" }).catch(() => {}), 5);
     const told = `error: ${deaf.line.name}: does not read what it gets (ENOBUFS)`;
     await until(() => server.seen.stderr.includes(told), told).finally(() => clearInterval(asking));
   });
 });
 
 test.concurrent("a hostile server: what it sends is no message, or drives no terminal", async () => {
-  await using listener = await listen();
+  await using listener = await listen(await freePort());
   const start = () => script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   for (const [message, code] of [[Buffer.from("{"), "EPROTO"], [{ type: "welcome" }, "EPROTO"]] as const) {
     await using program = start();
@@ -484,7 +488,7 @@ test.concurrent("a hostile server: what it sends is no message, or drives no ter
 });
 
 test.concurrent("a server that names endpoints: a client that did not ask sends 4 datagrams to one of them", async () => {
-  await using listener = await listen();
+  await using listener = await listen(await freePort());
   await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   const peer = await caller(listener);
   await peer.send({ type: "welcome", token: SECRET, here: [] });
@@ -560,7 +564,7 @@ test.concurrent("a server that changes its cookie without end gets four answers 
 
 if (EVERYTHING) {
   test.concurrent("a server that names more people than it can know", async () => {
-    await using listener = await listen();
+    await using listener = await listen(await freePort());
     await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
     const first = await caller(listener);
     await first.send({ type: "welcome", token: SECRET, here: [] });
@@ -579,7 +583,7 @@ if (EVERYTHING) {
 }
 
 test.concurrent("a server that reads no acknowledgements is read no more", async () => {
-  await using listener = await listen();
+  await using listener = await listen(await freePort());
   await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   const peer = await caller(listener);
   await peer.send({ type: "welcome", token: SECRET, here: [] });
@@ -602,7 +606,7 @@ test.concurrent("a server that reads no acknowledgements is read no more", async
 });
 
 test.concurrent("a server that names somebody with 30,000 letters", async () => {
-  await using listener = await listen();
+  await using listener = await listen(await freePort());
   await using program = script("apps/messenger-client", ["--port", `${listener.port}`, "one"]);
   const peer = await caller(listener);
   await peer.send({ type: "welcome", token: SECRET, here: [] });
@@ -630,8 +634,11 @@ test.skipIf(process.platform !== "linux")(
     expect(served).toBeWithin(500, 5000); // 2,000 lines wait, two for each
     expect(peak(server) - before).toBeLessThan(100); // MiB
     server.startReading();
+    // Who has gone while something was sent to it has not left, but reset the connection.
+    const over = [/ left$/, /^error: \d+x{20}: /];
+    const lines = () => [...server.seen.stdout, ...server.seen.stderr];
     await until(
-      () => server.seen.stdout.filter((line) => line.endsWith(" left")).length >= served,
+      () => lines().filter((line) => over.some((end) => end.test(line))).length >= served,
       "all lines",
     );
     using late = await logIn(port, "late", "f".repeat(32));

@@ -499,7 +499,7 @@ for (const runtime of EVERYWHERE) {
         // The first SYN has 60 bytes, the second one comes through.
         await firewall(
           host,
-          `tcp dport 1000 quota until 100 bytes drop
+          `tcp dport 1000 quota until 600 bytes drop
            tcp dport 1001 quota until 100 bytes drop
            tcp dport 1002 quota until 100 bytes drop
            tcp dport 2000-2299 drop`,

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { playBare } from "../engine/bare.ts";
+import { playInTime } from "../engine/differences.ts";
 import { play } from "../engine/engine.ts";
 import { barePrograms } from "../engine/lessons.ts";
 import {
@@ -187,13 +188,17 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
   const cell = { server: runtime, client: runtime };
 
   const heads = Map.groupBy(all, ({ head }) => JSON.stringify(head.sections)); // two ends may have the same one
-  for (const [{ name, head }] of heads.values()) test(`${name}: its head`, () => play(head, cell));
+  for (const [{ name, path, head }] of heads.values()) {
+    test(`${name}: its head`, () => playInTime(path, () => play(head, cell)));
+  }
 
   for (const program of all.filter(({ name }) => EVERYTHING || FIRST.includes(name))) {
-    test(`${program.name}, alone in a folder, and the whole lesson`, () => playBare(program, "lesson", cell));
+    const against = (other: "lesson" | "python") => () =>
+      playInTime(program.path, () => playBare(program, other, cell));
+    test(`${program.name}, alone in a folder, and the whole lesson`, against("lesson"));
     test.skipIf(!Bun.which("python3"))(
       `${program.name}, alone in a folder, and the Python program (needs python3)`,
-      () => playBare(program, "python", cell),
+      against("python"),
     );
   }
 });

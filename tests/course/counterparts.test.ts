@@ -238,7 +238,7 @@ describe("UDP", () => {
     const port = await freePort("udp");
     await using socat = start(["socat", "-d", "-d", `UDP-RECVFROM:${port},bind=127.0.0.1,fork`, "PIPE"]);
     await heard(socat);
-    await using program = script("udp/echo-client", ["--port", `${port}`]);
+    await using program = script("udp/echo-client", ["--port", `${port}`, "--timeout", "20000"]);
     for (const line of [TEXT, "再见"]) {
       program.type(`${line}\n`);
       expect(await program.next()).toBe(line);
@@ -296,7 +296,7 @@ for (const encoding of EVERYTHING ? ENCODINGS : ["gbk"] as const) {
 
     test("udp/echo-client and udp_echo_server.py", async () => {
       await using theirs = python("udp_echo_server", 0, encoding);
-      await using ours = script("udp/echo-client", flags(await theirs.port()));
+      await using ours = script("udp/echo-client", [...flags(await theirs.port()), "--timeout", "20000"]);
       ours.type(`${TEXT}\nexit\n`);
       expect(await ours.result()).toEqual({ code: 0, stdout: `${TEXT}\n`, stderr: "" });
       expect(await theirs.next()).toBe(shown(encoding));

@@ -574,7 +574,7 @@ describe("control characters from the network are shown, not obeyed", () => {
 
   test("by clients", async () => {
     await using letters = await letterbox();
-    await using asking = script("udp/echo-client", ["--port", `${letters.port}`]);
+    await using asking = script("udp/echo-client", ["--port", `${letters.port}`, "--timeout", "20000"]);
     asking.type("hello\n");
     await letters.send(HOSTILE, (await letters.next())[1].port);
     expect(await asking.next()).toBe(SHOWN);
@@ -651,7 +651,7 @@ describe("servers that break their word", () => {
   test("a letter of somebody else is not the reply", async () => {
     await using letters = await letterbox();
     await using stranger = await letterbox();
-    await using program = script("udp/echo-client", ["--port", `${letters.port}`]);
+    await using program = script("udp/echo-client", ["--port", `${letters.port}`, "--timeout", "20000"]);
     program.type("hello\n");
     const [, { port }] = await letters.next();
     await stranger.send("false", port);

@@ -6,7 +6,8 @@ import { relative } from "node:path";
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { MARK } from "../engine/environment.ts";
-import { EVERYWHERE, ROOT, type Runtime, start } from "../engine/program.ts";
+import { EVERYWHERE, KEEPER, ROOT, type Runtime, start } from "../engine/program.ts";
+import { until } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { inChinese } from "../practice/chinese.ts";
@@ -185,7 +186,10 @@ describe.skipIf(!hasNamespaces)("a program that is shut in", () => {
     "has a limit of processes and threads, ends as it would alone, and its keeper is no orphan",
     async () => {
       await using folder = temporaryFolder();
-      await using program = run(folder, "ulimit -p 2>&- || ulimit -u; kill -INT $$");
+      await using program = run(folder, "ulimit -p 2>&- || ulimit -u; read line; kill -INT $$");
+      const keeper = RegExp(`^ *${program.pid} ${KEEPER}$`, "m");
+      await until(() => keeper.test(spawnSync("ps", ["-Ao", "pgid=,args="]).stdout.toString()), "the keeper");
+      program.type("\n");
       expect(await program.result()).toEqual({ code: 130, stdout: "512\n", stderr: "" });
       expect(program.orphans()).toEqual([]);
       expect(program.killOrphans()).toBe(1);

@@ -4,10 +4,11 @@
  *
  *     unshare -Urn sh -c 'ip link set lo up; exec bun tests/engine/as-written.ts'
  */
+import { playInTime } from "./differences.ts";
 import { play } from "./engine.ts";
 import { barePrograms, lessons } from "./lessons.ts";
 
 for (const { path, head } of [...lessons(), ...barePrograms()]) {
-  await play(head, { asWritten: true });
+  await playInTime(path, () => play(head, { asWritten: true }));
   console.log(path);
 }

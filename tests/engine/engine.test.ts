@@ -35,7 +35,7 @@ import { type Folder, temporaryFolder } from "./files.ts";
 import { $ } from "zx/core";
 
 /** Long enough for a program to start on a busy machine, in milliseconds. */
-const LIMIT = 1500;
+const LIMIT = 10_000;
 
 let folder: Folder;
 beforeAll(async () => void (folder = await temporaryFolder()));

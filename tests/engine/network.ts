@@ -21,9 +21,23 @@ export type Host = string[];
 const UNSHARE = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc"];
 
 /** Whether this machine can do that: it needs util-linux, iproute2, and namespaces for everybody. */
-export const hasNamespaces = process.platform === "linux" && Boolean(Bun.which("unshare")) &&
-  (await start([...UNSHARE, "ip", "link", "add", "near", "type", "veth", "peer", "name", "far"]).ended()) ===
-    0;
+export const hasNamespaces = process.platform === "linux" && Boolean(Bun.which("unshare")) && await isMade();
+
+async function isMade(): Promise<boolean> {
+  await using program = start([
+    ...UNSHARE,
+    "ip",
+    "link",
+    "add",
+    "near",
+    "type",
+    "veth",
+    "peer",
+    "name",
+    "far",
+  ]);
+  return await program.ended() === 0;
+}
 
 /**
  * What this machine lacks for a network, in one sentence; nothing, if it can make one.
@@ -118,7 +132,8 @@ export async function makeNetwork(script: string, names: string[]): Promise<Netw
 
 /** Runs a shell script on a host. @returns what it prints @throws Error with what it says on stderr */
 export async function shell(host: Host, script: string): Promise<string> {
-  const { code, stdout, stderr } = await start([...host, "sh", "-ec", script]).result();
+  await using program = start([...host, "sh", "-ec", script]);
+  const { code, stdout, stderr } = await program.result();
   if (code !== 0) throw new Error(`${script}\n${stderr}`);
   return stdout;
 }

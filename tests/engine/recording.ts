@@ -79,7 +79,8 @@ export async function record(
   const { code, stdout, stderr } = await wire.result();
   expectSuccess(code, stderr);
   const lines = stdout.trimEnd().split("\n").slice(1).map((line) => JSON.parse(line)); // after the ready line
-  const { dropped } = lines.pop();
+  const { packets, dropped } = lines.pop() ?? {};
+  if (packets === undefined) throw new Mismatch("wire.ts was cut off before it had shown all");
   const moments = [...lines, ...said].sort((a, b) => a.at - b.at);
   return { moments, dropped, mismatch, capture: capture ? readFileSync(pcap, "base64") : undefined };
 }

@@ -7,10 +7,16 @@ export const CAN_MEASURE = process.platform === "linux";
 
 /** A process and all that it started. */
 function family(pid: number): number[] {
-  const children = readdirSync(`/proc/${pid}/task`)
-    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, "latin1").split(" "))
-    .filter(Boolean);
-  return [pid, ...children.flatMap((child) => family(Number(child)))];
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  try {
+    const children = tasks.flatMap((task) =>
+      readFileSync(`/proc/${pid}/task/${task}/children`, "latin1").split(" ")
+    );
+    return [pid, ...children.filter(Boolean).flatMap((child) => family(Number(child)))];
+  } catch (error) {
+    if (!/^(ENOENT|ESRCH)$/.test((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    return family(pid); // a thread, or a child, has ended meanwhile; without the process itself, readdirSync throws
+  }
 }
 
 const sum = (pid: number, value: (pid: number) => number) =>

@@ -451,9 +451,10 @@ async function playCell(row: Server, mark: Fault, live: Live): Promise<void> {
   live.look();
   const most = await doToServer(row, mark, live);
   if (row.serves === "one") {
-    await Promise.race([program.exit, talk(row, place, program).catch(() => {})]);
+    const last = async () => void await Promise.race([program.exit, talk(row, place, program)]);
+    await (mark === "m" ? insist(last) : last().catch(() => {})); // the crowd must be seen to leave
     must(await program.ended() === 0, `it ended with ${program.code}`);
-  } else if (mark === "m") await insist(() => talk(row, place, program)); // the crowd must be seen to leave
+  } else if (mark === "m") await insist(() => talk(row, place, program));
   else await talk(row, place, program); // the next peer
   await live.check(most, row.memory?.[runtime]);
 }

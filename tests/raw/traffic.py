@@ -96,4 +96,4 @@ with socket.socket(socket.AF_INET) as s:  # what this port gets is lost now and 
         for index in range(4 * rounds):
             c.sendall(b"number %d" % index)
             c.recv(100)
-mark(b"end")
+mark(b"that was all")

@@ -192,7 +192,9 @@ describe("agrees with tshark, packet by packet", () => {
       tshark -B 64 -q -i lo -w $1/theirs.pcapng 2>/dev/null & theirs=$!
       ${watching(2)}
       python3 tests/raw/traffic.py 12
-      sleep 1 # tshark says nothing when it has written what it has seen
+      for file in $1/ours.json $1/theirs.pcapng; do
+        until grep -aq "that was all" $file; do sleep 0.05; done
+      done
       kill -INT $ours $theirs; wait $ours; wait $theirs`,
         async (folder) => {
           const ours = between(arrowsOf(readFileSync(`${folder}/ours.json`, "utf8")).map(byUs));
@@ -271,7 +273,7 @@ describe("ends", () => {
       await alone(
         `${OURS} >$1/out & ours=$!
       ${watching(1)}
-      python3 tests/raw/flood.py 5 & flood=$!
+      python3 tests/raw/flood.py 60 & flood=$!
       until [ -s $1/out ] && [ "$(wc -l <$1/out)" -gt 100 ]; do sleep 0.05; done
       kill -INT $ours; wait $ours
       kill $flood # still there?
@@ -289,13 +291,13 @@ describe("ends", () => {
       `${OURS} --json >$1/json & ours=$!
       ${watching(1)}
       kill -STOP $ours
-      python3 -c 'import socket; s = socket.socket(2, 2); s.bind(("127.0.0.1", 0)); [s.sendto(b"x", s.getsockname()) for _ in range(1000)]'
+      python3 -c 'import socket; s = socket.socket(2, 2); s.bind(("127.0.0.1", 0)); [s.sendto(b"x", s.getsockname()) for _ in range(300)]'
       kill -INT $ours; kill -CONT $ours; wait $ours`,
       (folder) => {
         const { packets, dropped } = JSON.parse(
           readFileSync(`${folder}/json`, "utf8").trimEnd().split("\n").at(-1) ?? "",
         );
-        expect(packets + dropped).toBeGreaterThanOrEqual(1000); // a machine may keep few of them for us
+        expect(packets + dropped).toBeGreaterThanOrEqual(300); // a machine may keep few of them for us
       },
     );
   });

@@ -5,7 +5,7 @@ import { cpSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } 
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
 import { build } from "../../site/build.ts";
 import { pageOf } from "../../site/lesson.ts";
 import { play } from "../engine/engine.ts";
@@ -160,6 +160,13 @@ inBrowser("the system's wish decides between light and dark (needs chromium)", a
   expect(colours.map(({ color }) => bright(color))).toEqual([false, true]);
 });
 
+/** What a button says first, when it says something else, stays in its `data-said`: it says so for a moment only. */
+const noteWords = (button: Locator) =>
+  button.evaluate((button: HTMLElement) => {
+    const note = () => button.dataset.said ??= button.textContent;
+    new MutationObserver(note).observe(button, { childList: true });
+  });
+
 inBrowser(
   "what the copy buttons give runs in an empty folder: every bare program (needs chromium)",
   async () => {
@@ -167,8 +174,10 @@ inBrowser(
     const pasted = folder.at("pasted");
     for (const { path } of barePrograms().map((program) => ({ path: program.path, program }))) {
       await page.goto(address(pageOf(lessonOf({ path } as Parameters<typeof lessonOf>[0]))));
-      await page.locator("figure .copy").click();
-      await page.locator("figure .copy", { hasText: "Copied" }).waitFor();
+      const button = page.locator("figure .copy");
+      await noteWords(button);
+      await button.click();
+      await button.and(page.locator("[data-said=Copied]")).waitFor();
       const text = await page.evaluate(() => navigator.clipboard.readText());
       mkdirSync(dirname(join(pasted, path)), { recursive: true });
       writeFileSync(join(pasted, path), text);
@@ -189,9 +198,10 @@ inBrowser(
 inBrowser("a command is copied without its $ (needs chromium)", async () => {
   await using page = await open("zh/udp/send.html");
   const button = page.locator(".run .copy").first();
+  await noteWords(button);
   await button.click();
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe("bun scripts/udp/receive.ts --once");
-  expect(await button.textContent()).toBe("已复制");
+  await button.and(page.locator("[data-said=已复制]")).waitFor();
 });
 
 inBrowser("the switch stays on the page, and at its place (needs chromium)", async () => {

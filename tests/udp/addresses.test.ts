@@ -37,7 +37,7 @@ async function sendFile(there: Host, serving: string, here: Host, host: string, 
       "--port",
       port,
       "--timeout",
-      "2000",
+      "20000",
     ]);
     const { code, stderr } = await sender.result();
     expect([host, code, stderr.replace(/^hint: .*\n/, "")]).toEqual([host, 0, ""]);
@@ -59,7 +59,7 @@ async function ask(there: Host, serving: string, here: Host, host: string, runti
     "--port",
     port,
     "--timeout",
-    "2000",
+    "20000",
     "--tries",
     "1",
   ]);
@@ -173,7 +173,7 @@ if (EVERYTHING) {
               "--port",
               "0",
             ]);
-            const words = ["--port", `${await link.port()}`, "--timeout", "2000", "--tries", "1"];
+            const words = ["--port", `${await link.port()}`, "--timeout", "20000", "--tries", "1"];
             await using client = on(here, "bun", "echo-client", words);
             client.type("through the link\n");
             expect(await client.next()).toBe("through the link");

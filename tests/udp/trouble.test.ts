@@ -265,15 +265,16 @@ if (EVERYTHING) {
         "--port",
         port,
         "--timeout",
-        "1000",
+        "5000",
       ]);
       expect(await receiver.next()).toContain(" > big, ");
+      receiver.signal("SIGSTOP"); // else the file may be through before the card is down
       await set(here, "down");
       const { code, stderr } = await sender.result();
       await set(here, "up");
       expect(code).toBe(1);
       expect(stderr).toBe(
-        `error: 10.9.0.2:${port}: nothing heard for 1000 ms (ETIMEDOUT)\n` +
+        `error: 10.9.0.2:${port}: nothing heard for 5000 ms (ETIMEDOUT)\n` +
           `hint: the last packet could not be sent: send to 10.9.0.2:${port}: network unreachable (ENETUNREACH)\n`,
       );
     });

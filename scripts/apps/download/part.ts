@@ -53,7 +53,8 @@ const PART = /^(.+)\.([0-9a-f]{10})([0-9a-f]{6})\.([0-9a-f]{4}-[0-9a-z]+-[0-9a-z
 
 const OWNER = `${machine()}-${process.pid.toString(36)}-${startOf(process.pid) ?? 0}`;
 
-type Left = { path: string; state: string; size: number };
+/** `isWhole`: it is another name of the whole file, which a run had given it when it was killed. */
+type Left = { path: string; state: string; size: number; isWhole: boolean };
 
 /** The parts that one run writes, and those that earlier runs have left in its folders. */
 export class Parts {
@@ -76,10 +77,10 @@ export class Parts {
     try {
       const lefts = this.#leftOf(target, part.uid);
       for (const left of lefts) {
-        if (left.state !== state || part.size > 0) await rm(left.path, { force: true });
-        else await part.takeOver(left.path);
+        const isOfUse = left.state === state && !left.isWhole && part.size === 0;
+        await (isOfUse ? part.takeOver(left.path) : rm(left.path, { force: true }));
       }
-      return { part, hadOther: lefts.some((left) => left.state !== state) };
+      return { part, hadOther: lefts.some((left) => left.state !== state && !left.isWhole) };
     } catch (error) {
       await part[Symbol.asyncDispose]();
       throw error;
@@ -109,12 +110,16 @@ export class Parts {
       parts = Map.groupBy(found, ([, stem]) => stem);
       this.#folders.set(folder, parts);
     }
-    if (parts.size === 0) return [];
-    const lefts = (parts.get(stemOf(target)) ?? []).map(([name, stem, digits, check, owner]) => {
+    const found = parts.size === 0 ? undefined : parts.get(stemOf(target));
+    if (!found) return [];
+    const whole = lstatSync(target, { throwIfNoEntry: false });
+    const lefts = found.map(([name, stem, digits, check, owner]) => {
       const path = join(folder, name);
       const stat = lstatSync(path, { throwIfNoEntry: false }); // it may have gone meanwhile
-      const isPart = stat && check === checkOf(stem, digits) && isOurs(stat, uid) && !isAlive(owner, stat);
-      return isPart ? [{ path, state: digits + check, size: stat.size }] : [];
+      if (!stat || check !== checkOf(stem, digits) || isAlive(owner, stat)) return [];
+      // renameToFree is link(2), then unlink(2): a run that is killed between the two leaves both names.
+      const isWhole = stat.nlink > 1 && stat.ino === whole?.ino && stat.dev === whole.dev;
+      return isWhole || isOurs(stat, uid) ? [{ path, state: digits + check, size: stat.size, isWhole }] : [];
     });
     return lefts.flat().sort((one, other) => other.size - one.size);
   }

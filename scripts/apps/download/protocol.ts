@@ -204,6 +204,11 @@ export class FrameStream {
     for (let reads = 0;; reads++) {
       const { value: frame } = this.#frames.next();
       if (frame) return frame;
+      // Asked only when all that has come is read: we may have stood still ourselves while it came.
+      if (reads > 0 && performance.now() - this.#since > this.#longestFrame) {
+        const why = `sent no whole frame in ${this.#longestFrame / 1000} seconds`;
+        throw new Failure(this.peer, why, "ETIMEDOUT");
+      }
       if (reads === 1) await use?.catch(() => {}); // its owner hears of an error
       if (!await this.#nextChunk()) return undefined;
     }
@@ -264,13 +269,6 @@ export class FrameStream {
     if (done) {
       if (this.#headerBytes === 0) return false;
       throw new Failure(this.peer, "closed the connection inside a message", "EPROTO");
-    }
-    if (performance.now() - this.#since > this.#longestFrame) {
-      throw new Failure(
-        this.peer,
-        `sent no whole frame in ${this.#longestFrame / 1000} seconds`,
-        "ETIMEDOUT",
-      );
     }
     this.#frames = this.#framesOf(value);
     return true;

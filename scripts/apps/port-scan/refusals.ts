@@ -1,8 +1,8 @@
 /**
- * Whether a refusal is one. Bun 1.4 calls every failure to connect ECONNREFUSED: what a router or a firewall says
- * (github.com/oven-sh/bun/pull/37093), and a connection that was accepted and reset at once. Two other sources tell the
- * truth. `fetch` connects once more, which costs. The counters of Linux are cheap: where they know of as many refusals
- * as we do, of no "destination unreachable" and of no reset connection, each refusal was a RST in answer to our SYN.
+ * Whether a refusal is one. Bun 1.4 calls what a router or a firewall says ECONNREFUSED, too
+ * (github.com/oven-sh/bun/pull/37093). Two other sources tell the truth. `fetch` connects once more, which costs. The
+ * counters of Linux are cheap: where they know of as many refusals as we do, of no "destination unreachable" and of no
+ * reset connection, each refusal was a RST in answer to our SYN.
  */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
