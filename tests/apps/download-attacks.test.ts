@@ -15,7 +15,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { Parts } from "../../scripts/apps/download/part.ts";
 import { FrameStream } from "../../scripts/apps/download/protocol.ts";
@@ -259,12 +259,18 @@ for (const runtime of EVERYWHERE) {
           limit: 20_000,
         });
         const port = await server.port();
-        const drips = Array.from({ length: 300 }, () => {
-          const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
-          socket.on("error", () => {});
-          return socket;
-        });
-        await Promise.all(drips.map((socket) => once(socket, "connect").catch(() => {})));
+        // Deno accepts all who wait before it tells of the first: with 300 at once it now and then meets its limit of
+        // open files, which no program could prevent, and accepts nobody any more.
+        const atOnce = runtime === "deno" ? 50 : 300;
+        const drips: Socket[] = [];
+        while (drips.length < 300) {
+          const some = Array.from({ length: atOnce }, () => {
+            const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+            return socket.on("error", () => {});
+          });
+          await Promise.all(some.map((socket) => once(socket, "connect").catch(() => {})));
+          drips.push(...some);
+        }
         // Of 4.1 the first byte would be the name already, and be answered.
         const request = lesson === "download-server"
           ? message({ version: 1, list: "x".repeat(4000) })

@@ -490,6 +490,24 @@ test("right programs are accepted, and leave nothing", async () => {
   await expectNothingLeft(words);
 });
 
+test("a port whose program has ended reaches no stranger while a learner's program may still send there", async () => {
+  const terminals = (seen: string) => `
+    terminal 1
+      $ hears-once
+      listening on 127.0.0.1:7000
+      hello
+      $ takes-over
+      ${seen}
+    terminal 2
+      $ says-hello
+  `;
+  const patience = { asleep: 5000, awake: 30_000, many: 50 };
+  const kept = await played(terminals("EADDRINUSE"), { patience });
+  expect(kept.message).toBe("");
+  await expectNothingLeft(kept.words.filter(({ port }) => !port)); // its port is free for UDP, and was never one of TCP
+  expect((await played(terminals("free"))).message).toBe("");
+});
+
 test("what is typed, pressed, seen on both streams, and the exit code are accepted as they are", async () => {
   const { message, words } = await played(`
     terminal 1

@@ -24,7 +24,7 @@ import {
   start,
   type Stream,
 } from "./program.ts";
-import { freePort } from "./sockets.ts";
+import { freePort, keepPort } from "./sockets.ts";
 
 /** What a run shows, as it happens. */
 export type Event = {
@@ -102,6 +102,8 @@ type Stage = {
   log: string[];
   /** What each terminal waits for. */
   waits: Map<Terminal, string>;
+  /** The ports of programs that have ended, which we keep: what is still sent there by UDP must not reach a stranger. */
+  kept: AsyncDisposableStack;
   /** Nothing more is started. */
   isOver: boolean;
 };
@@ -125,6 +127,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     serving: new Set(),
     log: [],
     waits: new Map(),
+    kept: new AsyncDisposableStack(),
     isOver: false,
   };
   const terminals = new Map<number, Terminal>();
@@ -157,7 +160,9 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     throw new Mismatch(`${error.message}\n\nUntil then:\n${stage.log.join("\n")}`);
   } finally {
     stage.isOver = true;
-    for (const terminal of terminals.values()) await terminal.clear();
+    // Those who call end first: afterwards they would send to a port that somebody else may have.
+    for (const terminal of [...terminals.values()].reverse()) await terminal.clear();
+    await stage.kept.disposeAsync();
     await own?.[Symbol.asyncDispose]();
   }
 }
@@ -381,7 +386,13 @@ class Terminal {
     await program[Symbol.asyncDispose]();
     this.#program = undefined;
     this.expectedCode = 0;
-    if (this.#serves) this.#stage.serving.delete(this.#serves);
+    if (!this.#serves) return;
+    const { options, values, serving, kept } = this.#stage;
+    serving.delete(this.#serves);
+    const port = Number(values.get(this.#serves));
+    if (!options.patience || !(port > 0)) return; // only a learner's program still sends there
+    const box = await keepPort(port);
+    await (kept.disposed ? box[Symbol.asyncDispose]() : kept.use(box));
   }
 
   /** Ends whatever still runs. */

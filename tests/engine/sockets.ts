@@ -267,6 +267,18 @@ export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
   });
 }
 
+/** Keeps a UDP port of 127.0.0.1 from others, unless somebody has it. What comes there is discarded. */
+export async function keepPort(port: number): Promise<AsyncDisposable> {
+  const socket = createSocket("udp4");
+  await new Promise<void>((resolve) => {
+    socket.on("listening", resolve).on("error", () => resolve()).on("message", () => {}).bind(
+      port,
+      "127.0.0.1",
+    );
+  });
+  return { [Symbol.asyncDispose]: () => new Promise((resolve) => socket.close(resolve)) };
+}
+
 /** So many ports at once belong to one process: a first one, which it holds until it ends, and those behind it. */
 const BLOCK = 100;
 let block: Promise<number> | undefined;
