@@ -9,7 +9,7 @@ import { explain, isStop, original } from "./failure.ts";
  * Runs the `main` of a lesson and ends the program: exit code 0 when it returns, the code of its Failure (1 or 2)
  * when it throws one, 1 for any other error. A lesson that goes on after an error sets `process.exitCode` itself.
  *
- * Ctrl-C (SIGINT), SIGTERM and SIGHUP abort `stop`, which closes what the lesson gave it to. A second later at most
+ * Ctrl-C (SIGINT), SIGTERM and SIGHUP abort `stop`, which closes what the lesson gave it to. Within about a second
  * a server exits with 0, a client with 128 + the signal's number. When stdout has no reader (`| head -1`): exit code 0.
  */
 export async function run(kind: "server" | "client", main: (stop: AbortSignal) => Promise<void>) {
@@ -17,7 +17,7 @@ export async function run(kind: "server" | "client", main: (stop: AbortSignal) =
   const stop = (code: number) => {
     process.exitCode = kind === "server" ? 0 : code;
     controller.abort();
-    setTimeout(() => setTimeout(() => process.exit(), 500), 500); // twice: one may pass while the machine stands still
+    setTimeout(() => setTimeout(() => process.exit(), 500), 500); // in two: a pause of the machine takes only one
   };
   process.on("SIGINT", () => stop(130)).on("SIGTERM", () => stop(143));
   process.on("SIGHUP", () => stop(129)); // the terminal was closed

@@ -372,7 +372,8 @@ describe.concurrent("a peer that is dead without a word", () => {
       using logins = new DisposableStack();
       const logsIn = async () => logins.use(await logIn(port, "honest"));
       let honest = await logsIn();
-      while (!honest.welcome) honest = await logsIn(); // 250 ms are little for a login on a busy machine
+      for (let more = 9; more > 0 && !honest.welcome; more--) honest = await logsIn(); // it has 250 ms, on a busy machine
+      const before = server.seen.stderr.length;
       const talk = setInterval(() => {
         for (const [one, type] of [[honest, "ping"], [peer, "pong"]] as const) {
           one.send({ type }).catch(() => {});
@@ -385,7 +386,8 @@ describe.concurrent("a peer that is dead without a word", () => {
         await setTimeout(1200); // two more rounds
         await honest.send({ type: "who" });
         expect((await honest.next("people"))?.here).toEqual(["honest"]);
-        expect([server.seen.stderr, program.seen.stderr, program.seen.stdout.slice(1)]).toEqual([[], [], []]);
+        expect(server.seen.stderr.slice(before)).toEqual([]);
+        expect([program.seen.stderr, program.seen.stdout.slice(1)]).toEqual([[], []]);
       } finally {
         clearInterval(talk);
       }
@@ -634,7 +636,7 @@ test.skipIf(process.platform !== "linux")(
     expect(served).toBeWithin(500, 5000); // 2,000 lines wait, two for each
     expect(peak(server) - before).toBeLessThan(100); // MiB
     server.startReading();
-    // Who has gone while something was sent to it has not left, but reset the connection.
+    // A client that hangs up while the server sends to it resets the connection: then an error stands for "left".
     const over = [/ left$/, /^error: \d+x{20}: /];
     const lines = () => [...server.seen.stdout, ...server.seen.stderr];
     await until(

@@ -9,7 +9,7 @@ import { Pace } from "../../scripts/apps/port-scan/pace.ts";
 import { Refusals } from "../../scripts/apps/port-scan/refusals.ts";
 import { Results } from "../../scripts/apps/port-scan/results.ts";
 import { type Listener, Scan } from "../../scripts/apps/port-scan/scan.ts";
-import { hasNamespaces, type Host, privateNetwork } from "../engine/network.ts";
+import { hasNamespaces, type Host, privateNetwork, shell } from "../engine/network.ts";
 import {
   EVERYTHING,
   EVERYWHERE,
@@ -33,14 +33,8 @@ function scanFrom(host: Host, runtime: Runtime, words: string[], files = 1024): 
   return start([...host, ...limited, ...RUNTIMES[runtime], SCAN, ...words], { limit: 50_000 });
 }
 
-/** Runs a script of the shell on a host. */
-async function shell(host: Host, text: string): Promise<void> {
-  const { code, stderr } = await start([...host, "sh", "-ec", text]).result();
-  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-}
-
 /** Gives a host a firewall: rules for what comes in, as nft(8) writes them. */
-function firewall(host: Host, rules: string): Promise<void> {
+function firewall(host: Host, rules: string): Promise<string> {
   const chain = `chain input {\ntype filter hook input priority 0\n${rules}\n}`;
   return shell(host, `nft -f - <<END\ntable inet firewall {\n${chain}\n}\nEND`);
 }
@@ -496,10 +490,10 @@ for (const runtime of EVERYWHERE) {
         await using network = await privateNetwork(1);
         const [host] = network.hosts;
         await using _ = await listenOn(host, [1000, 1001, 1002]);
-        // The first SYN has 60 bytes, the second one comes through.
+        // The first SYN has 60 bytes, the second one comes through; at port 1000, the eleventh.
         await firewall(
           host,
-          `tcp dport 1000 quota until 600 bytes drop
+          `tcp dport 1000 counter quota until 600 bytes drop
            tcp dport 1001 quota until 100 bytes drop
            tcp dport 1002 quota until 100 bytes drop
            tcp dport 2000-2299 drop`,
@@ -519,12 +513,16 @@ for (const runtime of EVERYWHERE) {
           stderr: "",
         });
         const words = ["127.0.0.1", "--timeout", "300"]; // before the system repeats the SYN itself
+        const begin = performance.now();
         await using once = scanFrom(host, runtime, [...words, "1000", "--retries", "0"]);
         expect(await once.result()).toEqual({
           code: 0,
           stdout: `127.0.0.1:1000  filtered  -  no-response\n${summary(1, 0, 0, 1)}\n`,
           stderr: "hint: the machine is off, or a firewall drops what comes\n",
         });
+        const [, calls] = /dport 1000 counter packets (\d+)/.exec(await shell(host, "nft list ruleset")) ??
+          [];
+        expect(Number(calls)).toBeWithin(1, 2 + (performance.now() - begin) / 1000); // one, and the system's own
         await using scan = scanFrom(host, runtime, [...words, "1001,1999-2299"], 256);
         expect(await scan.result()).toEqual({
           code: 0,

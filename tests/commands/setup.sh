@@ -32,11 +32,11 @@ runs() {
 
 # One set-up at a time: a second one would remove what the first is just installing. The lock is a folder, which is
 # made in one step, and in it a file whose name is the number of our process. The lock of a process that has gone is
-# broken: its file is removed, then the folder if it is empty, so that nobody breaks the lock of the next one. Whoever
-# finds a second file there was stopped between both steps, and somebody else has made the folder anew.
+# broken: its file is removed, then the folder if it is empty, so that nobody breaks the lock of the next one. Where
+# a second file is there, another process has made the folder anew between our two steps: we give way, and try again.
 lock() {
   told='' tries=0
-  until mkdir $LOCK 2>/dev/null && { echo >$LOCK/$$; } 2>/dev/null && [ "$(ls $LOCK)" = $$ ]; do
+  until mkdir $LOCK 2>/dev/null && { echo >$LOCK/$$; } 2>/dev/null && [ "$(echo $LOCK/*)" = $LOCK/$$ ]; do
     rm -f $LOCK/$$
     owner=$(ls $LOCK 2>/dev/null)
     if [ -n "$owner" ] && runs "$owner"; then

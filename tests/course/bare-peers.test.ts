@@ -96,7 +96,7 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
       await using program = bare(name, [server.port], folder.path);
       using line = await server.accept();
       program.type("hello\n");
-      // What it says must be here first: said to who has reset already, it fails with EPIPE on Deno, now and then.
+      // The client's request must have arrived first: sent after the reset, it fails with EPIPE on Deno now and then.
       if (!/time|picture/.test(name)) await line.expect("hello");
       if (!/dialog|framing|basic/.test(name)) await line.send('{"filename": "');
       line.reset();

@@ -97,10 +97,13 @@ export class Silence {
       this.asleep = 0;
       return undefined;
     }
-    const [ran, waited] = [(now.ran - before.ran) / 1e6, (now.waited - before.waited) / 1e6];
+    // A thread that ended in the middle of a look is missed with all that it did; it, or a pause of the machine, is no
+    // work of many looks.
+    const ran = Math.min(2 * PACE, Math.max(0, (now.ran - before.ran) / 1e6));
+    const waited = Math.max(0, (now.waited - before.waited) / 1e6);
     const isAsleep = !now.isAwake && !now.isEnding && ran < NAP;
     this.asleep = isAsleep ? this.asleep + PACE : this.#beforeStir;
-    if (now.isAwake && !now.isEnding) this.#awake += Math.max(0, ran);
+    if (now.isAwake && !now.isEnding) this.#awake += ran;
     else if (!isAsleep) this.#awake += RESTLESS * Math.max(0, PACE - waited);
     if (this.asleep >= asleep) return "asleep";
     return this.#awake >= awake ? "awake" : undefined;

@@ -30,7 +30,7 @@ import {
 } from "./engine.ts";
 import { filesBelow } from "./lessons.ts";
 import { ROOT } from "./program.ts";
-import { listen } from "./sockets.ts";
+import { letterbox, listen } from "./sockets.ts";
 import { type Folder, temporaryFolder } from "./files.ts";
 import { $ } from "zx/core";
 
@@ -504,7 +504,9 @@ test("a port whose program has ended reaches no stranger while a learner's progr
   const patience = { asleep: 5000, awake: 30_000, many: 50 };
   const kept = await played(terminals("EADDRINUSE"), { patience });
   expect(kept.message).toBe("");
-  await expectNothingLeft(kept.words.filter(({ port }) => !port)); // its port is free for UDP, and was never one of TCP
+  await expectNothingLeft(kept.words);
+  const port = Number(kept.words.find(({ port }) => port)?.port);
+  await (await letterbox(port))[Symbol.asyncDispose](); // it is not kept any longer
   expect((await played(terminals("free"))).message).toBe("");
 });
 

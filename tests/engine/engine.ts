@@ -67,6 +67,9 @@ const DYNAMIC = 49152;
 /** What asks for a line: on a terminal, the line that is typed ends it. */
 const PROMPTS = /^(?:> )+/;
 
+/** The ready line of a receiver of broadcasts or multicasts. */
+const SHARED = /^listening on (127\.255\.|2[23]\d\.)/;
+
 /** How long a person waits for a prompt before the first line, in milliseconds. */
 const BEGINNING = 100;
 /** The same before another line, of a program that has not shown any. */
@@ -102,7 +105,12 @@ type Stage = {
   log: string[];
   /** What each terminal waits for. */
   waits: Map<Terminal, string>;
-  /** The ports of programs that have ended, which we keep: what is still sent there by UDP must not reach a stranger. */
+  /** Ports that are not the system's choice, but ours. */
+  chosen: Set<string>;
+  /**
+   * The ports of programs that have ended, which we keep: what a learner's program still sends there by UDP must not
+   * reach whoever gets the port next.
+   */
   kept: AsyncDisposableStack;
   /** Nothing more is started. */
   isOver: boolean;
@@ -127,6 +135,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
     serving: new Set(),
     log: [],
     waits: new Map(),
+    chosen: new Set(),
     kept: new AsyncDisposableStack(),
     isOver: false,
   };
@@ -208,7 +217,7 @@ class Act {
     for (const [index, step] of this.section.steps.entries()) {
       if (step.kind === "run") {
         const next = this.section.steps[index + 1];
-        await terminal.run(step.command, next?.kind === "see" ? READY.exec(next.text)?.[1] : undefined);
+        await terminal.run(step.command, next?.kind === "see" ? READY.exec(next.text) : null);
       } else if (step.kind === "type") {
         await terminal.type(step.text);
       } else if (step.kind === "exit") {
@@ -268,12 +277,13 @@ class Terminal {
     return `terminal ${this.#number}: $ ${this.#command}`;
   }
 
-  async run(command: string, serves: string | undefined): Promise<void> {
+  /** @param ready the ready line, of a program that serves */
+  async run(command: string, ready: RegExpExecArray | null): Promise<void> {
     await this.finish();
     this.#isTyping = false;
     this.#typed = 0;
-    this.#serves = serves;
-    const words = await this.#words(command, serves);
+    this.#serves = ready?.[1];
+    const words = await this.#words(command, ready);
     if (this.#stage.isOver) return;
     this.#command = command;
     this.#say("command", words.map((word) => (/\s/.test(word) ? `"${word}"` : word)).join(" "));
@@ -387,10 +397,10 @@ class Terminal {
     this.#program = undefined;
     this.expectedCode = 0;
     if (!this.#serves) return;
-    const { options, values, serving, kept } = this.#stage;
+    const { options, values, serving, chosen, kept } = this.#stage;
     serving.delete(this.#serves);
-    const port = Number(values.get(this.#serves));
-    if (!options.patience || !(port > 0)) return; // only a learner's program still sends there
+    const port = chosen.has(this.#serves) ? NaN : Number(values.get(this.#serves));
+    if (!options.patience || !(port > 0)) return; // not a learner's program; not a port
     const box = await keepPort(port);
     await (kept.disposed ? box[Symbol.asyncDispose]() : kept.use(box));
   }
@@ -406,8 +416,9 @@ class Terminal {
    * broadcast share one); whoever calls it, the port of the last ready line; and before there is one, a
    * port on which nobody listens.
    */
-  async #words(command: string, serves: string | undefined): Promise<string[]> {
-    const { options, values, port, hasPort, serving } = this.#stage;
+  async #words(command: string, ready: RegExpExecArray | null): Promise<string[]> {
+    const serves = ready?.[1];
+    const { options, values, port, hasPort, serving, chosen } = this.#stage;
     const words = wordsOf(command);
     const isScript = words[0] === "bun";
     const portIsWord = words[0] === "python3" || /^(scripts\/\w+\/)?bare\//.test(words[1]); // not a flag
@@ -420,12 +431,19 @@ class Terminal {
       const isPort = words[index - 1] === "--local-port" || (portIsWord && /^\d+$/.test(word));
       const own = isPort ? [[word]] : [];
       for (const [shown] of [...word.matchAll(PORT), ...own]) {
-        if (!values.has(shown)) values.set(shown, `${await freePort()}`); // of a program that is started later
+        if (values.has(shown)) continue;
+        values.set(shown, `${await freePort()}`); // of a program that is started later
+        chosen.add(shown);
       }
       words[index] = values.get(word) ?? word.replace(PORT, (shown) => values.get(shown) ?? shown);
     }
     if (!(isScript || portIsWord) || !hasPort) return words;
-    const own = (serves && serving.has(serves) && values.get(serves)) || "0";
+    let own = (serves && serving.has(serves) && values.get(serves)) || "0";
+    // Of port 0, Linux may give one that others have who share theirs (SO_REUSEADDR), as receivers of a broadcast do.
+    if (own === "0" && SHARED.test(ready?.[0] ?? "")) {
+      own = `${await freePort("udp")}`;
+      chosen.add(`${serves}`);
+    }
     if (portIsWord) {
       const at = words.findLastIndex((word) => /\.(ts|py)$/.test(word)) + 1;
       if (!/^\d+$/.test(words[at])) words.splice(at, 0, serves ? own : port);

@@ -295,8 +295,8 @@ export const MISTAKES: Mistake[] = [
   {
     what: "4.2: a part that is another name of the whole file stays",
     file: "scripts/apps/download/part.ts",
-    was: "isWhole || isOurs(stat, uid)",
-    is: "isOurs(stat, uid)",
+    was: "isWhole ? stat.isFile() && stat.uid === (uid ?? stat.uid) : isOurs",
+    is: "isOurs",
     tests: ["tests/apps/download-rules.test.ts"],
     names: "another name of it",
   },

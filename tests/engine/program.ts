@@ -384,7 +384,10 @@ function processes(wanted: number, mark: string): { pid: number; command: string
         // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
         const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
         if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
-        return [{ pid: Number(pid), command: read("cmdline").replaceAll("\0", " ").trimEnd() }];
+        // Its number here, and in its own namespace: also before it has become what it is called.
+        const isKeeper = /^NSpid:\s+\d+\s+1$/m.test(read("status"));
+        const command = isKeeper ? KEEPER : read("cmdline").replaceAll("\0", " ").trimEnd();
+        return [{ pid: Number(pid), command }];
       } catch {
         return []; // it has ended meanwhile, or is another user's
       }

@@ -78,9 +78,11 @@ export async function record(
   wire.signal("SIGINT");
   const { code, stdout, stderr } = await wire.result();
   expectSuccess(code, stderr);
+  if (!/\n\{"packets":.*\}\n$/.test(stdout)) {
+    throw new Mismatch("wire.ts was cut off before it had shown all");
+  }
   const lines = stdout.trimEnd().split("\n").slice(1).map((line) => JSON.parse(line)); // after the ready line
-  const { packets, dropped } = lines.pop() ?? {};
-  if (packets === undefined) throw new Mismatch("wire.ts was cut off before it had shown all");
+  const { dropped } = lines.pop();
   const moments = [...lines, ...said].sort((a, b) => a.at - b.at);
   return { moments, dropped, mismatch, capture: capture ? readFileSync(pcap, "base64") : undefined };
 }

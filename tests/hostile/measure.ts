@@ -5,22 +5,25 @@ import process from "node:process";
 /** Elsewhere nothing is measured. */
 export const CAN_MEASURE = process.platform === "linux";
 
-/** A process and all that it started. */
-function family(pid: number): number[] {
-  const tasks = readdirSync(`/proc/${pid}/task`);
+/** What is read of a process; nothing, of one that has just ended. */
+function ifThere<T>(read: () => T): T | undefined {
   try {
-    const children = tasks.flatMap((task) =>
-      readFileSync(`/proc/${pid}/task/${task}/children`, "latin1").split(" ")
-    );
-    return [pid, ...children.filter(Boolean).flatMap((child) => family(Number(child)))];
+    return read();
   } catch (error) {
     if (!/^(ENOENT|ESRCH)$/.test((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    return family(pid); // a thread, or a child, has ended meanwhile; without the process itself, readdirSync throws
   }
 }
 
+/** All that a process has started; a thread of it, too, may have just ended. */
+const descendants = (pid: number): number[] =>
+  (ifThere(() => readdirSync(`/proc/${pid}/task`)) ?? [])
+    .flatMap((task) => ifThere(() => readFileSync(`/proc/${pid}/task/${task}/children`, "latin1")) ?? "")
+    .flatMap((children) => children.split(" ").filter(Boolean).map(Number))
+    .flatMap((child) => [child, ...descendants(child)]);
+
+/** Of the process itself, and of all that it has started. */
 const sum = (pid: number, value: (pid: number) => number) =>
-  CAN_MEASURE ? family(pid).reduce((all, one) => all + value(one), 0) : 0;
+  CAN_MEASURE ? descendants(pid).reduce((all, one) => all + (ifThere(() => value(one)) || 0), value(pid)) : 0;
 
 const memory = (field: "VmRSS" | "VmHWM") => (pid: number) =>
   Number(RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) /
@@ -45,7 +48,8 @@ function targetOf(path: string): string {
 
 /** The memory that is used now, in MiB; what was its peak is forgotten. */
 export function startOfPeak(pid: number): number {
-  if (CAN_MEASURE) { for (const one of family(pid)) writeFileSync(`/proc/${one}/clear_refs`, "5"); }
+  const forget = (one: number) => writeFileSync(`/proc/${one}/clear_refs`, "5");
+  if (CAN_MEASURE) { for (const one of [pid, ...descendants(pid)]) ifThere(() => forget(one)); }
   return sum(pid, memory("VmRSS"));
 }
 

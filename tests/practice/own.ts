@@ -16,6 +16,7 @@ export type Own = {
   terminals: string;
   /** Of the first scene. */
   after?: Scene["after"];
+  tries?: Scene["tries"];
   /** What is played beside it. */
   scenes?: ({ terminals: string } & Omit<Scene, "sections">)[];
 };
@@ -213,6 +214,7 @@ error: no reply within 1000 ms
       zh: "console.error(...) 写到 stderr；process.exit(1)",
     },
   ],
+  tries: 2, // the machine may stand still for a second
   terminals: `
 terminal 1
   $ bun scripts/tcp/server.ts --reply 没问题
@@ -224,6 +226,7 @@ terminal 2
   没问题`,
   scenes: [
     {
+      tries: 2,
       terminals: `
 terminal 1
   $ bun tests/practice/peers/silent.ts
@@ -617,6 +620,7 @@ Then end, with exit code 0.`,
       zh: "超时的错误名是 AbortError；别的错误就是被拒绝",
     },
   ],
+  tries: 2, // the machine may stand still for a second
   terminals: `
 terminal 1
   $ bun scripts/tcp/time-server.ts

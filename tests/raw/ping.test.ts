@@ -214,10 +214,11 @@ thorough(CAN_BE_ALONE)(
     ip address add 10.9.0.1/24 dev v0
     ip link set v0 up
     ip link set v1 up
-    ${OURS} 10.9.0.7 --count 12 --interval 300 --timeout 100 >said & pid=$!
-    until grep -q "no answer" said; do sleep 0.02; done
+    said=$(mktemp)
+    ${OURS} 10.9.0.7 --count 12 --interval 300 --timeout 100 >$said & pid=$!
+    until grep -q "no answer" $said; do sleep 0.02; done
     ip link set v0 down; wait $pid || code=$?
-    cat said; exit $code`);
+    cat $said; rm $said; exit $code`);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^(error: ping 10\.9\.0\.7: network unreachable \(ENETUNREACH\)\n)+$/);
     const errors = stderr.split("\n").length - 1;

@@ -491,7 +491,7 @@ describe("hostile datagrams change nothing", () => {
       stranger.raw(randomBytes(Math.floor(Math.random() * 1500)));
       if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    await isReceived(port); // it has dealt with all of them
+    await isReceived(port); // it has received all of them
 
     const wrong = encodePacket(data(2, bytes.subarray(0, 1200)));
     wrong[3] ^= 1;

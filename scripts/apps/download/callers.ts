@@ -10,7 +10,7 @@ const MOST = 1000;
 /**
  * A caller needs its socket, the file or the folder that it gets, and a link that is looked at. One more is for a new
  * caller: until it is turned away it has a socket too, and at the limit of open files Deno 2.9 never accepts again. (It
- * accepts all who wait before it tells of the first: a flood of more than three quarters of the limit stops it still.)
+ * accepts all who wait before it tells of the first: a flood of more than three quarters of the limit still stops it.)
  */
 const FILES_OF_ONE = 4;
 

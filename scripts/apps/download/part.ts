@@ -119,7 +119,8 @@ export class Parts {
       if (!stat || check !== checkOf(stem, digits) || isAlive(owner, stat)) return [];
       // renameToFree is link(2), then unlink(2): a run that is killed between the two leaves both names.
       const isWhole = stat.nlink > 1 && stat.ino === whole?.ino && stat.dev === whole.dev;
-      return isWhole || isOurs(stat, uid) ? [{ path, state: digits + check, size: stat.size, isWhole }] : [];
+      const isPart = isWhole ? stat.isFile() && stat.uid === (uid ?? stat.uid) : isOurs(stat, uid);
+      return isPart ? [{ path, state: digits + check, size: stat.size, isWhole }] : [];
     });
     return lefts.flat().sort((one, other) => other.size - one.size);
   }

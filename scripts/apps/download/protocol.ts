@@ -204,7 +204,7 @@ export class FrameStream {
     for (let reads = 0;; reads++) {
       const { value: frame } = this.#frames.next();
       if (frame) return frame;
-      // Asked only when all that has come is read: we may have stood still ourselves while it came.
+      // Asked when a chunk holds no whole frame, and not when it comes: we may have stood still ourselves until then.
       if (reads > 0 && performance.now() - this.#since > this.#longestFrame) {
         const why = `sent no whole frame in ${this.#longestFrame / 1000} seconds`;
         throw new Failure(this.peer, why, "ETIMEDOUT");

@@ -10,7 +10,7 @@ import { Sessions } from "../../../scripts/apps/sftp/sessions.ts";
 import { type Caller, Callers } from "../../../scripts/apps/sftp/callers.ts";
 import { sourceOf } from "../../../scripts/apps/source-of.ts";
 import { EVERYWHERE, script, start } from "../../engine/program.ts";
-import { call, inTime, until } from "../../engine/sockets.ts";
+import { call, inTime, settled, until } from "../../engine/sockets.ts";
 import { inside, knock, meet } from "./packets.ts";
 import { IS_LINUX, KEY, makeKey, OPENSSH, PRIVATELY, serve, stage } from "./server.ts";
 
@@ -212,7 +212,7 @@ describe("a login", () => {
       await inTime(once(patient, "data"), "a greeting"); // one who waits already gave way
       for (let address = 20; address < 25; address++) await wait(`127.0.0.${address}`, 20); // but this one does not
       expect(patient.readable).toBe(true);
-      await until(() => open() === 99, "who gave way to be gone");
+      expect(await settled(open)).toBe(99);
       patient.destroy();
       expect(await enter("127.0.0.3")).toBe(true);
       expect(server.program.seen.stderr[0]).toMatch(

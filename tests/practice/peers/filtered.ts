@@ -10,7 +10,8 @@ const server = createServer();
 server.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
   const { port } = server.address() as AddressInfo;
   for (let callers = 0; callers < 4; callers++) connect(port, "127.0.0.1").on("error", () => {});
-  writeSync(1, `listening on 127.0.0.1:${port}\n`);
-  // In the next tick they have called; what would accept them comes after it, and never.
-  process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+  process.nextTick(() => { // now they have called; what would accept them comes after this tick, and never
+    writeSync(1, `listening on 127.0.0.1:${port}\n`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  });
 });
