@@ -522,7 +522,8 @@ for (const runtime of EVERYWHERE) {
         });
         const [, calls] = /dport 1000 counter packets (\d+)/.exec(await shell(host, "nft list ruleset")) ??
           [];
-        expect(Number(calls)).toBeWithin(1, 2 + (performance.now() - begin) / 1000); // one, and the system's own
+        const repeated = Math.floor((performance.now() - begin) / 1000); // by the system, at most
+        expect(Number(calls)).toBeWithin(1, 2 + repeated);
         await using scan = scanFrom(host, runtime, [...words, "1001,1999-2299"], 256);
         expect(await scan.result()).toEqual({
           code: 0,

@@ -293,6 +293,22 @@ export const MISTAKES: Mistake[] = [
     names: "appears under",
   },
   {
+    what: "4.3: --retries 0 asks once more",
+    file: "scripts/apps/port-scan/scan.ts",
+    was: "inVain <= retries && left",
+    is: "inVain <= retries + 1 && left",
+    tests: ["tests/apps/port-scan.test.ts"],
+    names: "got lost is repeated",
+  },
+  {
+    what: "3.8: the parent of the processes waits for none of them",
+    file: "scripts/tcp/servers/processes.ts",
+    was: "    await Promise.all(Object.values(cluster.workers ?? {}).map(end));\n",
+    is: "",
+    tests: ["tests/tcp/servers.test.ts"],
+    names: "SIGTERM to the parent",
+  },
+  {
     what: "4.2: a part that is another name of the whole file stays",
     file: "scripts/apps/download/part.ts",
     was: "isWhole ? stat.isFile() && stat.uid === (uid ?? stat.uid) : isOurs",
