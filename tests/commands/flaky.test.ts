@@ -8,6 +8,7 @@ import { type Folder, temporaryFolder } from "../engine/files.ts";
 import { EVERYTHING, type Program, ROOT, start } from "../engine/program.ts";
 import { until } from "../engine/sockets.ts";
 import { failures } from "./flaky.ts";
+import { read } from "./test.ts";
 
 setDefaultTimeout(60_000); // what waits in a test says itself for what it waited too long
 
@@ -116,6 +117,9 @@ describe("what has failed", () => {
   });
 
   test("is the file itself where it has broken off", () => {
-    expect(failures({ text: "panic: oh" })).toEqual([{ name: "the file itself" }]);
+    expect(failures(read(132, "(pass) one [1ms]\n(fail) two [1ms]\npanic: oh"))).toEqual([
+      { name: "two", seed: undefined },
+      { name: "the file itself", seed: undefined },
+    ]);
   });
 });

@@ -36,7 +36,7 @@ export function failures({ text }: Pick<Outcome, "text">): { name: string; seed?
     found.push({ name, seed });
     seed = undefined;
   }
-  return found.length > 0 ? found : [{ name: "the file itself" }];
+  return found;
 }
 
 /** What is known by now. */
@@ -78,6 +78,8 @@ async function main(name: string): Promise<void> {
   const end = performance.now() + minutes("MINUTES") * 60_000;
   const work = workOf(name);
   const tally = new Tally();
+  /** How many tests of a file passed in the first run: fewer later on were not run at all. */
+  const first = new Map<string, number>();
   const report = () => {
     console.log(`\n${tally.table}`);
     if (number <= runs) console.log(`go on with FROM=${number}`);
@@ -91,10 +93,16 @@ async function main(name: string): Promise<void> {
     const told = ({ file }: Work, outcome: Outcome) => {
       sum.passed += outcome.passed;
       sum.failed += outcome.failed;
+      const passed = first.get(file) ?? outcome.passed;
+      if (outcome.failed === 0) first.set(file, passed);
+      if (outcome.failed === 0 && outcome.passed !== passed) {
+        tally.failed(load, `${file}: ran other tests than before`);
+        console.log(`FAIL ${file}: ${outcome.passed} passed, and ${passed} in the first run`);
+      }
       if (outcome.failed === 0) return;
       folder ??= mkdtempSync(join(tmpdir(), "flaky-"));
       const kept = join(folder, `${number}-${load}-${basename(file, ".test.ts")}.txt`);
-      writeFileSync(kept, `${outcome.text}\n`);
+      writeFileSync(kept, `${outcome.text}\n`, { flag: "a" }); // two files may have one name
       for (const { name, seed } of failures(outcome)) {
         tally.failed(load, `${file}: ${name}`);
         console.log(`FAIL ${file}: ${name}${seed ? `, SEED=${seed}` : ""}\n     see ${kept}`);

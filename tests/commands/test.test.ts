@@ -119,8 +119,9 @@ Ran 14 tests across 1 file. [6.00ms]
       passed: 0,
       failed: 1,
       skipped: [],
-      text: "panic: oh",
+      text: "panic: oh\n(fail) the file itself",
     });
+    expect(read(0, "(pass) good [1ms]\n")).toMatchObject({ failed: 1 }); // not even the count is there
   });
 
   test("what is missing is told once", () => {

@@ -218,6 +218,7 @@ export class Program {
   /** Sends a signal to the program and to all that it started. Ctrl-C is SIGINT. */
   signal(signal: NodeJS.Signals): void {
     if (this.pid === 0) return; // it was never there, and 0 would be our own group
+    if (this.#isStranger) return;
     try {
       process.kill(process.platform === "win32" ? this.pid : -this.pid, signal);
     } catch {
@@ -275,9 +276,13 @@ export class Program {
   }
 
   #processes(): { pid: number; command: string }[] {
-    return process.platform === "linux"
-      ? processes(this.pid, this.#mark)
-      : processesByPs(this.pid, this.#mark);
+    const group = { number: this.pid, isOurs: !this.#isStranger };
+    return process.platform === "linux" ? processes(group, this.#mark) : processesByPs(group, this.#mark);
+  }
+
+  /** Whether the number of our process, which has ended, is another's: numbers come round within minutes. */
+  get #isStranger(): boolean {
+    return this.code !== undefined && process.platform !== "win32" && exists(this.pid);
   }
 
   /**
@@ -366,15 +371,18 @@ class Lines {
   }
 }
 
+/** A process group, and whether its number still means it. */
+type Group = { number: number; isOurs: boolean };
+
 /**
  * The processes of a group, and those with a mark in their environment, from /proc (proc(5)). A test looks a
  * thousand times, and `ps` would take a tenth of its time: so no file is read that is not needed.
- * @param wanted the group, which is also its first process: the numbers of all that it started are higher
+ * @param group its number is also that of its first process: those of all that it started are higher
  */
-function processes(wanted: number, mark: string): { pid: number; command: string }[] {
-  const isGroup = exists(-wanted);
+function processes({ number: wanted, isOurs }: Group, mark: string): { pid: number; command: string }[] {
+  const isGroup = isOurs && exists(-wanted);
   const newest = Number(readFileSync("/proc/loadavg", "utf8").trim().split(" ").at(-1));
-  const oldest = newest < wanted ? 0 : wanted; // else the numbers have begun again meanwhile
+  const oldest = newest < wanted || !isOurs ? 0 : wanted; // else the numbers have begun again meanwhile
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) >= oldest).flatMap(
     (pid) => {
       try {
@@ -406,12 +414,12 @@ function exists(pid: number): boolean {
 }
 
 /** The same where there is no /proc, as on macOS. */
-function processesByPs(wanted: number, mark: string): { pid: number; command: string }[] {
+function processesByPs(group: Group, mark: string): { pid: number; command: string }[] {
   if (process.platform === "win32") return [];
   const all = spawnSync("ps", ["axeww", "-o", "pid=,pgid=,stat=,args="], { encoding: "utf8" }).stdout;
   return [...all.matchAll(/^ *(\d+) +(\d+) +(\S+) +(.*)$/gm)] // args, then the environment
-    .filter(([, , group, state, args]) =>
-      !state.startsWith("Z") && (Number(group) === wanted || args.includes(mark))
+    .filter(([, , number, state, args]) =>
+      !state.startsWith("Z") && (group.isOurs && Number(number) === group.number || args.includes(mark))
     )
     .map(([, pid, , , args]) => ({ pid: Number(pid), command: args.replace(/ \w+=.*/, "") }));
 }

@@ -212,6 +212,7 @@ export class Letterbox {
   readonly #socket: Datagrams;
   readonly #waiting: [Buffer, RemoteInfo][] = [];
   #wake = () => {};
+  #isClosed = false;
 
   constructor(socket: Datagrams) {
     this.#socket = socket;
@@ -231,9 +232,10 @@ export class Letterbox {
     return endpoint(this.#socket.address().address, this.port);
   }
 
-  /** The next datagram, and its sender. */
+  /** The next datagram, and its sender. @throws Late, or Error when it is closed meanwhile */
   async next(): Promise<[data: Buffer, sender: RemoteInfo]> {
     while (this.#waiting.length === 0) {
+      if (this.#isClosed) throw new Error("the letterbox is closed");
       await inTime(new Promise<void>((resolve) => (this.#wake = resolve)), "a datagram");
     }
     return this.#waiting.shift() as [Buffer, RemoteInfo];
@@ -251,6 +253,8 @@ export class Letterbox {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#wake();
     this.#socket.close();
     await once(this.#socket, "close");
   }

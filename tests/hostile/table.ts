@@ -6,7 +6,7 @@ import ssh2 from "ssh2";
 import { makeKey } from "../apps/sftp/server.ts";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
 import type { Lesson } from "../engine/lessons.ts";
-import { type Program, type Runtime, script } from "../engine/program.ts";
+import { Late, type Program, type Runtime, script } from "../engine/program.ts";
 import { freePort, inTime, letterbox, settled, until } from "../engine/sockets.ts";
 import { CROWD, endless, type Fault, fault, MB, OF_TCP, OF_UDP } from "./faults.ts";
 import { CAN_MEASURE, descriptors, peak, startOfPeak } from "./measure.ts";
@@ -607,9 +607,12 @@ async function playReceiver(row: Receiver, faults: Fault[], runtime: Runtime, te
   const port = (live.place as { port: number }).port;
   await using sender = await letterbox();
   const answered: string[] = [];
-  (async () => {
-    while (true) answered.push(await (row.then === "passes on" ? beyond : sender).text());
-  })().catch(() => {}); // it waits for one more until the row is over
+  const box = row.then === "passes on" ? beyond : sender;
+  const hear = (): Promise<void> =>
+    box.text().then((text) => void answered.push(text), (error) => {
+      if (!(error instanceof Late)) throw error;
+    }).then(hear);
+  hear().catch(() => {}); // until the letterbox is closed
   const shown = () =>
     row.then === "passes on"
       ? answered
