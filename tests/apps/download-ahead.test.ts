@@ -44,9 +44,9 @@ for (const runtime of EVERYWHERE) {
       message({ cancel: true }),
       get("a", { from: 0 }),
     ]));
-    const told = async () => {
+    const told = async (): Promise<unknown> => {
       const { file, ...rest } = await caller.next();
-      return file?.size ?? rest;
+      return rest.wait ? await told() : file?.size ?? rest; // it may take half a second to read a file
     };
     const text = async () => (await caller.next()).toString();
     const hash = (text: string) => ({ sha256: sha256(Buffer.from(text)) });

@@ -274,7 +274,7 @@ describe("registrations by UDP", () => {
       server.signal("SIGINT");
       const { stdout, stderr } = await server.result();
       expect(stderr.split("\n")).toHaveLength(3 + 1); // three at once, then one in five seconds
-      expect(stdout).not.toContain(`${forger.port}`);
+      expect(stdout).not.toContain(`:${forger.port} by UDP`);
       expect(await Promise.race([forger.next(), new Promise((resolve) => setTimeout(resolve, 50))]))
         .toBeUndefined();
     });

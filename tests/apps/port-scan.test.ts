@@ -151,6 +151,7 @@ for (const runtime of EVERYWHERE) {
     const words = ["127.0.0.1", ports.join(), "--banner", "--json", "--timeout", "500"];
     await using scan = script("apps/port-scan", words, { runtime });
     const drip = await endless.accept();
+    await drip.send("a");
     const dripping = setInterval(() => drip.send("a").catch(() => {}), 50);
     try {
       const asked = await silent.accept();
