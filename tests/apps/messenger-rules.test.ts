@@ -497,6 +497,26 @@ test("with the next login a client is not seen, has no cookie, and may answer fo
   expect(cookies).toHaveLength(8);
 });
 
+test("the answer to a registration without a cookie does not pass for that to the right one", async () => {
+  const token = Buffer.alloc(16, 7);
+  const cookies: (Buffer | undefined)[] = [];
+  const own = { address: "127.0.0.1", port: 1 };
+  const registrar = new Registrar("one", (datagram) => {
+    cookies.push(decodeRegistration(datagram)?.cookie);
+    return Promise.resolve();
+  });
+  const answer = () => registrar.receive(encodeSeen(token, { cookie: Buffer.alloc(8, 1), seen: own }));
+  await registrar.begin(token, own, AbortSignal.abort()); // four, not answered in time
+  const seen = [];
+  for (let count = 0; count < 5; count++) {
+    await answer();
+    seen.push(registrar.seen);
+  }
+  // The first brings the cookie; each of the next three may be an answer to one that had none.
+  expect(seen).toEqual([undefined, undefined, undefined, undefined, "127.0.0.1:1"]);
+  expect(cookies).toEqual([...Array(4).fill(NO_COOKIE), ...Array(4).fill(Buffer.alloc(8, 1))]);
+});
+
 test("a registration waits 250 ms for its answer, and no longer once it has come", async () => {
   const token = Buffer.alloc(16, 7);
   const own = { address: "127.0.0.1", port: 1 };

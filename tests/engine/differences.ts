@@ -49,7 +49,8 @@ export const DIFFERENCES: Difference[] = [
 ];
 
 /** Heads in which a clock decides what is printed. */
-const TIMED = /^scripts\/(tcp\/framing-server|udp\/(lossy-link|(bare\/)?echo-(client|server)))\.ts$/;
+const TIMED =
+  /^scripts\/(tcp\/framing-server|raw\/wire|udp\/(lossy-link|(bare\/)?echo-(client|server)))\.ts$/;
 
 /**
  * Plays a head; one in which a clock decides up to three times, for the machine may stand still for a moment.

@@ -293,6 +293,14 @@ export const MISTAKES: Mistake[] = [
     names: "appears under",
   },
   {
+    what: "4.4: an answer to a registration without a cookie passes for that to the right one",
+    file: "scripts/apps/messenger/registrar.ts",
+    was: "answer.cookie.equals(this.#cookie) && !isBlind",
+    is: "answer.cookie.equals(this.#cookie)",
+    tests: ["tests/apps/messenger-rules.test.ts"],
+    names: "without a cookie does not pass",
+  },
+  {
     what: "4.3: --retries 0 asks once more",
     file: "scripts/apps/port-scan/scan.ts",
     was: "inVain <= retries && left",

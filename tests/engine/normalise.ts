@@ -22,7 +22,7 @@ const VARYING: { name: string; shape: RegExp; alone?: true }[] = [
   { name: "program", shape: /\d+\/(?:bun|node|deno)\b/ },
   { name: "fingerprint", shape: /SHA256:[A-Za-z0-9+/]{43}/ },
   { name: "part", shape: /incoming-[0-9a-f]{8}\.part/ },
-  { name: "count", shape: /^ {2,}\d+(?:\.\d\d)?(?= [A-Za-z])/, alone: true },
+  { name: "count", shape: /^ +\d+(?:\.\d\d)?(?= [A-Za-z])/, alone: true },
 ];
 
 const ANY = new RegExp(VARYING.map(({ name, shape }) => `(?<${name}>${shape.source})`).join("|"), "g");

@@ -16,6 +16,8 @@ export class Registrar {
   readonly #changes = new EventEmitter();
   #registration: { token: Buffer; own: UdpEndpoint } | undefined;
   #cookie = NO_COOKIE;
+  /** How many without a cookie were sent and are not answered yet: their answers look like those to the right cookie. */
+  #blind = 0;
   #answers = new Bucket(TRIES, 0.2);
 
   constructor(name: string, send: (datagram: Buffer) => Promise<void>) {
@@ -27,6 +29,7 @@ export class Registrar {
   async begin(token: Buffer, own: UdpEndpoint, stop: AbortSignal): Promise<void> {
     this.#registration = { token, own };
     this.#cookie = NO_COOKIE;
+    this.#blind = 0;
     this.#answers = new Bucket(TRIES, 0.2);
     this.seen = undefined;
     for (let tries = 0; tries < TRIES && !this.seen; tries++) {
@@ -40,6 +43,7 @@ export class Registrar {
   /** Registers once more, so that no NAT on the way forgets this client. */
   async register(): Promise<void> {
     if (!this.#registration) return;
+    if (this.#cookie === NO_COOKIE) this.#blind++;
     await this.#send(encodeRegistration({ ...this.#registration, cookie: this.#cookie, name: this.#name }));
   }
 
@@ -52,10 +56,12 @@ export class Registrar {
   async receive(datagram: Buffer): Promise<void> {
     const answer = this.#registration && decodeSeen(datagram, this.#registration.token);
     if (!answer) return;
-    if (answer.cookie.equals(this.#cookie)) {
+    const isBlind = this.#blind > 0;
+    if (isBlind) this.#blind--;
+    if (answer.cookie.equals(this.#cookie) && !isBlind) {
       this.seen = endpoint(answer.seen.address, answer.seen.port);
       this.#changes.emit("seen");
-    } else if (this.#answers.take()) { // a NAT has changed the endpoint, or this is the first answer
+    } else if (this.#answers.take()) { // the first answer, one that proves nothing, or a NAT has changed the endpoint
       this.#cookie = Buffer.from(answer.cookie);
       await this.register();
     }
