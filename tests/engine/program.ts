@@ -392,10 +392,11 @@ function processes({ number: wanted, isOurs }: Group, mark: string): { pid: numb
         // PID (NAME) STATE PARENT GROUP ...; the name may hold anything.
         const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
         if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
-        // Its number here, and in its own namespace: also before it has become what it is called.
-        const isKeeper = /^NSpid:\s+\d+\s+1$/m.test(read("status"));
-        const command = isKeeper ? KEEPER : read("cmdline").replaceAll("\0", " ").trimEnd();
-        return [{ pid: Number(pid), command }];
+        const command = read("cmdline").replaceAll("\0", " ").trimEnd();
+        // Before a keeper is called so it is the shell that starts it, or nothing; its number in its namespace is 1.
+        const isKeeper = (command === "" || command.includes(KEEPER)) &&
+          /^NSpid:\s+\d+\s+1$/m.test(read("status"));
+        return [{ pid: Number(pid), command: isKeeper ? KEEPER : command }];
       } catch {
         return []; // it has ended meanwhile, or is another user's
       }

@@ -16,7 +16,7 @@ export class Registrar {
   readonly #changes = new EventEmitter();
   #registration: { token: Buffer; own: UdpEndpoint } | undefined;
   #cookie = NO_COOKIE;
-  /** How many without a cookie were sent and are not answered yet: their answers look like those to the right cookie. */
+  /** How many were sent without a cookie, and are not answered yet: their answers look like those to the right cookie. */
   #blind = 0;
   #answers = new Bucket(TRIES, 0.2);
 
@@ -58,10 +58,14 @@ export class Registrar {
     if (!answer) return;
     const isBlind = this.#blind > 0;
     if (isBlind) this.#blind--;
-    if (answer.cookie.equals(this.#cookie) && !isBlind) {
+    const isKnown = answer.cookie.equals(this.#cookie);
+    if (isKnown) {
       this.seen = endpoint(answer.seen.address, answer.seen.port);
       this.#changes.emit("seen");
-    } else if (this.#answers.take()) { // the first answer, one that proves nothing, or a NAT has changed the endpoint
+    }
+    // A NAT has changed the endpoint, or this is the first answer; or it may answer one that had no cookie, while the one
+    // that has it got lost.
+    if ((!isKnown || isBlind) && this.#answers.take()) {
       this.#cookie = Buffer.from(answer.cookie);
       await this.register();
     }
