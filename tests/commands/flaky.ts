@@ -93,13 +93,14 @@ async function main(name: string): Promise<void> {
     const told = ({ file }: Work, outcome: Outcome) => {
       sum.passed += outcome.passed;
       sum.failed += outcome.failed;
-      const passed = first.get(file) ?? outcome.passed;
-      if (outcome.failed === 0) first.set(file, passed);
-      if (outcome.failed === 0 && outcome.passed !== passed) {
+      if (outcome.failed === 0) {
+        const passed = first.get(file) ?? outcome.passed;
+        first.set(file, passed);
+        if (outcome.passed === passed) return;
         tally.failed(load, `${file}: ran other tests than before`);
         console.log(`FAIL ${file}: ${outcome.passed} passed, and ${passed} in the first run`);
+        return;
       }
-      if (outcome.failed === 0) return;
       folder ??= mkdtempSync(join(tmpdir(), "flaky-"));
       const kept = join(folder, `${number}-${load}-${basename(file, ".test.ts")}.txt`);
       writeFileSync(kept, `${outcome.text}\n`, { flag: "a" }); // two files may have one name

@@ -97,8 +97,8 @@ export class Silence {
       this.asleep = 0;
       return undefined;
     }
-    // A thread that ended in the middle of a look is missed with all that it did; it, or a pause of the machine, is no
-    // work of many looks.
+    // A thread that ends during a look is missed with all that it has ever done, and a pause of the machine may count
+    // as work: so one look adds no more than two cores can do in its time.
     const ran = Math.min(2 * PACE, Math.max(0, (now.ran - before.ran) / 1e6));
     const waited = Math.max(0, (now.waited - before.waited) / 1e6);
     const isAsleep = !now.isAwake && !now.isEnding && ran < NAP;

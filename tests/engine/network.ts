@@ -24,18 +24,7 @@ const UNSHARE = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc"];
 export const hasNamespaces = process.platform === "linux" && Boolean(Bun.which("unshare")) && await isMade();
 
 async function isMade(): Promise<boolean> {
-  await using program = start([
-    ...UNSHARE,
-    "ip",
-    "link",
-    "add",
-    "near",
-    "type",
-    "veth",
-    "peer",
-    "name",
-    "far",
-  ]);
+  await using program = start([...UNSHARE, ..."ip link add near type veth peer name far".split(" ")]);
   return await program.ended() === 0;
 }
 

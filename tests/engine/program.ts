@@ -393,7 +393,7 @@ function processes({ number: wanted, isOurs }: Group, mark: string): { pid: numb
         const [state, , group] = read("stat").replace(/^.*\) /s, "").split(" ");
         if (state === "Z" || !isMarked && Number(group) !== wanted) return [];
         const command = read("cmdline").replaceAll("\0", " ").trimEnd();
-        // Before a keeper is called so it is the shell that starts it, or nothing; its number in its namespace is 1.
+        // Until its exec(2) is done, a keeper has the words of its shell, or none. In its namespace its number is 1.
         const isKeeper = (command === "" || command.includes(KEEPER)) &&
           /^NSpid:\s+\d+\s+1$/m.test(read("status"));
         return [{ pid: Number(pid), command: isKeeper ? KEEPER : command }];

@@ -273,12 +273,10 @@ export function letterbox(port = 0, host = "127.0.0.1"): Promise<Letterbox> {
 
 /** Keeps a UDP port of 127.0.0.1 from others, unless somebody has it. What comes there is discarded. */
 export async function keepPort(port: number): Promise<AsyncDisposable> {
-  const socket = createSocket("udp4");
+  const socket = createSocket("udp4").on("message", () => {});
   await new Promise<void>((resolve) => {
-    socket.on("listening", resolve).on("error", () => resolve()).on("message", () => {}).bind(
-      port,
-      "127.0.0.1",
-    );
+    socket.on("listening", resolve).on("error", () => resolve());
+    socket.bind(port, "127.0.0.1");
   });
   return { [Symbol.asyncDispose]: () => new Promise((resolve) => socket.close(resolve)) };
 }

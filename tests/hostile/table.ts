@@ -609,11 +609,15 @@ async function playReceiver(row: Receiver, faults: Fault[], runtime: Runtime, te
   await using sender = await letterbox();
   const answered: string[] = [];
   const box = row.then === "passes on" ? beyond : sender;
-  const hear = (): Promise<void> =>
-    box.text().then((text) => void answered.push(text), (error) => {
-      if (!(error instanceof Late)) throw error;
-    }).then(hear);
-  hear().catch(() => {}); // until the letterbox is closed
+  (async () => {
+    while (true) {
+      try {
+        answered.push(await box.text());
+      } catch (error) {
+        if (!(error instanceof Late)) return; // the letterbox is closed: the row is over
+      }
+    }
+  })();
   const shown = () =>
     row.then === "passes on"
       ? answered

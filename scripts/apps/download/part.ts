@@ -53,7 +53,7 @@ const PART = /^(.+)\.([0-9a-f]{10})([0-9a-f]{6})\.([0-9a-f]{4}-[0-9a-z]+-[0-9a-z
 
 const OWNER = `${machine()}-${process.pid.toString(36)}-${startOf(process.pid) ?? 0}`;
 
-/** `isWhole`: it is another name of the whole file, which a run had given it when it was killed. */
+/** `isWhole`: it is a second name of the whole file. A run that was killed had given the file its own name already. */
 type Left = { path: string; state: string; size: number; isWhole: boolean };
 
 /** The parts that one run writes, and those that earlier runs have left in its folders. */
