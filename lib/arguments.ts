@@ -112,9 +112,7 @@ function split(flags: Flags, wrong: (what: string, why: string) => Failure) {
 }
 
 /** localPort -> --local-port */
-export function dashed(name: string): string {
-  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
+export const dashed = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /**
  * Turns a name or an address into an address, written as the system writes it (RFC 5952). A name that has both kinds

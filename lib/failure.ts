@@ -8,26 +8,22 @@ const cut = (text: string, most: number) => (text.length > most ? `${text.slice(
 
 /** An error with its own words. `exitCode` is 1 (the work failed) or 2 (the command was wrong). */
 export class Failure extends Error {
-  readonly what: string;
-  readonly why: string;
-  readonly code: string;
-  readonly hint: string | undefined;
-  readonly exitCode: number;
+  declare readonly what: string;
+  declare readonly why: string;
+  declare readonly code: string;
+  declare readonly hint: string | undefined;
+  declare readonly exitCode: number;
 
   constructor(what: string, why: string, code: string, more: { hint?: string; exitCode?: number } = {}) {
     [what, why] = [cut(what, 100), cut(why, 220)];
     super(`${what}: ${why} (${code})`);
-    this.what = what;
-    this.why = why;
-    this.code = code;
-    this.hint = more.hint;
-    this.exitCode = more.exitCode ?? 1;
+    Object.assign(this, { what, why, code, hint: more.hint, exitCode: more.exitCode ?? 1 });
   }
 }
 
 /** The codes that a lesson can meet, where the system's own words (errno(3)) are missing or say too little. */
 const WHY: Record<string, string> = {
-  EADDRNOTAVAIL: "not an address of this machine",
+  EADDRNOTAVAIL: "this machine has no address, or no free port, to reach it from",
   EAI_AGAIN: "no name server answers",
   EISDIR: "is a folder",
   ENETUNREACH: "network unreachable",
@@ -41,10 +37,11 @@ const WHY: Record<string, string> = {
 };
 
 const HINTS: Record<string, string> = {
+  EACCES: "ports below 1024 are reserved for the administrator; choose a higher one with --port",
   EADDRINUSE: "another program holds this port; choose another with --port, or --port 0 for any free one",
-  EADDRNOTAVAIL: "a program can only bind an address of its own machine; 0.0.0.0 is all of them",
   ECONNREFUSED: "nobody listens there; start the server first",
   EMSGSIZE: "a datagram carries at most 65507 bytes over IPv4 (65535 less the IP and UDP headers)",
+  EMSGSIZE_IPV6: "a datagram carries at most 65527 bytes over IPv6 (65535 less the UDP header)", // RFC 8200, 4.5
   ENOTFOUND: "check the spelling; an address such as 127.0.0.1 needs no look-up",
 };
 
@@ -65,22 +62,23 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   let { code, syscall = "", address, port, path } = error as SystemError;
   if (typeof code !== "string") return undefined;
   const binds = syscall === "listen" || syscall === "bind";
-  if (code === "EINVAL" && binds) code = "EADDRNOTAVAIL"; // Deno, for an address that this machine does not have
+  const isCardless = code === "EINVAL" && /^fe[89ab][^%]*$/i.test(`${address}`);
+  if (code === "EINVAL" && binds && !isCardless) code = "EADDRNOTAVAIL"; // Deno
+  const isForeign = code === "EADDRNOTAVAIL" && binds;
   const isClosed = /^(ECANCELED|ERR_SOCKET_CLOSED|ERR_STREAM_(DESTROYED|PREMATURE_CLOSE))$/.test(code);
-  const why = isClosed ? "connection closed" : WHY[code] ?? new Map(getSystemErrorMap().values()).get(code);
+  const said = isForeign ? "not an address of this machine" : WHY[code];
+  const why = isClosed ? "connection closed" : said ?? new Map(getSystemErrorMap().values()).get(code);
   if (why === undefined && !syscall) return undefined;
   if (address !== undefined && isIP(address) === 0) path = address.replace("\0", "@"); // AF_UNIX
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
   const call = VERBS[syscall.replace("write", "send") as keyof typeof VERBS] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
-  let hint = HINTS[code];
-  if (code === "EMSGSIZE" && object.startsWith("[")) {
-    hint = "a datagram carries at most 65527 bytes over IPv6 (65535 less the UDP header)"; // RFC 8200, section 4.5
-  }
+  let hint: string | undefined =
+    HINTS[object.startsWith("[") && code === "EMSGSIZE" ? "EMSGSIZE_IPV6" : code];
+  if (isForeign) hint = "a program can only bind an address of its own machine; 0.0.0.0 is all of them";
+  if (isCardless) hint = "a link-local address needs its network card: fe80::1%eth0";
   if (code === "EADDRINUSE" && path) hint = "another program listens there; choose another place with --path";
-  if (code === "EACCES" && !path && binds) {
-    hint = "ports below 1024 are reserved for the administrator; choose a higher one with --port";
-  }
+  if (code === "EACCES" && (path || !binds || (port ?? 0) > 1023)) hint = undefined;
   return new Failure(what ?? (known || "the connection"), why ?? error.message, code, { hint });
 }
 

@@ -20,9 +20,7 @@ export function parseIp(text: string): Ip {
 }
 
 /** The Failure for what a user wrote where an address belongs. */
-export function wrong(text: string, why: string): Failure {
-  return new Failure(text || '""', why, "EINVAL", { exitCode: 2 });
-}
+export const wrong = (text: string, why: string) => new Failure(text || '""', why, "EINVAL", { exitCode: 2 });
 
 /** Four numbers from 0 to 255, one for each byte. */
 function parseDotted(text: string): bigint {

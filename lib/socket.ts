@@ -28,14 +28,10 @@ export function canonical(address: string): string {
 }
 
 /** Whether an address is every address of this machine, so that the network can reach it. */
-export function isEveryAddress(address: string): boolean {
-  return address === "0.0.0.0" || /^[0:]+$/.test(address);
-}
+export const isEveryAddress = (address: string) => /^(::ffff:)?0\.0\.0\.0$|^[0:]+$/i.test(address);
 
 /** Whether an address never leaves this machine: 127.0.0.0/8 or ::1 (RFC 6890). */
-export function isLoopback(address: string): boolean {
-  return /^(::ffff:)?127\./i.test(address) || address === "::1";
-}
+export const isLoopback = (address: string) => /^(::ffff:)?127\.|^::1$/i.test(address);
 
 /**
  * Waits until the system has taken what a lesson sends, as Python's `sendall` does; that says nothing about its

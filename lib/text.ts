@@ -105,9 +105,7 @@ function notValid(from: string, encoding: Encoding, shown: string, isChosen: boo
 }
 
 /** Whether a typed or received text asks to end the loop: `exit` or `exit()`. */
-export function isExit(text: string): boolean {
-  return text === "exit" || text === "exit()";
-}
+export const isExit = (text: string) => text === "exit" || text === "exit()";
 
 /** How many bytes at the end begin a character that more bytes can complete: 0 to 3. */
 function incomplete(bytes: Buffer, encoding: Encoding): number {

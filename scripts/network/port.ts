@@ -1,8 +1,8 @@
 #!/usr/bin/env bun
 /**
- * 1.3 Ports: an address finds the machine, a port finds the program on it; only
- * one program holds it at a time.
- * 中文 端口：地址找到机器，端口找到机器上的程序；同一个端口一次只能由一个程序占用。
+ * 1.3 Ports: an address finds the machine, a port finds the program on it; one
+ * program at a time normally holds it.
+ * 中文 端口：地址找到机器，端口找到机器上的程序；一个端口通常一次只归一个程序。
  *
  * terminal 1
  *   $ bun scripts/network/port.ts
@@ -62,7 +62,7 @@ async function main() {
       json: {
         kind: "switch",
         help: "one document: [{ port, range, services: [{ name, protocol, aliases }], tcp, udp }], tcp and " +
-          "udp free, taken or forbidden; without words { address, port, second, udp, closed }",
+          "udp free, taken or forbidden; without words { address, port, second, udp, closed } | 输出一个 JSON 文档，供程序使用",
       },
     },
   });
@@ -86,13 +86,15 @@ async function main() {
         const names = registered.map(({ name, protocol, aliases }) =>
           visible([`${name}/${protocol}`, ...aliases].join(" "))
         );
+        const limit = port < 1024 ? ": below 1024, for the administrator only" : "";
+        const shown = (state: keyof typeof STATES) => STATES[state] + (state === "forbidden" ? limit : "");
         await print(`${port}`);
         await print(`  range    ${range.name} (${range.first}-${range.last}): ${range.meaning}`);
         await print(
           `  service  ${names.join(", ") || (port ? "none" : "none; a bind of 0 asks for any free port")}`,
         );
-        await print(`  tcp      ${STATES[tcp]}`);
-        await print(`  udp      ${STATES[udp]}`);
+        await print(`  tcp      ${shown(tcp)}`);
+        await print(`  udp      ${shown(udp)}`);
       }
     } catch (error) {
       process.exitCode = Math.max(Number(process.exitCode ?? 0), (error as Failure).exitCode ?? 1);
@@ -140,7 +142,7 @@ async function bindUdp(host: string, port: number) {
 const STATES = {
   free: "free",
   taken: "taken (EADDRINUSE)",
-  forbidden: "permission denied (EACCES): below 1024, for the administrator only",
+  forbidden: "permission denied (EACCES)",
 };
 
 /** Whether a server could have the port now: only the attempt tells. */

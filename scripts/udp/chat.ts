@@ -94,7 +94,7 @@ async function main(stop: AbortSignal) {
   // one (0).
   const ownPort = localPort ?? (onlySends && port === OWN_PORT ? 0 : port);
   socket.bind(ownPort, host);
-  await bound(socket, ownPort, stop);
+  await bound(socket, ownPort, stop, localPort === undefined ? "--port" : "--local-port");
   if (!onlySends) await ready(socket.address());
 
   const end = new AbortController();

@@ -43,7 +43,7 @@ async function main(stop: AbortSignal) {
   await using socket = createSocket({ type: family === 4 ? "udp4" : "udp6", signal: stop });
   if (localPort !== undefined) {
     socket.bind(localPort); // the system reserves this port for us, if it is free
-    await bound(socket, localPort, stop);
+    await bound(socket, localPort, stop, "--local-port");
   }
   for await (const { text, bytes: data } of messages(words, encoding, stop)) {
     try {

@@ -6,5 +6,6 @@ import { endpoint, isEveryAddress, isLoopback } from "../../lib/socket.ts";
 export function sourceName(socket: Socket, host: string): string {
   const { address, port, family } = socket.address();
   const isLocal = (isLoopback(host) || isEveryAddress(host)) && isEveryAddress(address);
-  return endpoint(isLocal ? { IPv4: "127.0.0.1", IPv6: "::1" }[family] as string : address, port);
+  const own = family === "IPv4" || /^::ffff:/i.test(host) ? "127.0.0.1" : "::1";
+  return endpoint(isLocal ? own : address, port);
 }

@@ -16,10 +16,10 @@ const written: [address: string, port: number | undefined, text: string][] = [
 test.each(written)("%s %p is %s", (address, port, text) => expect(endpoint(address, port)).toBe(text));
 
 test("every address of a machine", () => {
-  for (const address of ["0.0.0.0", "::", "0:0:0:0:0:0:0:0"]) {
+  for (const address of ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"]) {
     expect([address, isEveryAddress(address)]).toEqual([address, true]);
   }
-  for (const address of ["127.0.0.1", "::1", "10.0.0.0", "", "1::"]) {
+  for (const address of ["127.0.0.1", "::1", "10.0.0.0", "", "1::", "::ffff:10.0.0.0"]) {
     expect([address, isEveryAddress(address)]).toEqual([address, false]);
   }
 });

@@ -46,6 +46,16 @@ describe("explain", () => {
       "listen on 192.0.2.1:80: not an address of this machine (EADDRNOTAVAIL)",
     ],
     [
+      "no address to call from, or no port",
+      system("EADDRNOTAVAIL", { syscall: "connect", address: "::1", port: 7890 }),
+      "connect to [::1]:7890: this machine has no address, or no free port, to reach it from (EADDRNOTAVAIL)",
+    ],
+    [
+      "a link-local address without its card",
+      system("EINVAL", { syscall: "listen", address: "fe80::1", port: 7890 }),
+      "listen on [fe80::1]:7890: invalid argument (EINVAL)",
+    ],
+    [
       "EINVAL of another call",
       system("EINVAL", { syscall: "setTTL" }, "bad value"),
       "setTTL: invalid argument (EINVAL)",
@@ -132,12 +142,21 @@ describe("explain", () => {
     [system("EACCES", { syscall: "listen", path: "/s" }), undefined],
     [system("EADDRNOTAVAIL", { syscall: "bind" }), /0\.0\.0\.0 is all of them/],
     [system("EINVAL", { syscall: "bind" }), /0\.0\.0\.0 is all of them/],
+    [system("EADDRNOTAVAIL", { syscall: "connect", address: "::1", port: 1 }), undefined],
+    [
+      system("EINVAL", { syscall: "connect", address: "fe80::1", port: 1 }),
+      /needs its network card: fe80::1%eth0/,
+    ],
+    [system("EINVAL", { syscall: "bind", address: "FEBF::1", port: 1 }), /needs its network card/],
+    [system("EINVAL", { syscall: "bind", address: "fe80::1%eth0", port: 1 }), /0\.0\.0\.0 is all of them/],
     [system("ECONNREFUSED", { syscall: "connect" }), /start the server first/],
     [system("EMSGSIZE", { syscall: "send" }), /65507 bytes/],
     [system("EMSGSIZE", { syscall: "send", address: "::ffff:127.0.0.1", port: 1 }), /65507 bytes over IPv4/],
     [system("EMSGSIZE", { syscall: "send", address: "::1", port: 1 }), /65527 bytes over IPv6/],
     [system("EACCES", { syscall: "listen" }), /ports below 1024/],
     [system("EACCES", { syscall: "bind" }), /ports below 1024/],
+    [system("EACCES", { syscall: "listen", address: "127.0.0.1", port: 1023 }), /ports below 1024/],
+    [system("EACCES", { syscall: "listen", address: "127.0.0.1", port: 7890 }), undefined], // Windows keeps some
     [system("EACCES", { syscall: "open" }), undefined],
     [system("ECONNRESET", { syscall: "read" }), undefined],
   ];

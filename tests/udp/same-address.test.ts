@@ -41,6 +41,7 @@ describe("sourceName", () => {
     [bound("::", "IPv6"), "::1", "[::1]:9"],
     [bound("0.0.0.0"), "0.0.0.0", "127.0.0.1:9"], // to send to every address is to send to this machine
     [bound("::", "IPv6"), "::", "[::1]:9"],
+    [bound("::", "IPv6"), "::ffff:127.0.0.1", "127.0.0.1:9"], // IPv4, through an IPv6 socket
     [bound("0.0.0.0"), "192.0.2.1", "0.0.0.0:9"], // only the system knows
     [bound("192.0.2.7"), "127.0.0.1", "192.0.2.7:9"],
   ];
