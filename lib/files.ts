@@ -86,13 +86,8 @@ export async function saveInside(folder: string, name: string) {
   };
 }
 
-/** A file that is on its way. */
-export type Saving = Awaited<ReturnType<typeof saveInside>>;
-
 /** The failure of a name that is not free. */
-export function taken(name: string): Failure {
-  return new Failure(name, "exists already, and is not overwritten", "EEXIST");
-}
+export const taken = (name: string) => new Failure(name, "exists already, and is not overwritten", "EEXIST");
 
 /**
  * Renames, but replaces nothing: rename(2) would. Where nothing can be linked (a folder, FAT) it looks before.

@@ -42,15 +42,24 @@ const dispose = function (this: Socket) {
 export function linger(socket: Socket): void {
   if (socket.destroyed) return;
   socket.removeAllListeners("readable").resume(); // of an iterator that is still waiting: it would read no more
-  const after = (ms: number) => setTimeout(() => socket.destroy(), ms);
-  let timer = after(TAKE);
-  socket.end(() => (clearTimeout(timer), timer = after(socket.destroyed ? 0 : LINGER)));
+  const close = () => socket.destroy();
+  const reset = () => socket.remotePort ? socket.resetAndDestroy() : close(); // a Unix socket knows no reset
+  let timer = setTimeout(reset, TAKE); // some of our bytes are lost: a close would not say so
+  socket.end(() => (clearTimeout(timer), timer = setTimeout(close, socket.destroyed ? 0 : LINGER)));
   socket.once("close", () => clearTimeout(timer));
 }
 
+/** Ends a connection before all is sent; its `errored` tells why. */
+export function breakOff(socket: Socket, why: Failure): void {
+  // A close would say that nothing is missing: a peer that has got some gets a reset, where `closeOnStop` was told so.
+  if (!open.reset.has(socket) || socket.bytesWritten === 0) return void socket.destroy(why);
+  Object.defineProperty(socket, "errored", { value: why }); // resetAndDestroy takes no reason
+  socket.resetAndDestroy();
+}
+
 /**
- * Destroys a connection on which no byte moves for so long, in either direction. (`socket.setTimeout` does not
- * notice, on Bun 1.4, a peer that only stops reading.)
+ * Breaks off a connection on which no byte moves for so long, in either direction; ours move when the system takes
+ * them. (`socket.setTimeout` does not notice, on Bun 1.4, a peer that only stops reading.)
  * @param limit in milliseconds; it may take a quarter more
  * @param isOurTurn whether the peer is right to be silent now
  */
@@ -61,7 +70,7 @@ export function limitIdle(socket: Socket, limit: number, isOurTurn = () => false
     idle = now === bytes && !isOurTurn() ? idle + 1 : 0;
     bytes = now;
     if (idle < 4) return;
-    socket.destroy(new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));
+    breakOff(socket, new Failure(peerName(socket), `silent for ${limit / 1000} seconds`, "ETIMEDOUT"));
   }, limit / 4);
   socket.once("close", () => clearInterval(timer));
 }

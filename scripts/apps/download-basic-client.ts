@@ -37,7 +37,6 @@ import { once } from "node:events";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename } from "node:path";
-import process from "node:process";
 import { readArguments } from "../../lib/arguments.ts";
 import { failAs, Failure } from "../../lib/failure.ts";
 import { print, run, visible } from "../../lib/program.ts";
@@ -61,7 +60,7 @@ async function main(stop: AbortSignal) {
   // The bytes of the name are the whole request: nothing marks its end.
   await sent((done) => socket.write(request, done));
 
-  const part = `incoming-${process.pid}.part`; // only a whole file gets the name
+  const part = `incoming-${crypto.randomUUID().slice(0, 8)}.part`; // only a whole file gets the name
   let file: FileHandle | undefined;
   let received = 0;
   try {

@@ -44,8 +44,8 @@ import { Decoder } from "../../lib/text.ts";
 import { Callers } from "./download/callers.ts";
 import { ServedFolder } from "./served-folder.ts";
 
-/** How long a caller may be silent, in milliseconds. */
-const PATIENCE = 60_000;
+/** How long a caller may be silent; and how long one may take for what was sent at once (see 4.2). In milliseconds. */
+const [PATIENCE, LONGEST_WRITE] = [60_000, 1_800_000];
 /** How many bytes of a file are read at once: for a caller alone, and where there are many, who share the memory. */
 const [MOST, LEAST] = [262_144, 65_536];
 
@@ -73,7 +73,8 @@ async function main(stop: AbortSignal) {
 
   async function serve(socket: Socket) {
     const caller = peerName(socket);
-    limitIdle(socket, PATIENCE);
+    let sentAt = -Infinity;
+    limitIdle(socket, PATIENCE, () => performance.now() - sentAt < LONGEST_WRITE);
     try {
       const name = await receiveName(socket, caller);
       if (name === "") return; // the caller has closed without a word
@@ -85,6 +86,7 @@ async function main(stop: AbortSignal) {
         const { bytesRead } = await file.read(buffer); // goes on where the last one ended
         if (bytesRead === 0) break; // the end of the file
         const piece = buffer.subarray(0, bytesRead);
+        sentAt = performance.now();
         // Waits while the buffers are full: a caller who reads slowly costs time, but no memory.
         await sent((done) => socket.write(piece, done));
         callers.moved(socket);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /**
- * 4.2 Fetch files reliably: whole or not at all, and the next run goes on.
+ * 4.2 Fetch files reliably: whole or not at all; the next run resumes.
  * 中文 可靠的文件下载：要么完整，要么没有；中断后下次接着下。
  *
  * terminal 1
@@ -34,14 +34,14 @@
  *                                           file.appendFile(bytes)
  *            os.replace(part, name)     ->  part.finish(time, isForced), which
  *                                           wraps rename(path, target)
- * Watch out  The bytes of a part belong to one state of the file. Its name holds a
- *            hash of size and time, and the server compares the SHA-256 of what is
- *            there before it goes on behind it.
- *            A list has at most 1,000,000 files.
+ * Watch out  A partial download (.part) belongs to one version of the file: its
+ *            name holds a hash of the file's size and time. Before it resumes, the
+ *            server checks the SHA-256 of the bytes that are already here.
+ *            A list has at most 1,000,000 files, and 67 million characters.
  * Try        --recursive scripts. --limit-rate 100K, Ctrl-C, and again without it.
  * 注意       未完成的部分属于文件的某一个状态。它的名字里有大小和时间的散列；接
  *            着传之前，服务器会核对已有部分的 SHA-256。一份清单最多 1,000,000
- *            个文件。
+ *            个文件、6700 万个字符。
  * 试试       --recursive scripts。--limit-rate 100K，按 Ctrl-C，再不加它运行一
  *            次。
  */
@@ -304,6 +304,7 @@ class Downloads {
   async #list(path: string, recursive: boolean): Promise<Listed[]> {
     const { peer } = this.#frames;
     await this.#frames.send({ version: VERSION, list: path, recursive });
+    this.#frames.allowWait(0); // others may be first
     const entries: Listed[] = [];
     let length = 0;
     for (let count = 0;; count++) {

@@ -79,7 +79,8 @@ async function main(stop: AbortSignal) {
   await using server = createServer({ allowHalfOpen: true }, async (socket) => {
     closeOnStop(socket, stop, "reset");
     if (!callers.admit(socket)) return;
-    limitIdle(socket, idle * 1000);
+    // Where a file goes out, nothing is read: when what a slow caller says meanwhile has filled the buffer, no byte moves.
+    limitIdle(socket, idle * 1000, () => socket.readableLength >= socket.readableHighWaterMark);
     const moved = () => {
       callers.moved(socket);
       shared.lists.moved(socket);
@@ -155,7 +156,7 @@ class Session {
 
   async #list(path: string, recursive: boolean): Promise<void> {
     const { socket } = this.#frames;
-    await this.#lists.begin(socket);
+    await this.#frames.keepWaiting(this.#lists.begin(socket));
     try {
       for await (const { name, size, time, failure } of this.#folder.list(path, recursive)) {
         this.#largest = Math.max(this.#largest, size);

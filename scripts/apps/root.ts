@@ -189,7 +189,7 @@ export class Root {
 
   /** The path on this machine of something below the root. */
   #real(way: string[]): string {
-    return way.length === 0 ? this.path : `${this.path.replace(/[/\\]$/, "")}${sep}${way.join(sep)}`;
+    return way.length === 0 ? this.path : join(this.path, ...way);
   }
 }
 

@@ -1,9 +1,10 @@
 /** Lesson 4.1, the basic download: what is saved on this machine. (What peers can do is in tests/course/peers.test.ts.) */
 import { expect, test } from "bun:test";
-import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { EVERYWHERE, hurried, loaded, ROOT, RUNTIMES, script, start } from "../engine/program.ts";
-import { call, listen } from "../engine/sockets.ts";
+import { call, inTime, listen } from "../engine/sockets.ts";
 import { folder } from "./download-peers.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -107,5 +108,28 @@ for (const runtime of EVERYWHERE) {
     using caller = await call(await server.port());
     expect(String(await caller.rest())).toBe("");
     expect(await server.next("stderr")).toBe(`error: ${caller.name}: silent for 60 seconds (ETIMEDOUT)`);
+  });
+
+  test(`on ${runtime}, a caller who takes nothing for half an hour is reset: what it has is not the whole`, async () => {
+    await using root = await folder();
+    await writeFile(root.at("large"), "");
+    await truncate(root.at("large"), 200 << 20);
+    const words = ["--port", "0", "--root", root.path];
+    await using server = hurried(600, "apps/download-basic-server", words, { runtime });
+    const socket = connect({ host: "127.0.0.1", port: await server.port() });
+    const reads = socket.iterator();
+    socket.write("large");
+    await reads.next();
+    const begin = performance.now();
+    await server.next(); // the name
+    expect(await server.next("stderr")).toMatch(
+      /^error: 127\.0\.0\.1:\d+: silent for 60 seconds \(ETIMEDOUT\)$/,
+    );
+    expect(performance.now() - begin).toBeGreaterThan(2500); // 3 s are half an hour
+    const end = (async () => {
+      while (!(await reads.next()).done);
+      return "end";
+    })();
+    expect(await inTime(end.catch(({ code }) => code), "the end")).toBe("ECONNRESET");
   });
 }

@@ -213,6 +213,19 @@ test("a name that is refused is told with the whole path, and the next file is f
   });
 });
 
+test("a list that has to wait its turn is waited for", async () => {
+  await using out = await folder();
+  await using server = await impostor(async (socket, next) => {
+    await next();
+    for (let count = 0; count < 3; count++) socket.write(message({ wait: true }));
+    socket.write(message({ entry: { name: "a", size: 3, time: 1 } }));
+    socket.write(message({ wait: true })); // a server that is still at it
+    socket.write(message({ end: true }));
+  });
+  const { code, stdout, stderr } = await fetch(server.port, out.path, ["--list"]).result();
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "           3  a\n", stderr: "" });
+});
+
 test.skipIf(!EVERYTHING)("a list of 150,000 files has an end", async () => {
   await using out = await folder();
   await using server = await impostor(async (socket, next) => {

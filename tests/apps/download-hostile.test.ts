@@ -258,4 +258,20 @@ for (const runtime of EVERYWHERE) {
     }
     deaf.destroy();
   });
+
+  test(`on ${runtime}, a slow caller who says so until no more fits in is not silent`, async () => {
+    await using root = await folder();
+    const size = 30_000_000;
+    await writeFile(root.at("file"), Buffer.alloc(size));
+    await using server = serve(root.path, ["--idle", "1"], runtime);
+    using slow = dial(await server.port());
+    slow.socket.write(message({ version: 1, get: "file", from: 0 }));
+    expect(await slow.next()).toMatchObject({ file: { size } });
+    const waits = Array<Buffer>(400_000).fill(message({ wait: true })); // more than the system keeps, too
+    slow.socket.write(Buffer.concat(waits));
+    await Bun.sleep(2500); // only time can show that nothing happens
+    expect(await slow.next()).toEqual({ from: 0 });
+    for (let count = 0; count < size;) count += (await slow.next()).length;
+    expect(await slow.next()).toHaveProperty("sha256");
+  });
 }

@@ -580,7 +580,7 @@ test("where a file of a list goes: below its folder's last name, and nowhere els
     .toBe(`${here.at("none/a")}: no such file or folder (ENOENT)`);
 });
 
-test("of many sources with one caller each nobody gives way, and the connection is reset", () => {
+test("of many sources with one caller each only one who has stalled gives way; else the connection is reset", () => {
   const callers = new Callers({ limit: 64, free: 8 });
   const ends: string[] = [];
   const calls = (remoteAddress: string) => {
@@ -598,6 +598,8 @@ test("of many sources with one caller each nobody gives way, and the connection 
   expect([calls("192.0.2.1"), ends.at(-1)]).toEqual([false, "192.0.2.1 reset"]);
   clock = 10_000;
   expect([calls("192.0.2.1"), ends.at(-1)]).toEqual([true, "192.0.2.1 ended"]); // its own, which has stalled
+  expect([calls("192.0.2.3"), ends.at(-1)]).toEqual([true, "192.0.2.2 ended"]); // it has none: any that has stalled
+  expect([calls("192.0.2.4"), ends.at(-1)]).toEqual([false, "192.0.2.4 reset"]);
 });
 
 test("a caller too many gets the place of one of the largest share, or of one that has stalled", () => {
@@ -684,12 +686,13 @@ describe("of a source", () => {
   function listing() {
     const lists = new Lists();
     const log: string[] = [];
-    const callers = new Map<string, { remoteAddress: string; writableLength: number }>();
+    const callers = new Map<string, { remoteAddress: string; writableLength: number; destroyed?: boolean }>();
     const begin = (name: string, remoteAddress = "192.0.2.1") => {
       const destroy = ({ message }: Failure) => void log.push(`${name}: ${message}`);
       const socket = { remoteAddress, destroy, writableLength: 1 };
       callers.set(name, socket);
-      lists.begin(socket as unknown as Socket).then(() => log.push(`${name} begins`));
+      lists.begin(socket as unknown as Socket)
+        .then(() => log.push(`${name} begins`), ({ code }) => log.push(`${name}: ${code}`));
     };
     /** Lets the time pass, and gives what has happened meanwhile. */
     const pass = async (ms = 0) => {
@@ -707,7 +710,7 @@ describe("of a source", () => {
   test("eight lists are under way at once; the next one waits, and others' lists do not", async () => {
     jest.useFakeTimers();
     try {
-      const { lists, begin, pass, of } = listing();
+      const { lists, callers, begin, pass, of } = listing();
       for (const name of "abcdefgh") begin(name);
       expect(await pass()).toEqual([..."abcdefgh"].map((name) => `${name} begins`));
       for (const name of ["i", "j"]) begin(name);
@@ -719,6 +722,10 @@ describe("of a source", () => {
       expect(await pass()).toEqual(["i begins"]); // at once, and the first one first
       lists.end(of("c")); // again
       expect(await pass()).toEqual([]);
+      callers.get("j")!.destroyed = true; // one who has gone takes no place
+      begin("k");
+      lists.end(of("d"));
+      expect(await pass(1100)).toEqual(["j: ECONNRESET", "k begins"]);
     } finally {
       jest.useRealTimers();
     }

@@ -114,6 +114,18 @@ describe("a file inside is opened", () => {
     expect(await ask("a.txt", join(root, "to-folder", ".."))).toBe("inside");
   });
 
+  test.skipIf(process.platform === "win32")(
+    "below a root whose name ends in a backslash: not the one beside it",
+    async () => {
+      await mkdir(join(top, "name\\", "sub"), { recursive: true });
+      await mkdir(join(top, "name", "sub"), { recursive: true });
+      await writeFile(join(top, "name", "sub", "x"), "outside");
+      await writeFile(join(top, "name\\", "sub", "y"), "inside");
+      expect(await ask("sub/x", join(top, "name\\"))).toBe("ENOENT");
+      expect(await ask("sub/y", join(top, "name\\"))).toBe("inside");
+    },
+  );
+
   test("below a root that is /", async () => {
     expect(await ask(join(root, "a.txt").slice(1), "/")).toBe("inside");
   });

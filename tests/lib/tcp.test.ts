@@ -2,7 +2,8 @@
 import { describe, expect, jest, test } from "bun:test";
 import { EventEmitter, getEventListeners, once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
+import { breakOff, closeOnStop, limitIdle, linger, peerName } from "../../lib/tcp.ts";
+import { Failure } from "../../lib/failure.ts";
 import { sent } from "../../lib/socket.ts";
 import { until } from "../engine/sockets.ts";
 import { accept } from "../../scripts/tcp/accept.ts";
@@ -74,11 +75,15 @@ function fake() {
     bytesRead: 0,
     bytesWritten: 0,
     remoteAddress: "127.0.0.1",
-    remotePort: 50001,
+    remotePort: 50001 as number | undefined,
     resume: () => calls.push("resume"),
     end: (taken: () => void) => void (socket.taken = taken),
     /** The system has taken our last bytes. */
     taken: () => {},
+    resetAndDestroy: () => {
+      calls.push("reset");
+      socket.destroyed = true;
+    },
     destroy: (error?: Error) => {
       calls.push(`destroy ${error?.message ?? ""}`.trim());
       socket.destroyed = true;
@@ -86,6 +91,20 @@ function fake() {
   });
   return { calls, fields: socket, socket: socket as unknown as Socket };
 }
+
+test("a connection that is broken off says why; the peer gets a reset where something is missing", async () => {
+  const cases = [["reset", "x", "ECONNRESET"], ["close", "x", "end"], ["reset", "", "end"]] as const;
+  for (const [ending, text, heard] of cases) {
+    using sockets = await pair();
+    closeOnStop(sockets.near, never, ending);
+    if (text) await sent((done) => sockets.near.write(text, done));
+    const why = new Failure("the peer", "is too slow", "ETIMEDOUT");
+    const read = readAll(sockets.far.resume()).then(() => "end", ({ code }) => code);
+    breakOff(sockets.near, why);
+    expect(sockets.near.errored).toBe(why);
+    expect([ending, text, await read]).toEqual([ending, text, heard]);
+  }
+});
 
 describe("linger", () => {
   test("a peer that never hangs up is left after 5 s", () => {
@@ -104,15 +123,18 @@ describe("linger", () => {
     }
   });
 
-  test("a peer that does not take our last bytes is left after 30 s", () => {
+  test("a peer that does not take our last bytes is reset after 30 s: a close would say that it has all", () => {
     jest.useFakeTimers();
     try {
-      const { calls, socket } = fake();
-      linger(socket);
-      jest.advanceTimersByTime(29_999);
-      expect(calls).toEqual(["resume"]);
-      jest.advanceTimersByTime(1);
-      expect(calls).toEqual(["resume", "destroy"]);
+      for (const [remotePort, end] of [[50001, "reset"], [undefined, "destroy"]] as const) { // a Unix socket
+        const { calls, fields, socket } = fake();
+        fields.remotePort = remotePort;
+        linger(socket);
+        jest.advanceTimersByTime(29_999);
+        expect(calls).toEqual(["resume"]);
+        jest.advanceTimersByTime(1);
+        expect(calls).toEqual(["resume", end]);
+      }
     } finally {
       jest.useRealTimers();
     }

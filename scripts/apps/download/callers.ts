@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
 import { openFiles } from "../../../lib/system.ts";
+import { breakOff } from "../../../lib/tcp.ts";
 import { sourceOf } from "../source-of.ts";
 
 /** How many callers there may be, however many files the process may open. */
@@ -35,7 +36,8 @@ export class Callers {
 
   /**
    * Lets a caller in. When all places are taken, somebody gives way: of the source with the most callers, the one
-   * who has achieved nothing for the longest time. Of the caller's own source, only one who has stalled does.
+   * who has achieved nothing for the longest time. Where that would not be fair, only one who has stalled does: of
+   * the caller's own source or, where that has none, of any.
    * @returns whether there is a place; if not, the connection is reset
    */
   admit(socket: Socket): boolean {
@@ -60,14 +62,12 @@ export class Callers {
     const largest = shares.values().reduce((most, share) => share.length > most.length ? share : most);
     const own = shares.get(source) ?? [];
     const isFair = largest.length >= own.length + 2;
-    const share = isFair ? largest : own;
-    if (share.length === 0) return false;
+    const share = isFair ? largest : own.length > 0 ? own : [...this.#callers.values()];
     const last = share.reduce((last, caller) => caller.moved < last.moved ? caller : last);
     if (!isFair && performance.now() - last.moved < STALLED) return false;
     this.#callers.delete(last.socket);
-    last.socket.destroy(
-      new Failure(last.source, "gives way to a new caller: all places are taken", "EAGAIN"),
-    );
+    const why = "gives way to a new caller: all places are taken";
+    breakOff(last.socket, new Failure(last.source, why, "EAGAIN"));
     return true;
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { Failure } from "../../../lib/failure.ts";
+import { breakOff } from "../../../lib/tcp.ts";
 import { sourceOf } from "../source-of.ts";
 
 /** How many lists of one source are under way at once. */
@@ -20,10 +21,13 @@ export class Lists {
   /** Those who wait, the first one first. */
   readonly #waiting = new Set<{ source: string; wake: () => void }>();
 
-  /** Waits until there is a place for the list of a caller. The caller must `end` it. */
+  /** Waits until there is a place for the list of a caller. The caller must `end` it. @throws Failure ECONNRESET */
   async begin(socket: Socket): Promise<void> {
     const source = sourceOf(socket.remoteAddress);
-    while (!this.#hasRoom(source)) await this.#changes(source);
+    while (!this.#hasRoom(source)) {
+      await this.#changes(source);
+      if (socket.destroyed) throw new Failure(source, "closed the connection too early", "ECONNRESET");
+    }
     this.#underWay.set(socket, { source, moved: performance.now() });
   }
 
@@ -46,7 +50,7 @@ export class Lists {
     const [last] = unread.sort(([, one], [, other]) => one.moved - other.moved);
     if (!last || performance.now() - last[1].moved < STALLED) return false;
     this.#underWay.delete(last[0]);
-    last[0].destroy(new Failure(source, "gives way to another list: this one was not read", "EAGAIN"));
+    breakOff(last[0], new Failure(source, "gives way to another list: this one was not read", "EAGAIN"));
     return true;
   }
 

@@ -21,6 +21,7 @@
  *      "sha256":OF_THE_WHOLE_FILE}
  *                                                  at any time {"error":WHY,"code":CODE}: this request failed
  *     {"wait":true}, from either end before its "from" or "same": I am still reading a file, to compare it;
+ *                    from a server before a list: others of your address are first;
  *                    from a client among the pieces: I am not ready for the next one yet
  *
  * {"version":1,"get":PATH,"from":N,"sha256":...} asks for the same in one message: the answers follow each other at
