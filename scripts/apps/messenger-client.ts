@@ -196,7 +196,7 @@ async function talk(typed: AsyncIterable<Typed>, { session, conversation, server
     break;
   }
   if (over.aborted) return;
-  await conversation.finish(isHopeless);
+  await conversation.finish(isHopeless, over);
   await session.leave(over);
 }
 

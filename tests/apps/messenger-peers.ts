@@ -83,14 +83,14 @@ export class Peer {
 
   /** The next message of a type; undefined when the connection is over. */
   async next(type?: string): Promise<Message> {
-    const end = Date.now() + 30_000;
+    const end = performance.now() + 30_000;
     while (true) {
       while (this.#messages.length > 0) {
         const message = this.#messages.shift();
         if (!type || message.type === type) return message;
       }
       if (this.isOver) return undefined;
-      if (Date.now() > end) throw new Error(`waited 30 s for ${type}`);
+      if (performance.now() > end) throw new Error(`waited 30 s for ${type}`);
       await Promise.race([
         new Promise<void>((resolve) => (this.#wake = resolve)),
         new Promise((resolve) => setTimeout(resolve, 100)),

@@ -248,6 +248,65 @@ test("a message to 200 counts four times for its address, and once for its clien
   expect(kinds(crowd[10])).toMatchObject({ taken: 25, sorry: 1 + 5 });
 });
 
+test("a message to all that expects more names than there can be is taken, in a list that its sender can read", async () => {
+  const server = new Server();
+  const one = await server.logIn("one");
+  const peers: Peer[] = [];
+  for (let count = 1; count < MOST_NAMES; count++) peers.push(await server.logIn(`n${count}x`));
+  await one.say(send(1, null, ["gone", "lost"]));
+  const [{ here, away }] = only(one, "taken");
+  expect([here.length, away]).toEqual([MOST_NAMES, []]);
+  expect(here.slice(0, 199)).toEqual(peers.map(({ name }) => name));
+  expect(only(one, "sorry").map(({ name, code }) => [name, code])).toEqual([["gone", "ENOENT"], [
+    "lost",
+    "ENOENT",
+  ]]);
+});
+
+test("a name that the server has forgotten is asked for once, not with every message", async () => {
+  const posted: ToServer[] = [];
+  const conversation = new Conversation({
+    ...{ server: "127.0.0.1:8000", host: "127.0.0.1", encoding: "utf-8" },
+    post: (message) => void posted.push(message),
+    canPost: () => true,
+    sendDatagram: () => Promise.resolve(),
+  });
+  const also = () => posted.splice(0).map((message) => message.type === "send" ? message.also : message.type);
+  const settle = async () => {
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+  };
+  await conversation.begin(["two", "three"]);
+  await conversation.broken();
+  conversation.send(null, "x");
+  await settle();
+  expect(also()).toEqual([["two", "three"]]);
+  const sorry = { type: "sorry", id: 1, name: "two", why: "was never here", code: "ENOENT" } as const;
+  await conversation.handle(sorry);
+  await conversation.handle({ ...sorry, name: "three", code: "ENOBUFS" }); // known, and too busy
+  conversation.send(null, "y");
+  await settle();
+  expect(also()).toEqual([["three"]]);
+  process.exitCode = 0;
+  await conversation.close();
+});
+
+test("Ctrl-C while acknowledgements are waited for: nothing is told of them, and the exit code stays", async () => {
+  const { exitCode } = process;
+  const conversation = new Conversation({
+    ...{ server: "127.0.0.1:8000", host: "127.0.0.1", encoding: "utf-8" },
+    post: () => {},
+    canPost: () => true,
+    sendDatagram: () => Promise.resolve(),
+  });
+  conversation.send("two", "x");
+  await conversation.finish(() => true, AbortSignal.abort());
+  expect([printed, process.exitCode]).toEqual([[], exitCode]);
+  await conversation.finish(() => true, new AbortController().signal);
+  expect([printed.length, process.exitCode]).toEqual([1, 1]);
+  process.exitCode = 0;
+  await conversation.close();
+});
+
 test("names that a message expects push out none that the same message goes to", async () => {
   const server = new Server();
   const one = await server.logIn("one");
@@ -554,6 +613,15 @@ test("a server elsewhere makes no client probe its own network unless the user h
   } as const;
   const inside = ["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"];
   const nowhere = ["224.0.0.1:5", "255.255.255.255:9", "[ff02::1]:5", "[::1]:22", "[::]:22"];
+  // The same in other spellings, and of IPv4 over IPv6.
+  const spelled = [
+    "[0::1]:22",
+    "[::0001]:22",
+    "[::ffff:7f00:1]:22",
+    "[::ffff:c0a8:101]:53",
+    "[::ffff:e000:1]:5",
+  ];
+  nowhere.push(...spelled, "[::FFFF:10.0.0.1]:1", "[FF02::1]:5");
   await conversation.handle({ ...direct, way: 1, endpoints: [...inside, ...nowhere] });
   expect(sent).toEqual([]);
   await conversation.askForDirectWay("x");

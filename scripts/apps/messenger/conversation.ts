@@ -132,10 +132,11 @@ export class Conversation {
     return this.#outbox.below(MOST_UNDER_WAY, this.#online, isHopeless);
   }
 
-  /** Waits for acknowledgements, but not for ever, and tells which are missing. */
-  async finish(isHopeless: () => boolean): Promise<void> {
+  /** Waits for acknowledgements, but not for ever, and tells which are missing, unless Ctrl-C has ended the wait. */
+  async finish(isHopeless: () => boolean, over: AbortSignal): Promise<void> {
     const end = performance.now() + PATIENCE;
     await this.#outbox.below(1, this.#online, () => isHopeless() || performance.now() > end);
+    if (over.aborted) return;
     const { server, canPost } = this.#owner;
     for (const [name, count] of this.#outbox.unconfirmed(server)) {
       const messages = count === 1 ? "1 message" : `${count} messages`;
@@ -179,6 +180,7 @@ export class Conversation {
     process.exitCode = 1;
     if (name === "") this.#outbox.drop(id);
     else this.#outbox.confirmed(id, name); // there is nothing more to wait for
+    if (code === "ENOENT") this.#absent.delete(name); // the server has forgotten that name
     await report(new Failure(name || this.#owner.server, why, code));
   }
 

@@ -21,7 +21,7 @@
  *
  *     id         1, 2, 3 ... to 4,294,967,295: a client numbers what it sends
  *     to         a name, or null for all
- *     also       names that a message to all is surely meant for, when it is sent once more
+ *     also       names that a message is meant for, even if this server does not know them, or not yet
  *     secret     32 hexadecimal digits that a client keeps to itself: they prove that it is the same one again
  *     instance   16 hexadecimal digits that the server makes from the secret: with id, they name a message
  *     token      32 hexadecimal digits that prove a registration
@@ -33,8 +33,9 @@
  * two ends know that it has arrived (Saltzer, Reed and Clark, "End-to-end arguments in system design", 1984). A
  * message to all is acknowledged when all clients have it that were on line when the server took it (`here` of
  * `taken`). Until then the sender keeps the message, and sends it once more after each reconnect. A receiver that
- * gets it twice knows it by (instance, id), shows it once, and answers `have` twice. For those who are away (`away`
- * of `taken`) the server keeps messages in memory, 100 for each name; being kept is not being acknowledged.
+ * gets it twice knows it by (instance, id), shows it once, and answers `have` twice. For those who are away the server
+ * keeps messages in memory, 100 for each name (and names them as `away` of `taken`, unless the message is to all);
+ * being kept is not being acknowledged.
  *
  * A name has 1 to 32 characters (names.ts tells which), a text 1,024 bytes at most. A client may send 50 messages
  * at once, and then 50 a second; all clients of one address together 2,000 at once, and then 100 a second, where a

@@ -114,6 +114,7 @@ export function readEndpoint(text: string): UdpEndpoint | undefined {
   }
   const port = Number(digits);
   const isGroup = /^(22[4-9]|2[3-5]\d)\.|^ff/i.test(address); // multicast, and 255.255.255.255
-  const isWritten = port > 0 && port < 65_536 && endpoint(address, port) === text;
+  // Written as we write it: another spelling of an address (0::1, ::ffff:7f00:1) would be another one to the checks.
+  const isWritten = port > 0 && port < 65_536 && endpoint(addressOf(addressNumber(address)), port) === text;
   return isWritten && !isGroup ? { address, port } : undefined;
 }

@@ -8,7 +8,7 @@ import { isPrivate } from "../private-address.ts";
 import { Bucket } from "./limits.ts";
 import type { Message } from "./mailbox.ts";
 import { checkName } from "./names.ts";
-import { BURST, RATE, type ToClient, type ToServer } from "./protocol.ts";
+import { BURST, MOST_NAMES, RATE, type ToClient, type ToServer } from "./protocol.ts";
 import type { Client, Person, Roster } from "./roster.ts";
 import { sourceOf } from "../source-of.ts";
 import { Rates } from "./shares.ts";
@@ -111,7 +111,9 @@ export class Requests {
     const isHere = (name: string) => roster.get(name)?.client !== undefined;
     const here = [...receivers].filter((name) => isHere(name) || expected.has(name));
     const away = [...receivers].filter((name) => !isHere(name));
-    this.#post(client, { type: "taken", id, here, away });
+    // Where there are more names than anybody can know, the last ones find no place below.
+    const taken = { here: here.slice(0, MOST_NAMES), away: to === null ? [] : away };
+    this.#post(client, { type: "taken", id, ...taken });
     const { instance } = client;
     const message: Message = {
       ...{ type: "message", id, from: person.name, instance, all: to === null, text, time: Date.now() },
