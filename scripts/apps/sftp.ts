@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
  * 4.5 Move files over SSH: one shell with two sides, the files here and there,
- * over a connection that nobody else can read.
+ * over a connection that nobody else can read or change.
  * 中文 用 SSH 传文件：一个命令行管两头，本机和服务器，路上的人看不懂也改不了。
  *
  * terminal 1
@@ -74,7 +74,7 @@ import { closed, Remote } from "./sftp/remote.ts";
 import { Shell } from "./sftp/shell.ts";
 import { userName } from "./sftp/user.ts";
 
-/** How long the server may be silent while we wait for it, in milliseconds. */
+/** How long the server may be silent while it owes us an answer, in milliseconds. */
 const PATIENCE = 60_000;
 
 /** How many bytes may wait for a server that does not read them. */
@@ -106,7 +106,8 @@ async function main(stop: AbortSignal) {
   // Ctrl-C does not close the connection at once: an interrupted put still removes its part there.
   await using socket = closeOnStop(connect({ host: address, port, noDelay: true }), gone.signal);
   await once(socket, "connect", { signal: stop });
-  limitIdle(socket, PATIENCE, () => keyboard.isAsking);
+  let isOwed = () => true;
+  limitIdle(socket, PATIENCE, () => keyboard.isAsking || !isOwed());
   limitWaiting(socket, server);
 
   // From here on the bytes belong to ssh2: both ends agree on a secret, which no listener can know, and the server
@@ -136,6 +137,7 @@ async function main(stop: AbortSignal) {
   sftp.on("error", (error: Error) => fail(new Failure(server, error.message, "EPROTO")));
 
   const there = new Remote(sftp, socket, server, gone.signal, stop);
+  isOwed = () => there.isAsking;
   await there.enter(".");
   const shell = new Shell({
     here: new Local(),

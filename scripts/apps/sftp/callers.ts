@@ -82,14 +82,16 @@ export class Callers {
   }
 
   /**
-   * Lets a caller in. Where all places are taken, a silent one gives way: one who has not logged in, of the source
-   * that has most of these, else the one who has been idle longest, for a minute at least.
+   * Lets a caller in. Where all places are taken, or all of this source, a silent one gives way: one who has not
+   * logged in, of the source that has most of these, else the one who has been idle longest, for a minute at least.
+   * (A caller whose machine has vanished stays here until then.)
    * @returns undefined where there is no place: the connection is closed then
    */
   admit(socket: Socket): Caller | undefined {
     const source = sourceOf(socket.remoteAddress);
-    if (this.#callers.isFullFor(source) || this.#strangers.isFullFor(source)) return void socket.destroy();
-    if (this.#callers.isFull) this.#makeRoom();
+    if (this.#strangers.isFullFor(source)) return void socket.destroy();
+    if (this.#callers.isFullFor(source)) this.#makeRoom((caller) => caller.source === source);
+    else if (this.#callers.isFull) this.#makeRoom();
     if (!this.#callers.take(source, 1)) return void socket.destroy();
     this.#strangers.take(source, 1);
     const caller: Caller = new Caller(socket, source, this.#descriptors, {
@@ -112,8 +114,8 @@ export class Callers {
     return caller;
   }
 
-  #makeRoom(): void {
-    const all = [...this.#all]; // in the order in which they came
+  #makeRoom(mayGiveWay: (caller: Caller) => boolean = () => true): void {
+    const all = [...this.#all].filter(mayGiveWay); // in the order in which they came
     const many = (caller: Caller) => this.#strangers.of(caller.source);
     const [stranger] = all.filter((caller) => !caller.isLoggedIn).sort((a, b) => many(b) - many(a));
     const [idle] = all.sort((a, b) => a.lastMoved - b.lastMoved);

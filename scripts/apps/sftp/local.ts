@@ -37,8 +37,9 @@ export class Local implements Side {
   stat = async (path: string) => facts(await stat(path).catch(failAs(path)));
   lstat = async (path: string) => facts(await lstat(path).catch(failAs(path)));
   check = checkName;
+  readonly followsLinks = false; // what comes from the other side must stay below the folder it was sent to
 
-  /** A link to a folder is refused: what comes from the other side must stay below the folder it was sent to. */
+  /** A link to a folder is refused, too. */
   async needFolder(path: string, mode?: number): Promise<boolean> {
     try {
       await this.mkdir(path, mode);

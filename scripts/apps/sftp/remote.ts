@@ -65,6 +65,11 @@ export class Remote implements Side {
     }
   }
 
+  /** Whether a request waits for its answer now. */
+  get isAsking(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   async enter(path: string): Promise<void> {
     if ((await this.stat(path)).kind !== "folder") throw new Failure(path, "not a folder", "ENOTDIR");
     this.folder = await this.realpath(path);
@@ -204,6 +209,7 @@ export class Remote implements Side {
 
   /** Any name may be one there: the server decides. */
   check() {}
+  readonly followsLinks = true;
 
   /** A path as the server knows it. `..` is left to the server: where it leads depends on links. */
   #at(path: string): string {

@@ -21,7 +21,7 @@ import {
 import { posix } from "node:path";
 import process from "node:process";
 import { explain, Failure } from "../../../lib/failure.ts";
-import { renameToFree } from "../../../lib/files.ts";
+import { renameToFree, taken } from "../../../lib/files.ts";
 import { checkPath, outside, type Root } from "../root.ts";
 import {
   type Attributes,
@@ -175,7 +175,7 @@ export class ServedFiles {
       case "rename":
         this.#mustWrite();
         checkPath(request.to);
-        await this.#root.move(request.path, request.to, request.overwrites ? rename : renameToFree);
+        await this.#root.move(request.path, request.to, request.overwrites ? rename : moveToFree);
         return await this.#say(`renamed ${shownAs(request.path)} to ${shownAs(request.to)}`);
     }
   }
@@ -330,6 +330,13 @@ function collect(stored: number): void {
   if (uncollected < COLLECT_EACH) return;
   uncollected = 0;
   globalThis.Bun?.gc(true);
+}
+
+/** Renames, but replaces nothing. link(2) of macOS would not link a symbolic link, but what it leads to. */
+async function moveToFree(from: string, to: string): Promise<void> {
+  if (!(await lstat(from)).isSymbolicLink()) return await renameToFree(from, to);
+  if (await lstat(to).then(() => true, () => false)) throw taken(to);
+  await rename(from, to);
 }
 
 /** /a/b for a/b, /a/./b and /a/c/../b */

@@ -176,8 +176,9 @@ export class Shell {
       const facts = await from.stat(path);
       const isDots = /(^|\/)\.{0,2}\/*$/.test(path);
       const name = posix.basename(isDots ? await from.realpath(path) : path); // of / it is "": all goes to the place
-      if (isFolder && name && (path !== source.text || isDots)) to.check(name); // told by the other side, not typed
-      return await transfer.pass(path, isFolder ? posix.join(place, name) : place, facts);
+      const isTold = isFolder && name !== "" && (path !== source.text || isDots); // by the other side, not typed
+      if (isTold) to.check(name);
+      return await transfer.pass(path, isFolder ? posix.join(place, name) : place, facts, isTold);
     });
   }
 }

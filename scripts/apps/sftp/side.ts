@@ -60,6 +60,8 @@ export type Side = {
   rename(from: string, to: string): Promise<void>;
   /** Sets the permissions and, where it is told, the owner. */
   setRights(path: string, rights: Pick<Facts, "mode" | "uid" | "gid">): Promise<void>;
+  /** Whether a file whose name the other side has told may go through a link that has this name. */
+  readonly followsLinks: boolean;
   /**
    * Opens a file: "r" an existing one; "wx" a new one, which must not exist yet, with a mode from which umask takes
    * away; "w" an existing one, which is emptied; "a" a device or a pipe, which cannot seek.

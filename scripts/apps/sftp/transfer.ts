@@ -39,9 +39,12 @@ export class Transfer {
     this.#options = options;
   }
 
-  /** @returns false when something went wrong, and was told */
-  async pass(path: string, target: string, facts: Facts): Promise<unknown> {
-    if (facts.kind === "file") return (await this.#passFile(path, target, facts))();
+  /**
+   * @param isTold whether the other side has told the name of the target, which was not typed
+   * @returns false when something went wrong, and was told
+   */
+  async pass(path: string, target: string, facts: Facts, isTold = false): Promise<unknown> {
+    if (facts.kind === "file") return (await this.#passFile(path, target, facts, isTold))();
     if (facts.kind !== "folder") throw new Failure(path, "is not a file", "EACCES");
     if (this.#options.isDeep) return await this.#passFolder(path, target, facts);
     throw new Failure(path, "is a folder", "EISDIR", { hint: "-r takes folders too" });
@@ -69,8 +72,8 @@ export class Transfer {
     const begin = async (entry: Entry) => {
       this.#to.check(entry.name);
       const [source, goal] = [path, target].map((one) => `${one.replace(/\/$/, "")}/${entry.name}`);
-      if (entry.kind === "file") return await this.#passFile(source, goal, entry);
-      if (entry.kind === "folder") return () => this.pass(source, goal, entry);
+      if (entry.kind === "file") return await this.#passFile(source, goal, entry, true);
+      if (entry.kind === "folder") return () => this.pass(source, goal, entry, true);
       return () => hint(`${source} is neither file nor folder, and left out`);
     };
     const beginNext = () => {
@@ -93,11 +96,11 @@ export class Transfer {
     }
   }
 
-  /** @returns what tells of it */
-  async #passFile(path: string, target: string, { mode = 0o666, size }: Facts): Promise<() => Promise<void>> {
+  /** @returns what tells of it, later */
+  async #passFile(path: string, target: string, { mode = 0o666, size }: Facts, isTold: boolean) {
     await using source = await this.#from.open(path, "r");
     const { stop } = this.#options;
-    const goal = await Goal.at(this.#to, target, mode & 0o777, this.#options);
+    const goal = await Goal.at(this.#to, target, mode & 0o777, isTold, this.#options);
     try {
       using progress = new Progress(path, size <= SMALL ? 0 : size);
       const step = (bytes: number) => {
@@ -122,7 +125,7 @@ class Goal {
   readonly #side: Side;
   /** As it was typed. */
   readonly #target: string;
-  /** The same, without a link at its end: the link stays. */
+  /** The same, without a link at its end: the link stays, if it is followed. */
   readonly #path: string;
   readonly #part: string;
   readonly #old: Facts | undefined;
@@ -141,12 +144,14 @@ class Goal {
   }
 
   /** Opens it. @param mode of a new file */
-  static async at(side: Side, target: string, mode: number, { stop, end }: Options): Promise<Goal> {
+  static async at(side: Side, target: string, mode: number, isTold: boolean, { stop, end }: Options) {
     const there = await side.lstat(target).catch(ifNothing);
-    const path = there?.kind === "link" ? await side.realpath(target) : target;
-    const old = there?.kind === "link" ? await side.stat(path).catch(ifNothing) : there;
+    const isLink = there?.kind === "link";
+    const isReplaced = isLink && isTold && !side.followsLinks;
+    const path = isLink && !isReplaced ? await side.realpath(target) : target;
+    const old = isLink ? await side.stat(path).catch(ifNothing) : there;
     if (old?.kind === "folder") throw new Failure(target, "is a folder", "EISDIR");
-    const goal = new Goal(side, target, path, old);
+    const goal = new Goal(side, target, path, isReplaced ? undefined : old);
     try {
       await goal.#open(mode);
     } catch (error) {

@@ -304,6 +304,22 @@ describe("places", () => {
       active?.caller.moved();
       expect(enter("192.0.2.7")).toBeDefined();
       expect({ first: first?.destroyed, active: active?.destroyed }).toEqual({ first: true, active: false });
+      expect(enter("192.0.2.1")).toBeDefined(); // the first has gone
+      // All places of an address are taken, and not all of the server: one of its own that is idle gives way.
+      const others = new Callers(30, LIMITS);
+      const sockets = Array.from({ length: 50 }, () => dummy("192.0.2.9"));
+      for (const socket of sockets) others.admit(socket)?.loggedIn();
+      const neighbour = dummy("192.0.2.10");
+      others.admit(neighbour)?.loggedIn();
+      setSystemTime(new Date("2026-01-01T00:02:00Z"));
+      expect(others.admit(dummy("192.0.2.9"))).toBeUndefined();
+      setSystemTime(new Date("2026-01-01T00:02:01Z"));
+      expect(others.admit(dummy("192.0.2.9"))).toBeDefined();
+      expect([neighbour, ...sockets].map(({ destroyed }) => destroyed)).toEqual([
+        false,
+        true,
+        ...Array(49).fill(false),
+      ]);
     } finally {
       setSystemTime();
     }

@@ -1,7 +1,7 @@
 /** Lesson 4.5, the server: what each request of SFTP does. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync } from "node:fs";
-import { lstat, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readlink, stat, symlink, writeFile } from "node:fs/promises";
 import { namesReply, OPEN, type Request } from "../../../scripts/apps/sftp/protocol.ts";
 import { ServedFiles } from "../../../scripts/apps/sftp/served-files.ts";
 import { Root } from "../../../scripts/apps/root.ts";
@@ -96,6 +96,13 @@ describe("requests", () => {
       expect(await client.read("b")).toBe("aaa");
       expect(await code(18, "a", "c")).toBe(NO_SUCH_FILE);
       expect(await code(18, "folder", "folder/in/itself")).toBe(NO_SUCH_FILE);
+
+      // A link is renamed itself, and what it leads to stays.
+      await symlink("b", at.path("root", "link"));
+      expect(await code(18, "link", "b")).toBe(FAILED);
+      expect(await code(18, "link", "moved")).toBe(OK);
+      expect(await readlink(at.path("root", "moved"))).toBe("b");
+      expect(await readdir(at.path("root"))).toEqual(expect.not.arrayContaining(["link"]));
 
       // Flags of an open.
       expect(await code(3, "new", WRITE, NOTHING)).toBe(NO_SUCH_FILE);

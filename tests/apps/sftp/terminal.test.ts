@@ -1,7 +1,9 @@
 /** Lesson 4.5, the shell: a person at a terminal; passwords and Tab. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, readFile } from "node:fs/promises";
-import { EVERYTHING, EVERYWHERE, hurried, loaded, RUNTIMES } from "../../engine/program.ts";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { EVERYTHING, EVERYWHERE, hurried, loaded, RUNTIMES, start } from "../../engine/program.ts";
 import { listen, until } from "../../engine/sockets.ts";
 import { terminal } from "../../engine/terminal.ts";
 import {
@@ -9,13 +11,17 @@ import {
   contact,
   FILE,
   folder,
+  HAS_SSHD,
   impostor,
+  keys,
   listing,
   logIn,
   makeKeys,
+  needsSshd,
   PASSWORD,
   session,
   shell,
+  sshd,
   STATUS_CODE,
   trust,
   USER,
@@ -267,6 +273,33 @@ test("a server that is silent for a minute is left", async () => {
 });
 
 if (EVERYTHING) {
+  for (const runtime of EVERYWHERE) {
+    test.skipIf(!HAS_SSHD)(
+      `a pipe whose reader pauses for longer than a minute, on ${runtime}${needsSshd}`,
+      async () => {
+        await using box = await folder();
+        await using server = await sshd(box);
+        await trust(box, server.port);
+        await writeFile(box.there("file"), Buffer.alloc(700_001));
+        await using reader = start(["sh", "-c", "mkfifo pipe; exec 3<pipe; sleep 6; wc -c <&3"], {
+          cwd: box.here(),
+        });
+        await until(() => existsSync(box.here("pipe")), "the pipe");
+        const words = ["127.0.0.1", "--port", `${server.port}`, "--identity", join(keys, "user")];
+        const env = { HOME: box.at("home"), SSH_AUTH_SOCK: "" };
+        await using program = hurried(20, "apps/sftp", words, { runtime, env, cwd: box.here() }); // a minute is three seconds
+        program.type("get file pipe\n");
+        program.endOfInput();
+        expect(await program.result()).toEqual({
+          code: 0,
+          stdout: "file -> pipe  700001 bytes\n",
+          stderr: "",
+        });
+        expect((await reader.result()).stdout.trim()).toBe("700001");
+      },
+    );
+  }
+
   test("a person who types for longer than a minute is not hung up on, and a silent server is, afterwards", async () => {
     await using box = await folder();
     await using server = await impostor({ READDIR: () => {} }); // never says what a folder holds

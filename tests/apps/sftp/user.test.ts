@@ -14,3 +14,19 @@ test.skipIf(process.platform === "win32").each(EVERYWHERE)(
     expect(stdout).toBe(id.stdout);
   },
 );
+
+test.skipIf(process.getuid?.() !== 0 || !Bun.which("setpriv")).each(EVERYWHERE)(
+  "on %s, a user whom the system does not know has a name, too (needs root and setpriv)",
+  async (runtime) => {
+    const ask = `import("./scripts/apps/sftp/user.ts").then(({ userName }) => console.log(userName()))`;
+    const words = runtime === "deno" ? ["deno", "eval"] : [...RUNTIMES[runtime], "-e"];
+    const as = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env"];
+    for (
+      const [user, name] of [[["USER=anna"], "anna"], [["-u", "USER", "-u", "LOGNAME"], "unknown"]] as const
+    ) {
+      const { stdout, stderr } = await start([...as, ...user, ...words, ask], { env: { HOME: "/tmp" } })
+        .result();
+      expect([stderr, stdout]).toEqual(["", `${name}\n`]);
+    }
+  },
+);
