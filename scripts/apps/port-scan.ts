@@ -26,17 +26,17 @@
  *            ->  socket.destroy()
  * Watch out  Scan only machines of your own, or with their owner's consent:
  *            elsewhere it counts as an attack. The server sees each connection, as
- *            terminal 1 shows. Silence has two causes: a firewall, or a lost
- *            packet. So the scan asks again, and when answers get lost, it slows
- *            down and says so. It waits as long as the round trips suggest, as
+ *            terminal 1 shows. Silence has three causes: a firewall, a lost
+ *            packet, or a machine that is off. So the scan asks again, and when
+ *            answers get lost, it slows down and says so. It waits as long as the round trips suggest, as
  *            nmap does; only the last ports, if they are few, get the whole
  *            --timeout. On your own machine, the system may give a connection the
  *            very port that it goes to: it meets itself, and the port is not open.
  * Try        all in place of 9999: the 65535 ports. Without it: 1-1024. For
  *            programs: --json.
  * 注意       只扫描自己的机器，或者得到主人的同意：否则会被当作攻击。服务器看得到
- *            每个连接，终端 1 就是。没有回音有两种原因：防火墙，或者报文丢了。所以
- *            扫描会再问一次；发现回音丢失时，它会放慢，并且说出来。它等多久取决于
+ *            每个连接，终端 1 就是。没有回音有三种原因：防火墙、报文丢了，或者机器没
+ *            开。所以扫描会再问一次；发现回音丢失时，它会放慢，并且说出来。它等多久取决于
  *            往返时间，和 nmap 一样；只有最后剩下的少数端口，才等满 --timeout。在
  *            自己的机器上，系统可能恰好把目标端口分给这个连接：它连到了自己，端口
  *            并没有开放。
@@ -112,7 +112,7 @@ async function main(stop: AbortSignal) {
     await hint(`${width} connections at once, not ${options.concurrency}: ${why}`);
   }
   const results = new Results(host, address, ports.length);
-  const banners: Promise<void>[] = [];
+  const [banners, heard]: [Promise<void>[], [port: number, text: () => string][]] = [[], []];
   const bar = new Bar(() => results.counts.open);
   // On Bun for Linux, and to this machine, connect(2) itself: a quarter of the processor time (see there).
   using connectEx = await ConnectEx.to(address);
@@ -142,6 +142,7 @@ async function main(stop: AbortSignal) {
     await Promise.all(banners);
   } finally {
     bar.end();
+    for (const [port, text] of heard) results.addBanner(port, text());
     await results.show(options.json); // also when Ctrl-C has ended it: what is known so far
   }
   if (!stop.aborted) await results.judge();
@@ -149,7 +150,7 @@ async function main(stop: AbortSignal) {
   async function keepBanner(port: number, socket: Socket) {
     const close = () => socket.destroy();
     stop.addEventListener("abort", close);
-    results.addBanner(port, await readBanner(socket, options.timeout));
+    heard.push([port, await readBanner(socket, options.timeout)]);
     stop.removeEventListener("abort", close);
     close();
   }

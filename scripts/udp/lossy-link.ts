@@ -52,7 +52,7 @@ import { readArguments } from "../../lib/arguments.ts";
 import { explain, Failure } from "../../lib/failure.ts";
 import { hint, print, ready, report, run } from "../../lib/program.ts";
 import { endpoint, isEveryAddress, isLoopback, sent } from "../../lib/socket.ts";
-import { datagrams } from "../../lib/udp.ts";
+import { closed, datagrams } from "../../lib/udp.ts";
 import { readEndpoint, type Target } from "./endpoint-flag.ts";
 import { isSameAddress } from "./same-address.ts";
 import { isPassing } from "./send-errors.ts";
@@ -211,7 +211,7 @@ class Link {
       }
       back.pass(datagram);
     });
-    outside.on("error", () => {}); // nobody at --to (ICMP): the datagram is lost, which a link does not tell
+    closed(outside); // its errors (nobody is at --to) are lost datagrams, which a link does not tell
     outside.bind(); // any free port: --to sees it as this sender's
     await once(outside, "listening", { signal: this.#stop });
     const entry = { outside, forth };

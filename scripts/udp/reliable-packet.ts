@@ -7,7 +7,7 @@
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |          checksum: CRC-32 of all that comes after it          |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
- *     |      connection: a random number, which the other end chose     |
+ *     |     connection: a random number, which the other end chose    |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *     |                            number                             |
  *     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
@@ -148,7 +148,9 @@ export type Counts = { damaged: number; duplicate: number; early: number };
 /** The payload of a SAVED. */
 export function encodeCounts({ damaged, duplicate, early }: Counts): Buffer {
   const payload = Buffer.alloc(12);
-  for (const [index, count] of [damaged, duplicate, early].entries()) payload.writeUInt32BE(count, 4 * index);
+  for (const [index, count] of [damaged, duplicate, early].entries()) {
+    payload.writeUInt32BE(Math.min(count, 0xffff_ffff), 4 * index); // a peer may send copies for days
+  }
   return payload;
 }
 

@@ -55,7 +55,7 @@ import { createSocket, type RemoteInfo } from "node:dgram";
 import { access, constants } from "node:fs/promises";
 import { readArguments } from "../../lib/arguments.ts";
 import { explain, failAs, Failure } from "../../lib/failure.ts";
-import { folderOf, saveInside, type Saving } from "../../lib/files.ts";
+import { folderOf, saveInside } from "../../lib/files.ts";
 import { print, ready, report, run, visible } from "../../lib/program.ts";
 import { endpoint, sent } from "../../lib/socket.ts";
 import { datagrams } from "../../lib/udp.ts";
@@ -208,15 +208,19 @@ class Transfers implements AsyncDisposable {
   }
 
   /**
-   * When all places are taken, a transfer of the source that has the most gives way, unless the newcomer's source would
-   * then have more: else one machine could keep all others out for ever. It is the one that has stood still longest.
+   * When all places are taken, a transfer of the source that has the most gives way: else one machine could keep all
+   * others out for ever. Where the newcomer's source would then have more, only one that has stood still for as long as
+   * silence may last does: of that source or, where it has none, of any. It is the one that has stood still longest.
    */
   async #makeRoom(source: string): Promise<void> {
     if (this.#transfers.size < MOST_TRANSFERS) return;
     const shares = Map.groupBy(this.#transfers, ([, { sender }]) => sourceOf(sender.address));
     const largest = shares.values().reduce((most, share) => share.length > most.length ? share : most);
-    if (largest.length < (shares.get(source)?.length ?? 0) + 2) return;
-    const [key, last] = largest.reduce((last, one) => one[1].moved < last[1].moved ? one : last);
+    const own = shares.get(source) ?? [];
+    const isFair = largest.length >= own.length + 2;
+    const share = isFair ? largest : own.length > 0 ? own : [...this.#transfers];
+    const [key, last] = share.reduce((last, one) => one[1].moved < last[1].moved ? one : last);
+    if (!isFair && performance.now() - last.moved < this.#timeout) return;
     const failure = new Failure(last.name, "had to make room for another sender", "EBUSY");
     await this.#fail(key, last.peer, last.connection, failure);
   }
@@ -285,7 +289,7 @@ class Handshakes {
   /** The oldest is the first. */
   readonly #syns = new Map<string, Required<Packet>>();
 
-  /** The number with which a sender goes on: only who gets our answers can know it. */
+  /** The number with which a sender goes on: only a peer that gets our answers can know it. */
   numberFor(peer: string, connection: number): number {
     return createHmac("sha256", this.#secret).update(`${peer} ${connection}`).digest().readUInt32BE();
   }
@@ -305,7 +309,7 @@ class Handshakes {
 
 /** A file that is on its way here. */
 class Transfer {
-  readonly saving: Saving;
+  readonly saving: Awaited<ReturnType<typeof saveInside>>;
   readonly name: string;
   readonly size: number;
   readonly peer: string;
@@ -325,7 +329,7 @@ class Transfer {
   #received = 0;
 
   constructor(
-    saving: Saving,
+    saving: Transfer["saving"],
     file: { name: string; size: number },
     peer: string,
     sender: RemoteInfo,

@@ -44,7 +44,7 @@
  * Watch out  The mechanisms, and where TCP's are described:
  *            checksum             damaged is as good as lost       RFC 9293, 3.1
  *            connection           no data before SYN is answered   RFC 9293, 3.5
- *            a number each        SCTP: each hears the other       RFC 9260, 8.5
+ *            connection numbers   each repeats the other's (SCTP)  RFC 9260, 8.5
  *            ordering, no copies  each packet has a number         RFC 9293, 3.4
  *            acknowledgement      all before this, and these later RFC 2018, 3
  *            retransmission       no answer within the timeout     RFC 6298
@@ -54,13 +54,13 @@
  *            reset, giving up     RST, and silence for too long    RFC 9293, 3.8.3
  *            congestion control   none! A network that is too full loses packets.
  *            TCP then sends less (RFC 5681, 3.1), this does not: use it in your
- *            own networks only. reliable-packet.ts draws a packet.
- * Try        Send ten megabytes with each rate of the link alone, and see which
- *            row answers to which.
+ *            own networks only. reliable-packet.ts shows what is in a packet.
+ * Try        Send ten megabytes with one fault of the link at a time, and see
+ *            which rows count it.
  * 注意       各种机制，以及 TCP 的相应机制在哪里说明：
  *            校验和          坏了的包当作丢了                 RFC 9293, 3.1
  *            连接            SYN 得到回答之前不发数据         RFC 9293, 3.5
- *            两端各选一号    SCTP：双方都要收得到回答         RFC 9260, 8.5
+ *            连接号          每个包写上对方选的号（同 SCTP）  RFC 9260, 8.5
  *            顺序、去重      每个包都有编号                   RFC 9293, 3.4
  *            确认            这之前的都到了，后面这几个也到了 RFC 2018, 3
  *            重传            限时之内没有回答                 RFC 6298

@@ -20,7 +20,7 @@ import {
   script,
   start,
 } from "../engine/program.ts";
-import { HAS_IPV6, isRead, listen } from "../engine/sockets.ts";
+import { HAS_IPV6, inTime, isRead, listen } from "../engine/sockets.ts";
 import { terminal } from "../engine/terminal.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts
@@ -293,14 +293,29 @@ test("a proxy is not asked", async () => {
 test.skipIf(process.platform !== "linux")(
   "a refusal that is none is found out, although another program was refused (needs Linux)",
   async () => {
-    await using listener = createServer((socket) => socket.on("error", () => {}).resetAndDestroy());
+    let isFirst = true;
+    await using listener = createServer((socket) => {
+      socket.on("error", () => {});
+      if (isFirst) socket.resetAndDestroy();
+      else socket.once("data", () => socket.resetAndDestroy()); // before, `fetch` may be connecting
+      isFirst = false;
+    });
     await once(listener.listen(0, "127.0.0.1"), "listening");
     const { port } = listener.address() as AddressInfo;
-    const refusals = new Refusals("127.0.0.1", 1000, false);
+    const refusals = new Refusals("127.0.0.1", 1000, false, new AbortController().signal);
     await once(connect(port, "127.0.0.1").resume(), "close").catch(() => {}); // Bun may call it a refusal
     await once(connect(1, "127.0.0.1"), "close").catch(() => {}); // that of the other program
     refusals.add(port);
     expect(await refusals.settle()).toEqual([{ port, code: "ECONNRESET" }]);
+    // After Ctrl-C nothing is asked any more, and what is not known is not told.
+    await using silent = await listen();
+    const stop = new AbortController();
+    const last = new Refusals("127.0.0.1", 60_000, false, stop.signal);
+    for (let count = 0; count < 60; count++) last.add(silent.port);
+    const settled = last.settle();
+    await silent.accept();
+    stop.abort();
+    expect(await inTime(settled, "the end")).toEqual([]);
   },
 );
 
@@ -432,6 +447,25 @@ test.skipIf(process.platform === "win32")(
     expect(await person.ended()).toBe(0);
     expect(person.written).toContain("100%");
     expect(person.screen.trimEnd()).toBe(summary(1, 0, 1));
+  },
+);
+
+test.skipIf(process.platform === "win32")(
+  "a banner that is no text is told when the bar has gone (needs a pseudo-terminal)",
+  async () => {
+    await using binary = createServer((socket) =>
+      socket.on("error", () => {}).end(Buffer.of(0x4a, 0, 0xff, 0xfe, 10))
+    );
+    await once(binary.listen(0, "127.0.0.1"), "listening");
+    const { port } = binary.address() as AddressInfo;
+    await using person = terminal(["bun", SCAN, "127.0.0.1", `1-50,${port}`, "--banner"]);
+    expect(await person.ended()).toBe(0);
+    const lines = person.screen.trimEnd().split("\n");
+    expect(lines.map((line) => line.trimEnd())).toEqual([
+      `error: 127.0.0.1:${port}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)`,
+      `127.0.0.1:${port}  open  -  J\\x00\uFFFD\uFFFD`,
+      summary(51, 1, 50),
+    ]);
   },
 );
 

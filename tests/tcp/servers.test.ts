@@ -209,6 +209,15 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
         using line = await call(port);
         await echo(line, "again");
       }
+      // One that ends without being killed is replaced, too; but not at once, for Ctrl-C ends all of them so.
+      const other = group(server.pid).find((one) => one !== server.pid) ?? 0;
+      const since = performance.now();
+      process.kill(other, "SIGTERM");
+      expect(await server.next("stderr")).toBe(
+        `error: process ${other}: died with its connections (exit code 0)`,
+      );
+      expect(performance.now() - since).toBeGreaterThan(990);
+      await until(() => group(server.pid).length === 3, "another process");
       const begin = performance.now();
       process.kill(server.pid, "SIGTERM");
       expect(await server.ended()).toBe(0);
@@ -217,6 +226,20 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
       await until(() => group(server.pid).length === 0, "the end of the others");
     });
   }
+
+  test("the only one is ended by SIGTERM: the server says so, and ends", async () => {
+    await using server = serve("processes", "bun", ["--workers", "1"]);
+    const port = await server.port();
+    using first = await call(port);
+    await echo(first, "one");
+    const pid = Number(/^process (\d+): /.exec(await server.next() ?? "")?.[1]);
+    process.kill(pid, "SIGTERM");
+    expect(await server.next("stderr")).toBe(
+      `error: process ${pid}: died with its connections (exit code 0)`,
+    );
+    expect(await server.ended()).toBe(1); // it was the only one
+    expect(await server.next("stderr")).toBe("error: the server: no process is left (ECHILD)");
+  });
 
   for (const runtime of EVERYWHERE) {
     test(`Ctrl-C while the first process starts slowly, on ${runtime}: it ends, too`, async () => {

@@ -59,6 +59,14 @@ const KNOWN: [hex: string, packet: Packet][] = [
     timestamp: 0,
     payload: encodeCounts({ damaged: 1, duplicate: 2, early: 3 }),
   }],
+  ["e53fe0c00000000100000009000500000000000000000000ffffffffffffffff", {
+    type: "SAVED",
+    connection: 1,
+    number: 9,
+    window: 0,
+    timestamp: 0,
+    payload: encodeCounts({ damaged: 0, duplicate: 2 ** 32 - 1, early: 2 ** 32 }), // as high as it counts
+  }],
   ["0313e17b00000001000000000006000000000000454e4f535043206e6f207370616365206c656674206f6e20646576696365", {
     type: "RST",
     connection: 1,

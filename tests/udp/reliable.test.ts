@@ -691,6 +691,41 @@ describe("hostile datagrams change nothing", () => {
     },
   );
 
+  test.skipIf(process.platform !== "linux")(
+    "nor can eight machines that only repeat themselves: one that stands still makes room (needs Linux: 127.0.0.2)",
+    async () => {
+      await using here = await folder();
+      await using receiver = receive(here.out, ["--timeout", "2000"]);
+      const port = await receiver.port();
+      const payload = Buffer.from("x");
+      const greedy: [sender: Awaited<ReturnType<typeof peer>>, packet: Packet][] = [];
+      try {
+        for (let i = 0; i < 8; i++) {
+          const sender = await peer(port, `127.0.0.${i + 2}`);
+          const connection = await sender.open(i, encodeFile({ name: `${i}`, size: 10 }));
+          const packet: Packet = { connection, type: "DATA", number: 1, payload };
+          greedy.push([sender, packet]);
+          await sender.ask(packet, "ACK");
+        }
+        const repeat = () => greedy.forEach(([sender, packet]) => sender.say(packet));
+        const again = setInterval(repeat, 100);
+        try {
+          const first = await send(port, await here.file("a", "a")).result();
+          expect(first.stderr).toContain("busy with other files (EBUSY)");
+          await Bun.sleep(2200);
+          expect((await send(port, await here.file("a", "a")).result()).code).toBe(0);
+        } finally {
+          clearInterval(again);
+        }
+        expect(await receiver.next("stderr")).toMatch(
+          /^error: 127\.0\.0\.2:\d+ > 0: had to make room for another sender \(EBUSY\)$/,
+        );
+      } finally {
+        for (const [sender] of greedy) sender[Symbol.dispose]();
+      }
+    },
+  );
+
   test("SYNs that nobody goes on with keep nobody out, and take no file", async () => {
     await using here = await folder();
     await using receiver = receive(here.out);

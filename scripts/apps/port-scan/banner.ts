@@ -9,15 +9,16 @@ const LONGEST = 256;
 /**
  * What a port says by itself or, when it is silent, to a question that web servers answer.
  * @param timeout for each of the two, in milliseconds
+ * @returns what makes a text of it. Bytes that are none are reported then: not while a progress bar is on the screen
  */
-export async function readBanner(socket: Socket, timeout: number): Promise<string> {
+export async function readBanner(socket: Socket, timeout: number): Promise<() => string> {
   const peer = endpoint(socket.remoteAddress ?? "", socket.remotePort); // a socket that was closed no longer knows
   let bytes = await receive(socket, timeout);
   if (bytes.length === 0 && socket.writable) {
     socket.write("HEAD / HTTP/1.0\r\n\r\n");
     bytes = await receive(socket, timeout);
   }
-  return new Decoder("utf-8", false).decode(bytes, peer, { stream: true }).trimEnd();
+  return () => new Decoder("utf-8", false).decode(bytes, peer, { stream: true }).trimEnd();
 }
 
 /** Receives until a line ends, the peer closes or the time is up; no more than is shown. */

@@ -23,17 +23,20 @@ export class Refusals {
   readonly #host: string;
   readonly #timeout: number;
   readonly #isTold: boolean;
+  readonly #stop: AbortSignal;
   #waiting: number[] = [];
   #before: Counters | undefined;
 
   /**
    * @param timeout for `fetch`, in milliseconds
    * @param isTold whether this runtime tells a refusal from other failures
+   * @param stop ends `settle`: what is not known then stays unknown
    */
-  constructor(host: string, timeout: number, isTold: boolean) {
+  constructor(host: string, timeout: number, isTold: boolean, stop: AbortSignal) {
     this.#host = host;
     this.#timeout = timeout;
     this.#isTold = isTold;
+    this.#stop = stop;
     if (!isTold) this.#before = readCounters(host);
   }
 
@@ -64,26 +67,29 @@ export class Refusals {
       return ports.map((port) => ({ port, code: "ECONNREFUSED" }));
     }
     const answers: { port: number; code: string }[] = [];
-    for (let at = 0; at < ports.length; at += AT_ONCE) {
-      const some = ports.slice(at, at + AT_ONCE).map(async (port) => ({
-        port,
-        code: await this.#askAgain(port),
-      }));
-      answers.push(...await Promise.all(some));
+    for (let at = 0; at < ports.length && !this.#stop.aborted; at += AT_ONCE) {
+      await Promise.all(
+        ports.slice(at, at + AT_ONCE).map(async (port) => {
+          const code = await this.#askAgain(port);
+          if (code !== undefined) answers.push({ port, code });
+        }),
+      );
     }
     this.#before = readCounters(this.#host);
     return answers;
   }
 
   /** Lets `fetch` connect once more. @returns the code of connect(2); ECONNRESET where the port is open */
-  async #askAgain(port: number): Promise<string> {
+  async #askAgain(port: number): Promise<string | undefined> {
     process.env.no_proxy = process.env.NO_PROXY = "*"; // the answer of a proxy would not be the port's
     const url = `http://${endpoint(this.#host, port)}`;
     try {
-      const { body } = await fetch(url, { signal: AbortSignal.timeout(this.#timeout), redirect: "manual" });
+      const signal = AbortSignal.any([AbortSignal.timeout(this.#timeout), this.#stop]);
+      const { body } = await fetch(url, { signal, redirect: "manual" });
       await body?.cancel();
       return "ECONNRESET";
     } catch (error) {
+      if (this.#stop.aborted) return undefined;
       const { name, code } = error as { name: string; code: string };
       if (name === "TimeoutError") return "ETIMEDOUT";
       return /^E[A-Z]+$/.test(code) ? code : "ECONNREFUSED"; // no code of connect(2): it has met itself

@@ -106,7 +106,7 @@ export class Scan {
    */
   async run(ports: number[]): Promise<void> {
     const { host, retries, width, timeout } = this.#options;
-    const refusals = new Refusals(host, timeout, this.#options.tellsRefusals);
+    const refusals = new Refusals(host, timeout, this.#options.tellsRefusals, this.#stop);
     const wake = () => this.#wake();
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = STACK;

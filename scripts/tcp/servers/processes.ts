@@ -40,6 +40,7 @@ import { pbkdf2Sync } from "node:crypto";
 import { on, once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments } from "../../../lib/arguments.ts";
 import { Failure } from "../../../lib/failure.ts";
 import { print, ready, report, run } from "../../../lib/program.ts";
@@ -60,6 +61,9 @@ const FLAGS = {
 /** What Ctrl-C, or its like, sends to every process of the terminal: a process that is only starting ends by it. */
 const STOPS = ["SIGINT", "SIGTERM", "SIGHUP"];
 
+/** A process that ends so is replaced only after so many milliseconds: perhaps Ctrl-C is to end us, too. */
+const PAUSE = 1000;
+
 /** The parent starts the others, gives them the connections in turn, and replaces each one that dies. */
 async function parent(stop: AbortSignal) {
   const { workers } = await readArguments(import.meta, { port: 7891, flags: FLAGS });
@@ -79,8 +83,7 @@ async function parent(stop: AbortSignal) {
 
     for await (const [{ process: { pid } }, code, signal] of deaths) {
       const isLast = Object.keys(cluster.workers ?? {}).length === 0;
-      if (code === 0 && isLast) return;
-      if (code === 0) continue; // Ctrl-C reaches every process of the terminal
+      if (!signal || STOPS.includes(signal)) await sleep(PAUSE, undefined, { signal: stop });
       const how = signal ?? `exit code ${code}`;
       await report(new Failure(`process ${pid}`, "died with its connections", how));
       if (isLast) throw new Failure("the server", "no process is left", "ECHILD");
