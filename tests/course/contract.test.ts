@@ -222,8 +222,9 @@ describe("a server: its ready line, its end by a signal, its port that is free a
       test.skipIf(Boolean(ipv6) && !HAS_IPV6)(
         `${name} --host ${host}, ${signal}${ipv6 ? " (needs IPv6)" : ""}`,
         async () => {
-          await using program = script(name, [...words, "--host", host, "--port", "0"]);
-          const port = await program.port();
+          const port = await freePort(); // which nobody else gets, when it is free again
+          await using program = script(name, [...words, "--host", host, "--port", `${port}`]);
+          await program.port();
           program.signal(signal);
           expect(await program.result()).toEqual({
             code: 0,
@@ -304,6 +305,20 @@ describe("a port that another program holds", () => {
     });
   }
 });
+
+test.each(["send", "chat"])(
+  "the sender's own port is taken: %s names the flag that chooses it",
+  async (name) => {
+    await using holder = await letterbox();
+    const words = name === "chat" ? ["--to", holder.name, "--mode", "simplex"] : ["hello"];
+    await using program = script(`udp/${name}`, [...words, "--local-port", `${holder.port}`]);
+    const { code, stdout, stderr } = await program.result();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^error: bind \S+: address already in use \(EADDRINUSE\)\nhint: .* with --local-port, or --local-port 0 for .*\n$/,
+    );
+  },
+);
 
 /** Root without the right to bind low ports; whoever is not root lacks it anyway. */
 const WITHOUT_RIGHT = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-net_bind_service"] : [];

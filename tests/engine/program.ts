@@ -102,8 +102,8 @@ const alive = new Set<Program>();
 
 /** Ends all programs, and all that they started, at once: for a process that must end itself. */
 export function endAll(): void {
-  const end = Date.now() + 2000; // what was killed is gone long before
-  for (let left = 1; left > 0 && Date.now() < end;) {
+  const end = performance.now() + 2000; // what was killed is gone long before
+  for (let left = 1; left > 0 && performance.now() < end;) {
     left = 0;
     for (const program of alive) {
       program.signal("SIGKILL");
@@ -315,8 +315,10 @@ export class Program {
   async [Symbol.asyncDispose](): Promise<void> {
     this.signal("SIGKILL");
     await this.exit;
-    const end = Date.now() + 10_000; // what was killed is gone long before
-    while (this.killOrphans() > 0 && Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+    const end = performance.now() + 10_000; // what was killed is gone long before
+    while (this.killOrphans() > 0 && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     alive.delete(this);
   }
 

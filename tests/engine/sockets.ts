@@ -29,23 +29,31 @@ export async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
 
 /** Waits until `done` is true, which nothing tells. @throws Late */
 export async function until(done: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const end = Date.now() + LIMIT;
+  const end = performance.now() + LIMIT;
   while (!await done()) {
-    if (Date.now() > end) throw new Late(`waited ${LIMIT} ms for ${what}`);
+    if (performance.now() > end) throw new Late(`waited ${LIMIT} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 
-/** Waits until a number has not changed for a while, in ms. @returns it @throws Late */
+/**
+ * Waits until a number has not changed for a while, in ms: in so many looks that a pause of the machine, which is one
+ * of them, does not pass for quiet.
+ * @returns it @throws Late
+ */
 export async function settled(value: () => number, quiet = 250): Promise<number> {
-  for (const end = Date.now() + 2 * LIMIT;;) {
-    if (Date.now() > end) {
-      throw new Late(`waited ${2 * LIMIT} ms for a number that still changes: ${value()}`);
+  const end = performance.now() + 2 * LIMIT;
+  let last = value();
+  for (let looks = 0; looks < quiet / 50;) {
+    if (performance.now() > end) {
+      throw new Late(`waited ${2 * LIMIT} ms for a number that still changes: ${last}`);
     }
-    const before = value();
-    await new Promise((resolve) => setTimeout(resolve, quiet));
-    if (value() === before) return before;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const now = value();
+    looks = now === last ? looks + 1 : 0;
+    last = now;
   }
+  return last;
 }
 
 /** One end of a TCP connection. It reads all the time. */
@@ -197,11 +205,11 @@ export function listen(port = 0, host = "127.0.0.1"): Promise<Listener> {
  * be given to a caller of another test at once; one that it did not leave stays taken for much longer.
  */
 async function insist<T>(open: () => Promise<T>): Promise<T> {
-  for (const end = Date.now() + 5000;;) {
+  for (const end = performance.now() + 5000;;) {
     try {
       return await open();
     } catch (error) {
-      if ((error as { code?: string }).code !== "EADDRINUSE" || Date.now() > end) throw error;
+      if ((error as { code?: string }).code !== "EADDRINUSE" || performance.now() > end) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

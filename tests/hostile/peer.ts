@@ -253,7 +253,7 @@ const EVERY = 3;
 export class DatagramRelay {
   readonly #front: Datagrams;
   readonly #stranger: Datagrams;
-  readonly #backs = new Map<number, Datagrams>();
+  readonly #backs = new Map<number, Promise<Datagrams>>();
   readonly #to: { port: number; address: string };
   readonly #trouble: Trouble | undefined;
   readonly #where: "up" | "down" | "both";
@@ -297,16 +297,19 @@ export class DatagramRelay {
   }
 
   /** The socket that the server sees in place of a client. */
-  async #back(client: number): Promise<Datagrams> {
-    const known = this.#backs.get(client);
-    if (known) return known;
+  #back(client: number): Promise<Datagrams> {
+    const back = this.#backs.get(client) ?? this.#newBack(client);
+    this.#backs.set(client, back); // at once: the next datagram may come before it is bound
+    return back;
+  }
+
+  async #newBack(client: number): Promise<Datagrams> {
     const back = await bound();
     back.on("error", () => {});
     back.on(
       "message",
       (data) => this.#pass("down", data, this.#front, { port: client, address: "127.0.0.1" }),
     );
-    this.#backs.set(client, back);
     return back;
   }
 
@@ -339,7 +342,7 @@ export class DatagramRelay {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#timer);
-    for (const socket of [this.#front, this.#stranger, ...this.#backs.values()]) {
+    for (const socket of [this.#front, this.#stranger, ...await Promise.all(this.#backs.values())]) {
       socket.close();
       await once(socket, "close");
     }

@@ -234,11 +234,11 @@ const BEHIND_A_CROWD = 120_000;
 
 /** Again and again, until it works. @throws the last error */
 async function insist(work: () => Promise<void>): Promise<void> {
-  for (const end = Date.now() + BEHIND_A_CROWD;;) {
+  for (const end = performance.now() + BEHIND_A_CROWD;;) {
     try {
       return await work();
     } catch (error) {
-      if (Date.now() > end) throw error;
+      if (performance.now() > end) throw error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

@@ -3,12 +3,12 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { EVERYWHERE, script } from "../engine/program.ts";
-import { letterbox } from "../engine/sockets.ts";
+import { freePort, letterbox } from "../engine/sockets.ts";
 
 setDefaultTimeout(60_000); // what hangs is told by program.ts, after 30 s
 
-async function open() {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+async function open(port = 0) {
+  const socket = createSocket("udp4").bind(port, "127.0.0.1");
   await once(socket, "listening");
   return socket;
 }
@@ -19,7 +19,7 @@ for (const runtime of EVERYWHERE) {
     const port = await server.port();
     const polite = await open(); // before the others, whose ports may be given again
     for (let i = 0; i < 100; i++) {
-      const rude = await open();
+      const rude = await open(await freePort("udp")); // no other test gets its port, and the answers
       for (let n = 0; n < 20; n++) rude.send("x", port, "127.0.0.1");
       await new Promise((resolve) => setImmediate(resolve));
       rude.close();
