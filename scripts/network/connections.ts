@@ -82,13 +82,13 @@ async function main() {
       listening: {
         kind: "switch",
         help:
-          "only sockets that anybody can reach: LISTEN and UNCONN | 只列出谁都能连的套接字：LISTEN 和 UNCONN",
+          "only sockets without a peer: LISTEN (TCP) and UNCONN (UDP) | 只列出没有对方的套接字：LISTEN（TCP）和 UNCONN（UDP）",
       },
       json: {
         kind: "switch",
         help:
           "one document: [{ protocol, family, state, local: { address, port }, remote: the same or null, " +
-          "programs: [{ pid, name }] }]",
+          "programs: [{ pid, name }] }] | 输出一个 JSON 文档，供程序使用",
       },
     },
   });

@@ -44,7 +44,7 @@
  *            asked only for connect, write and end. A packet is known to be
  *            lost (X) when it is sent again: until then its arrow waits.
  * Try        Watch 2.1, 3.5 and 3.6. Call a port where nobody listens. Open
- *            what --pcap writes with Wireshark.
+ *            the file of --pcap in Wireshark.
  * 注意       只能用 Bun，只能在 Linux 上，也需要 CAP_NET_RAW 权限，见 5.1。网卡收发
  *            的每个报文，报文套接字都得到一份；在环回网卡上，每个报文既发又收，这里
  *            只画一次。这些箭头是 TCP 替你做的事：程序只调用了 connect、write 和

@@ -2,7 +2,7 @@
 /**
  * 3.6 Find the messages in a stream: TCP delivers bytes in order, but no messages;
  * one write may arrive in several reads, and several writes may arrive in one.
- * 中文 在字节流里找消息：TCP 只保证字节的顺序，一次写入可能分几次读到，反之亦然。
+ * 中文 在字节流里找消息：TCP 没有消息，写一次可能分几次读到，写几次也可能一次读到。
  *
  * terminal 1
  *   $ bun scripts/tcp/framing-server.ts --framing none

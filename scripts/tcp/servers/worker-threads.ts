@@ -29,8 +29,10 @@
  *
  * Python     Thread(target=compute, args=(reads, answers)).start()
  *            ->  new Worker(new URL(import.meta.url), { workerData: work })
- *            reads.put(data)         ->  this.#worker.postMessage(batch, [bytes.buffer])
- *            answer = answers.get()  ->  this.#worker.on("message", ...)
+ *            reads.put(data)
+ *            ->  this.#worker.postMessage(batch, [bytes.buffer])
+ *            answer = answers.get()
+ *            ->  this.#worker.on("message", ...)
  * Watch out  Python's threads share every socket. Here a socket stays with the
  *            thread that accepted it, and only bytes are handed over. Waking a
  *            thread costs more than an echo. So all reads of one turn of the loop
