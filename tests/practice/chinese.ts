@@ -30,7 +30,7 @@ const SENTENCES: [RegExp, string][] = [
   [/^(\S+) is not there$/, "没有找到 $1"],
   [/^(\S+) is not the file that was sent$/, "$1 和发送的文件不一样"],
   [/^(\S+) holds other lines:$/, "$1 里的内容不同："],
-  [/^these are not the times of now:$/, "这些不是现在的时间："],
+  [/^these times are not the current time:$/, "这些不是现在的时间："],
 ];
 
 /** What is awaited, behind such a beginning. */

@@ -63,6 +63,14 @@ export function exercises(): Exercise[] {
   return [...made, ...OWN.map(ofOwn)].toSorted((a, b) => place(a) - place(b));
 }
 
+/** What is learned where a bare program does not do what its lesson does. */
+const IDEAS: Record<string, Words> = {
+  "tcp/many-clients-server": {
+    en: "each caller has a socket of its own, and nobody waits.",
+    zh: "每个来电都有自己的套接字，谁也不用等。",
+  },
+};
+
 function ofBare(program: BareProgram, { head }: Lesson): Exercise {
   const source = readFileSync(join(ROOT, program.path), "utf8");
   const name = program.path.replace(/^scripts\/|bare\/|\.ts$/g, "");
@@ -78,7 +86,7 @@ function ofBare(program: BareProgram, { head }: Lesson): Exercise {
     name,
     file,
     title: { en: head.title, zh: head.chinese.title },
-    idea: { en: head.idea, zh: head.chinese.idea },
+    idea: IDEAS[name] ?? { en: head.idea, zh: head.chinese.idea },
     start: rest.replace(
       /\/\*\*[^]*?\*\//,
       () =>

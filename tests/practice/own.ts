@@ -33,7 +33,7 @@ const CHAT_LOG: Own = {
     zh: "数据报里有发送者的地址，却没有时间：什么时候收到，要看接收方的时钟。",
   },
   text: {
-    en: `Receive datagrams as in 2.1, at the port that is the first word (0: any).
+    en: `Receive datagrams as in 2.1, on the port given as first argument (0: any).
 Print each with the local time at which it came, to the microsecond:
 YYYY-MM-DD HH:MM:SS.ffffff HOST:PORT > TEXT
 Append the same line to the file chat.log in the current folder.
@@ -83,7 +83,7 @@ terminal 2
     const isNow = times.every((time) => Math.abs(Date.now() - time) < 60_000);
     return isNow && times.every((time, at) => time >= (times[at - 1] ?? 0))
       ? undefined
-      : `these are not the times of now:\n${indented(logged)}`;
+      : `these times are not the current time:\n${indented(logged)}`;
   },
 };
 
@@ -96,16 +96,16 @@ const GUESS: Own = {
     zh: "一个 UDP 套接字可以服务所有人：每个数据报都写着该回复谁。",
   },
   text: {
-    en: `A UDP server, at the port that is the first word, thinks of a number from 1
-to 100. Each datagram is a guess. Answer its sender with one word: bigger if
-the number is bigger than the guess, smaller, or right; and what? to anything
-that is no whole number. After a right guess it thinks of a new number.
-It prints the ready line, and nothing else.`,
+    en: `A UDP server, on the port given as first argument, thinks of a number from 1
+to 100. Each datagram is a guess. Answer its sender with one word: "bigger"
+if the number is bigger than the guess, "smaller", or "right"; and "what?" if
+it is not a whole number. After a right guess it thinks of a new number.
+It prints listening on HOST:PORT, and nothing else.`,
     zh: `UDP 服务器（端口是第一个参数）想好一个 1 到 100 的数。
 每个数据报是一次猜测，用一个词回复发送者：
-比猜的大回 bigger，比猜的小回 smaller，猜中回 right；
-不是整数就回 what?。猜中以后换一个新的数。
-只打印就绪行，不打印别的。`,
+比猜的大回“bigger”，比猜的小回“smaller”，猜中回“right”；
+不是整数就回“what?”。猜中以后换一个新的数。
+只打印 listening on HOST:PORT 这一行。`,
   },
   hints: [
     {
@@ -138,14 +138,14 @@ const ROLL_CALL: Own = {
     zh: "广播不需要认识任何人就能问所有人；每个人只回复发送者。",
   },
   text: {
-    en: `One program of many that hear a broadcast: words are the port and a name.
+    en: `One program of many that hear a broadcast. Arguments: a port and a name.
 Listen on 127.255.255.255, with others beside you at the same port.
-Print HOST:PORT > TEXT for each datagram. To who is there? answer the sender,
-and nobody else, with your name. Anything else gets no answer.
+Print HOST:PORT > TEXT for each datagram. When it is "who is there?", answer
+its sender, and nobody else, with your name. Anything else gets no answer.
 The text exit ends the program.`,
     zh: `许多程序一起收听广播，你写其中一个：参数是端口和名字。
 监听 127.255.255.255，同一端口上还有别的程序。
-每个数据报打印 HOST:PORT > TEXT。收到 who is there? 时，
+每个数据报打印 HOST:PORT > TEXT。收到“who is there?”时，
 只向发送者回复自己的名字；别的内容都不回复。
 收到 exit 就结束。`,
   },
@@ -193,7 +193,7 @@ const TIMEOUT: Own = {
     zh: "沉默不是事件：不想一直等下去的客户端，要自己设定时器。",
   },
   text: {
-    en: `Words are the port and a message. Connect to 127.0.0.1, send the message,
+    en: `Arguments: a port and a message. Connect to 127.0.0.1, send the message,
 and print the first reply as soon as it comes; then end.
 When nothing comes within 1000 ms, print on stderr
 error: no reply within 1000 ms
@@ -264,20 +264,20 @@ const THREE_CALLERS: Own = {
     zh: "系统会替你接受连接：要拒绝，就先接受，说明原因，再关闭。",
   },
   text: {
-    en: `A server sends welcome and a line end to each caller, and keeps it until it
+    en: `A server sends "welcome" and a line end to each caller, which stays until it
 hangs up: print HOST:PORT connected and HOST:PORT hung up.
-No more than three are connected at the same time. A fourth gets busy and a
-line end, and is closed: print HOST:PORT turned away.
+No more than three are connected at the same time. A fourth is sent "busy"
+and a line end, and is closed: print HOST:PORT turned away.
 When one of the three has hung up, the next caller is welcome.`,
-    zh: `服务器给每个呼叫者发送 welcome 和换行，直到对方挂断：
+    zh: `服务器给每个呼叫者发送一次“welcome”和换行，然后保持连接，直到对方挂断：
 打印 HOST:PORT connected 和 HOST:PORT hung up。
-同时最多三个。第四个收到 busy 和换行，然后被关闭：
+同时最多三个。第四个收到“busy”和换行，然后被关闭：
 打印 HOST:PORT turned away。
-三个里有一个挂断以后，下一个呼叫者又受欢迎了。`,
+三个里有一个挂断以后，再接受下一个呼叫者。`,
   },
   hints: [
     {
-      en: 'count in the callback of createServer, and again in socket.on("close", ...)',
+      en: 'count up in the callback of createServer, and down in socket.on("close", ...)',
       zh: '在 createServer 的回调里加一，在 socket.on("close", ...) 里减一',
     },
     {
@@ -349,7 +349,7 @@ const UPPER_CASE: Own = {
     zh: "服务器的本事，就在读和写之间。",
   },
   text: {
-    en: `A TCP server, at the port that is the first word, answers each request with
+    en: `A TCP server, on the port given as first argument, answers each request with
 the same text in upper case: hello becomes HELLO.
 Print HOST:PORT > TEXT for each request, the text as it came.
 Serve each caller until it hangs up; others may come after it,
@@ -546,14 +546,14 @@ const NO_SUCH_FILE: Own = {
     zh: "回答可能是内容，也可能是错误：先说是哪一种，再说多长。",
   },
   text: {
-    en: `Words are the port and a folder. A caller sends a name and a line end.
-If the folder has that file, answer ok SIZE and a line end, then its bytes;
-otherwise no such file and a line end. Then close.
+    en: `Arguments: a port and a folder. A caller sends a name and a line end.
+If the folder has that file, answer "ok SIZE" and a line end, then the bytes;
+otherwise "no such file" and a line end. Then close.
 A name that leads out of the folder is no such file either.
 Print HOST:PORT > NAME for each.`,
     zh: `参数是端口和目录。呼叫者发来文件名和换行。
-目录里有这个文件，就回 ok 大小 和换行，再发内容；
-没有就回 no such file 和换行。然后关闭。
+目录里有这个文件，就回“ok 大小”和换行，再发内容；
+没有就回“no such file”和换行。然后关闭。
 想跑出目录的名字，也算没有这个文件。
 每个请求打印 HOST:PORT > NAME。`,
   },
@@ -599,7 +599,7 @@ const CLOSED_OR_FILTERED: Own = {
     zh: "拒绝也是回答：说明对方在。沉默什么也没说，所以要设时限。",
   },
   text: {
-    en: `Words are ports of 127.0.0.1. For each, in their order, print
+    en: `Arguments: ports of 127.0.0.1. For each, in their order, print
 127.0.0.1:PORT, two spaces, and what a connection to it meets:
 open if it is accepted, closed if it is refused,
 filtered if there is no answer at all within 1000 ms.

@@ -56,7 +56,7 @@ const SINS: Record<string, [name: string, from: string | RegExp, to: string, say
       "a time that is not now",
       /const time = .*/,
       'const time = "2026-01-01 00:00:00.000000";',
-      /not the times of now/,
+      /not the current time/,
     ],
     ["no time", "`${time} ${address}", "`${address}", /expected on stdout/],
   ],

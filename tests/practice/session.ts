@@ -29,7 +29,7 @@ const SOLVED_KEYS: Words = {
 
 /** What is to be done with a file that nobody has changed yet. */
 const TASK: Words = {
-  en: "write each TODO in an editor, then save",
+  en: "replace each TODO with code in an editor, then save",
   zh: "用编辑器打开，补上每个 TODO，保存",
 };
 
@@ -304,8 +304,8 @@ export class Session {
     if (!wire) {
       return [
         say({
-          en: "w draws the packets of a solved program, as soon as they were seen",
-          zh: "做对以后，看到了包，w 就画出时序图",
+          en: "w draws the packets of a solved program, once they have been captured",
+          zh: "做对并抓到报文以后，按 w 画出时序图",
         }),
       ];
     }
@@ -366,7 +366,7 @@ export class Session {
     const space = Math.max(this.#height - 5 - below.length, 4);
     let above: string[] = [];
     if (this.#extra.length === 0 && wire) { // the first packets that fit
-      const lines = [chalk.underline(say({ en: "on the wire", zh: "线上的包" })), ...packets(wire, width)];
+      const lines = [chalk.underline(say({ en: "on the wire", zh: "线上的报文" })), ...packets(wire, width)];
       const more = lines.length - (space + 1);
       above = more > 0
         ? [
