@@ -3,6 +3,8 @@
 # By their paths, not by PATH: make 3.81 (macOS) starts simple recipes without the PATH that is set here.
 BUN := node_modules/.bin/bun
 DENO := node_modules/.bin/deno
+# Debian keeps ip, tc and nft where an ordinary user's PATH does not lead.
+export PATH := $(PATH):/usr/sbin:/sbin
 export DENO_DIR := $(CURDIR)/node_modules/.cache/deno
 export DENO_NO_UPDATE_CHECK := 1
 export npm_config_update_notifier := false

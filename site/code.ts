@@ -98,7 +98,7 @@ const isPython = (marker: string, words: string) =>
   /^\/\/ {2,}$/.test(marker) || /^(?:[\w, ()]+ = \S|(?:s|connection)\.\w+\(|(?:if|while) .*:)/.test(words);
 
 /**
- * A comment for the right column. Its marks (//, the stars of a block) are there, for who copies by hand, and take no
+ * A comment for the right column. Its marks (//, the stars of a block) are there for those who copy by hand, and take no
  * room.
  */
 function commentAsHtml(comment: string): string {

@@ -9,12 +9,14 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Arrow } from "../scripts/raw/wire/arrow.ts";
 import { Picture } from "../scripts/raw/wire/picture.ts";
+import { endInOrder } from "../tests/commands/interrupt.ts";
+import { stop } from "../tests/commands/settings.ts";
 import { serving } from "../tests/commands/wire.ts";
 import type { Head, Step } from "../tests/engine/head.ts";
 import { filesBelow, type Lesson, lessons } from "../tests/engine/lessons.ts";
 import { matches, PORT } from "../tests/engine/normalise.ts";
 import { ROOT } from "../tests/engine/program.ts";
-import { recordAlone, type Recording } from "../tests/engine/recording.ts";
+import { missing, recordAlone, type Recording } from "../tests/engine/recording.ts";
 
 /** A step of a terminal: the next one of its head. `at` is in ms from the beginning. */
 type Spoke = { at: number; terminal: number };
@@ -128,12 +130,17 @@ const asText = ({ moments, more }: Kept) =>
   `{"more":${more},"moments":[\n${moments.map((moment) => JSON.stringify(moment)).join(",\n")}\n]}\n`;
 
 if (import.meta.main) {
-  rmSync(join(ROOT, "site", "ladders"), { recursive: true, force: true });
+  if (missing) stop(`make ladders: ${missing.what} (ENOSYS)`, missing.hint);
+  endInOrder();
+  const texts = new Map<string, string>();
   for (const { path, head } of lessons().filter(isDrawn)) {
     const [recording] = await recordAlone({ path });
-    const file = join(ROOT, fileOf(path));
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, asText(keep(head, recording)));
+    texts.set(fileOf(path), asText(keep(head, recording)));
     console.log(fileOf(path));
+  }
+  rmSync(join(ROOT, "site", "ladders"), { recursive: true, force: true }); // all of the new ones are there
+  for (const [path, text] of texts) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true });
+    writeFileSync(join(ROOT, path), text);
   }
 }

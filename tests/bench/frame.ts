@@ -2,10 +2,10 @@
  * The frame of `make bench`: a row has contestants that do the same job. They take turns, A B A B, so that what slows
  * the machine slows all of them. Before that each warms up, which is not counted.
  */
-import { readFileSync } from "node:fs";
-import { availableParallelism, cpus, release, totalmem } from "node:os";
+import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
 import process from "node:process";
 import { type Folder, temporaryFolder } from "../engine/files.ts";
+import { hasNamespaces } from "../engine/network.ts";
 
 /** What one run cost: seconds, or how many a second, or KB; the peak memory of both ends in MB. */
 export type Sample = {
@@ -78,6 +78,10 @@ export async function measure(row: Row, settings: Settings, say = console.log): 
   const missing = absent(row.needs);
   if (missing.length > 0) {
     say(`  left out: needs ${missing.join(", ")}`);
+    return [];
+  }
+  if (row.needs?.includes("unshare") && !hasNamespaces) {
+    say("  left out: this system does not let you make network namespaces");
     return [];
   }
   await using folder = temporaryFolder();
@@ -157,7 +161,7 @@ export function readSize(text: string): number {
 /** The machine in one line. */
 export function machine(): string {
   const [{ model = "?" } = {}] = cpus();
-  const load = readFileSync("/proc/loadavg", "utf8").split(" ", 1);
+  const load = loadavg()[0].toFixed(2);
   return `${availableParallelism()} x ${model.trim()}, ${Math.round(totalmem() / 1e9)} GB, ` +
     `${process.platform} ${release()}, Bun ${Bun.version}, load ${load}`;
 }

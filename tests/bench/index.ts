@@ -43,16 +43,17 @@ function stop(why: string): never {
   process.exit(2);
 }
 
+if (process.platform !== "linux") stop("make bench: needs /proc, which only Linux has");
 endInOrder();
 const { ROW = "", RUNS = "5", SIZE = "1G", JSON: file } = process.env;
 const { rows, scripts } = await find();
 const runs = Number(RUNS);
-if (!Number.isInteger(runs) || runs < 1) stop(`RUNS=${RUNS}: it is a number of runs`);
-const size = readSize(SIZE) || stop(`SIZE=${SIZE}: it is a number of bytes: 100M, 1G`);
+if (!Number.isInteger(runs) || runs < 1) stop(`RUNS=${RUNS}: must be a whole number from 1 on`);
+const size = readSize(SIZE) || stop(`SIZE=${SIZE}: must be a number of bytes, as 100M or 1G`);
 const chosen = rows.filter(({ name }) => !ROW || name === ROW || name.startsWith(`${ROW}-`));
 const script = scripts.find(({ name }) => name === ROW);
 if (chosen.length === 0 && !script) {
-  stop(`ROW=${ROW}: there is ${[...rows, ...scripts].map(({ name }) => name).join(", ")}`);
+  stop(`ROW=${ROW}: no such row; there are ${[...rows, ...scripts].map(({ name }) => name).join(", ")}`);
 }
 
 if (file) { // it is tried now, not after hours; what is in it stays until there is something new

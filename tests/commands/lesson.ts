@@ -4,12 +4,15 @@
  */
 import process from "node:process";
 import { $ } from "zx";
+import { Failure } from "../../lib/failure.ts";
+import { report } from "../../lib/program.ts";
 import { ALONE, aloneWords } from "../engine/alone.ts";
 import { chalk, columns, WIDTH, wrap } from "../engine/columns.ts";
 import { Mismatch, play } from "../engine/engine.ts";
 import { environment } from "../engine/environment.ts";
 import type { Head } from "../engine/head.ts";
 import { type Lesson, lessons } from "../engine/lessons.ts";
+import { whatIsMissing } from "../engine/network.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
 
@@ -47,12 +50,21 @@ async function playAll(chosen: Lesson[]): Promise<void> {
       nothrow: true,
     });
     if (path.startsWith("scripts/raw/")) { // it needs the rights of root in its network
-      const { exitCode } = await inherit`${
-        aloneWords('exec "$@"', ["bun", import.meta.path, path, "inside"])
-      }`;
-      process.exitCode ||= exitCode ?? 1;
+      const missing = whatIsMissing(["unshare", "mount", "ip"]);
+      if (missing) {
+        process.exitCode = 1;
+        await report(
+          new Failure(`make lesson L=${head.number}`, missing.what, "ENOSYS", { hint: missing.hint }),
+        );
+      } else {
+        const { exitCode } = await inherit`${
+          aloneWords('exec "$@"', ["bun", import.meta.path, path, "inside"])
+        }`;
+        process.exitCode ||= exitCode ?? 1;
+      }
     } else if (ALONE.includes(path)) {
-      await inherit`bun ${path}`; // what it shows is this machine's own: there is nothing to compare it with
+      const { exitCode } = await inherit`bun ${path}`; // this machine's own: there is nothing to compare it with
+      process.exitCode ||= exitCode ?? 1;
     } else await playOne(head);
     console.log();
     for (const { label, text } of head.notes) {

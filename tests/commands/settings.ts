@@ -2,9 +2,9 @@
 import process from "node:process";
 import { ON, RUNTIMES } from "../engine/program.ts";
 
-/** Says in one line what is wrong, and in another what would be right. */
-export function stop(why: string, hint: string): never {
-  console.error(`error: ${why}\nhint: ${hint}`);
+/** Says in one line what is wrong, and in another, where that is known, what would be right. */
+export function stop(why: string, hint?: string): never {
+  console.error(`error: ${why}${hint ? `\nhint: ${hint}` : ""}`);
   process.exit(2);
 }
 

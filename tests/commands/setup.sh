@@ -12,7 +12,7 @@ VERSION=$(sed -n 's/.*"bun": "\(.*\)".*/\1/p' package.json)
 state() {
   cksum <bun.lock
   sed -n '/ependencies"/,/[]}]/p' package.json | cksum
-  find node_modules/ -path node_modules/.cache -prune -o -type f ! -path $STAMP -print | wc -l
+  find -H node_modules -path node_modules/.cache -prune -o -type f ! -path $STAMP -print | wc -l
 }
 
 fail() {

@@ -80,7 +80,7 @@ test("where no network can be made, one sentence", () => {
     env,
   });
   expect({ exitCode, stdout: `${stdout}` }).toEqual({ exitCode: 1, stdout: "" });
-  const hint = "hint: install util-linux, iproute2 and nftables\n";
+  const hint = "hint: install util-linux and iproute2\n";
   expect(`${stderr}`).toBe(
     process.platform === "linux"
       ? `error: make wire: unshare, nsenter, mount, ip: not found (ENOSYS)\n${hint}`

@@ -308,6 +308,29 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
   );
 
   test(
+    "a solution and a hint that are longer than the screen come in pages: nothing scrolls away",
+    async () => {
+      for (const [L, keys, pages] of [["apps/port-scan", "s", 4], ["own/guess", "hhh", 2]] as const) {
+        await using folder = temporaryFolder();
+        await using person = begin(folder, { L });
+        await person.until("q quit");
+        for (const key of keys) person.type(key);
+        const key = keys[0];
+        await person.until(`1 of ${pages}; ${key} shows the next`);
+        person.type(key);
+        await person.until(`2 of ${pages}; ${key} shows the next`);
+        person.type("q");
+        expect(await person.ended()).toBe(0);
+        const screens = person.written.split("\x1b[2J").map((screen) =>
+          screen.trimEnd().split("\r\n").length
+        );
+        expect(Math.max(...screens)).toBeLessThan(24);
+      }
+    },
+    LIMIT,
+  );
+
+  test(
     "begins with what is not solved, never overwrites, and Ctrl-C in a judgement leaves nothing",
     async () => {
       await using folder = temporaryFolder();

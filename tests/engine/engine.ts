@@ -179,7 +179,7 @@ export async function play(head: Pick<Head, "sections">, options: Options = {}):
 /** What is waited for last. */
 const END = "its end";
 
-/** What is said when nothing more comes: who waits for a line comes first. */
+/** What is said when nothing more comes: a terminal that waits for a line comes first. */
 function stuck(waits: Map<Terminal, string>, how: keyof Patience, most: number): string {
   const why = (what: string) => ({
     asleep: `nothing moves any more; still missing: ${what}`,

@@ -20,6 +20,16 @@ export type Host = string[];
 /** The words that make the namespaces, and run a command in them. */
 const UNSHARE = ["unshare", "-Urnmpf", "--kill-child", "--mount-proc"];
 
+/** Debian's packages. */
+const PACKAGES: Record<string, string> = {
+  unshare: "util-linux",
+  nsenter: "util-linux",
+  mount: "util-linux",
+  ip: "iproute2",
+  tc: "iproute2",
+  nft: "nftables",
+};
+
 /** Whether this machine can do that: it needs util-linux, iproute2, and namespaces for everybody. */
 export const hasNamespaces = process.platform === "linux" && Boolean(Bun.which("unshare")) && await isMade();
 
@@ -38,7 +48,9 @@ export function whatIsMissing(tools: string[]): { what: string; hint?: string } 
   }
   const missing = tools.filter((tool) => !Bun.which(tool, { PATH: environment().PATH }));
   if (missing.length > 0) {
-    return { what: `${missing.join(", ")}: not found`, hint: "install util-linux, iproute2 and nftables" };
+    const packages = new Set(missing.map((tool) => PACKAGES[tool] ?? tool));
+    const hint = `install ${new Intl.ListFormat("en-GB").format(packages)}`;
+    return { what: `${missing.join(", ")}: not found`, hint };
   }
   if (hasNamespaces) return undefined;
   const read = (path: string) => {

@@ -2,6 +2,7 @@
 import { spawn, type SpawnOptions, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { constants } from "node:os";
 import process from "node:process";
 import { StringDecoder } from "node:string_decoder";
 import { $, type ProcessPromise } from "zx/core";
@@ -173,11 +174,10 @@ export class Program {
       });
       this.#process[stream].on("close", () => lines.end().forEach(show));
     }
-    const numbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGPIPE: 13, SIGTERM: 15 };
     this.exit = new Promise((resolve) => {
       this.#process.child?.once("exit", (code, signal) => {
         this.killedBy = signal ?? undefined;
-        this.code = code ?? 128 + (numbers[`${signal}`] ?? 0);
+        this.code = code ?? 128 + constants.signals[signal as NodeJS.Signals];
         resolve(this.code);
       });
       this.#process.child?.once("error", () => resolve(this.code = 127)); // there is no such shell

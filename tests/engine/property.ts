@@ -8,10 +8,11 @@ import { test } from "bun:test";
 import fc from "fast-check";
 import process from "node:process";
 import { Failure } from "../../lib/failure.ts";
+import { count } from "../commands/settings.ts";
 import { EVERYTHING } from "./program.ts";
 
 /** How many inputs each property is tried with: 200 by `make test`, 10,000 by `make ci`, a million by `make fuzz`. */
-export const CASES = Number(process.env.CASES) || (EVERYTHING ? 10_000 : 200);
+export const CASES = count("CASES", EVERYTHING ? 10_000 : 200);
 
 const SEED = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 

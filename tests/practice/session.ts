@@ -137,8 +137,9 @@ export class Session {
   #wake = () => {};
   #at = 0;
   #hints = 0;
-  /** How many pages of the ladder were shown. */
+  /** How many pages of an answer were shown; and what was answered last. */
   #pages = 0;
+  #last: News | undefined;
   /** What a key has brought to the screen. */
   #extra: string[] = [];
   /** What was judged, by file. */
@@ -254,7 +255,8 @@ export class Session {
   async #answer(news: News): Promise<string[]> {
     const exercise = this.#exercise;
     if (news === "packets") return this.#extra;
-    if (news !== "ladder") this.#pages = 0;
+    if (news !== this.#last) this.#pages = 0;
+    this.#last = news;
     if (news === "ladder") return this.#ladder();
     if (news === "saved") this.#hints = 0;
     if (news === "next") {
@@ -268,7 +270,7 @@ export class Session {
         return [say({ en: `yours is the same as ${exercise.path}`, zh: `你的和 ${exercise.path} 一样` })];
       }
       const path = say({ en: `yours, and ${exercise.path}`, zh: `左边是你的，右边是 ${exercise.path}` });
-      return [path, ...beside(own, other, this.#width)];
+      return this.#page([path, ...beside(own, other, this.#width)], "s");
     }
     if (news === "list") return await this.#list();
     if (news === "again") {
@@ -289,15 +291,29 @@ export class Session {
     const source = this.#read(exercise);
     const hints = exercise.hints((hole) => !source.includes(`TODO: ${hole.python}`));
     this.#hints = Math.min(this.#hints + 1, hints.length);
-    return hints.slice(0, this.#hints).flatMap((hint, index) => {
+    const shown = hints.slice(0, this.#hints).flatMap((hint, index) => {
       const lines = say(hint).split("\n");
       return lines.flatMap((line, at) =>
         wrap(at === 0 ? `${index + 1}. ${line}` : `   ${line}`, this.#width)
       );
     });
+    return this.#page(shown, "h");
   }
 
-  /** The next page of the whole ladder. */
+  /** As many lines as the screen has room for: the same key shows the next ones. */
+  #page(lines: string[], key: string): string[] {
+    const size = Math.max(this.#height - 8, 4);
+    const pages = Math.ceil(lines.length / size);
+    if (pages === 1) return lines;
+    const page = this.#pages++ % pages;
+    const more = say({
+      en: `${page + 1} of ${pages}; ${key} shows the next`,
+      zh: `第 ${page + 1} 页，共 ${pages} 页；${key} 看下一页`,
+    });
+    return [...lines.slice(page * size, (page + 1) * size), more];
+  }
+
+  /** The whole ladder. */
   #ladder(): string[] {
     const exercise = this.#exercise;
     const wire = this.#wires.get(this.#read(exercise));
@@ -309,15 +325,7 @@ export class Session {
         }),
       ];
     }
-    const lines = ladder(wire, (event) => shown(event, exercise, this.#path(exercise.file)).text);
-    const size = Math.max(this.#height - 7, 4);
-    const pages = Math.ceil(lines.length / size);
-    const page = this.#pages++ % pages;
-    const more = pages === 1 ? [] : [say({
-      en: `${page + 1} of ${pages}; w shows the next`,
-      zh: `第 ${page + 1} 页，共 ${pages} 页；w 看下一页`,
-    })];
-    return [...lines.slice(page * size, (page + 1) * size), ...more];
+    return this.#page(ladder(wire, (event) => shown(event, exercise, this.#path(exercise.file)).text), "w");
   }
 
   async #list(): Promise<string[]> {
