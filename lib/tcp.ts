@@ -51,6 +51,7 @@ export function linger(socket: Socket): void {
 
 /** Ends a connection before all is sent; its `errored` tells why. */
 export function breakOff(socket: Socket, why: Failure): void {
+  if (socket.destroyed) return;
   // A close would say that nothing is missing: a peer that has got some gets a reset, where `closeOnStop` was told so.
   if (!open.reset.has(socket) || socket.bytesWritten === 0) return void socket.destroy(why);
   Object.defineProperty(socket, "errored", { value: why }); // resetAndDestroy takes no reason

@@ -28,18 +28,19 @@
  *            elsewhere it counts as an attack. The server sees each connection, as
  *            terminal 1 shows. Silence has three causes: a firewall, a lost
  *            packet, or a machine that is off. So the scan asks again, and when
- *            answers get lost, it slows down and says so. It waits as long as the round trips suggest, as
- *            nmap does; only the last ports, if they are few, get the whole
- *            --timeout. On your own machine, the system may give a connection the
- *            very port that it goes to: it meets itself, and the port is not open.
+ *            answers get lost, it slows down and says so. It waits as long as the
+ *            round trips suggest, as nmap does; only the last ports, if they are
+ *            few, get the whole --timeout. On your own machine, the system may
+ *            give a connection the very port that it goes to: it meets itself,
+ *            and the port is not open.
  * Try        all in place of 9999: the 65535 ports. Without it: 1-1024. For
  *            programs: --json.
  * 注意       只扫描自己的机器，或者得到主人的同意：否则会被当作攻击。服务器看得到
  *            每个连接，终端 1 就是。没有回音有三种原因：防火墙、报文丢了，或者机器没
- *            开。所以扫描会再问一次；发现回音丢失时，它会放慢，并且说出来。它等多久取决于
- *            往返时间，和 nmap 一样；只有最后剩下的少数端口，才等满 --timeout。在
- *            自己的机器上，系统可能恰好把目标端口分给这个连接：它连到了自己，端口
- *            并没有开放。
+ *            开。所以扫描会再问一次；发现回音丢失时，它会放慢，并且说出来。它等多
+ *            久取决于往返时间，和 nmap 一样；只有最后剩下的少数端口，才等满
+ *            --timeout。在自己的机器上，系统可能恰好把目标端口分给这个连接：它连
+ *            到了自己，端口并没有开放。
  * 试试       把 9999 换成 all：全部 65535 个端口。不写：1-1024。给程序用：--json。
  */
 import { connect, type Socket } from "node:net";

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 1.3 Ports: an address finds the machine, a port finds the program on it; one
- * program at a time normally holds it.
+ * 1.3 Ports: an address finds the machine, a port finds the program on it;
+ * normally only one program holds it at a time.
  * 中文 端口：地址找到机器，端口找到机器上的程序；一个端口通常一次只归一个程序。
  *
  * terminal 1

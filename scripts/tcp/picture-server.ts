@@ -23,15 +23,15 @@
  * Watch out  Base64 makes 4 characters of 3 bytes. One sendall of it all would
  *            keep the whole picture in memory for each slow client. Here each
  *            client costs one piece: the next one is read when the system has
- *            taken the last. A client that reads nothing for a minute is
- *            disconnected. But 1,000 clients that each read a piece now and then
- *            still shut out the next one.
+ *            taken the last. A client that reads nothing, or next to nothing, for
+ *            a minute is disconnected. But 1,000 clients that each read a piece
+ *            now and then still shut out the next one.
  * Try        nc 127.0.0.1 5566. Then connect from another terminal and stop that
  *            client with Ctrl-Z: the others do not notice.
  * 注意       base64 把 3 个字节变成 4 个字符。如果一次 sendall 全部内容，每个慢客
  *            户端都要在内存里占一整张图。这里每个客户端只占一小段：系统收下上一
- *            段，才读下一段。一分钟不读的客户端会被断开。但是 1,000 个偶尔读一小段
- *            的客户端，还是会把下一个挡在门外。
+ *            段，才读下一段。一分钟不读、或者几乎不读的客户端会被断开。但是
+ *            1,000 个偶尔读一小段的客户端，还是会把下一个挡在门外。
  * 试试       nc 127.0.0.1 5566。再从另一个终端连接，用 Ctrl-Z 停住那个客户端：
  *            别人毫无察觉。
  */

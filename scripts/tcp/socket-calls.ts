@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
- * 3.9 Every call of a Python socket: beside it its counterpart in
- * TypeScript, and below it what that gives here and now.
+ * 3.9 Every call of a Python socket: each beside its counterpart in TypeScript,
+ * with what that gives here and now below.
  * 中文 Python 套接字的每个调用：旁边是 TypeScript 的写法，下一行是当场执行的结果。
  *
  * terminal 1

@@ -245,18 +245,23 @@ for (const runtime of EVERYWHERE) {
   test(`on ${runtime}, a caller who never asks, and one who never reads, are dropped after the idle limit`, async () => {
     await using root = await folder();
     await writeFile(join(root.path, "file"), Buffer.alloc(50_000_000));
+    await writeFile(join(root.path, "small"), "x");
     await using server = serve(root.path, ["--idle", "1"], runtime);
     const port = await server.port();
     using silent = dial(port);
     const deaf = connect(port, "127.0.0.1");
     deaf.on("error", () => {});
     deaf.write(Buffer.concat([message({ version: 1, get: "file" }), message({ from: 0 })]));
+    using done = dial(port); // has got what it asked for, and stays
+    done.socket.write(message({ version: 1, get: "small", from: 0 }));
+    expect(await done.next()).toMatchObject({ file: { size: 1 } });
     expect(await silent.ended()).toBe("end");
-    const told = [await server.next("stderr"), await server.next("stderr")];
+    const told = [await server.next("stderr"), await server.next("stderr"), await server.next("stderr")];
     for (const line of told) {
       expect(line).toMatch(/^error: 127\.0\.0\.1:\d+: silent for 1 seconds \(ETIMEDOUT\)$/);
     }
     deaf.destroy();
+    expect(await done.ended()).toBe("ECONNRESET"); // it has everything, but nobody can know
   });
 
   test(`on ${runtime}, a slow caller who says so until no more fits in is not silent`, async () => {

@@ -458,13 +458,13 @@ test.skipIf(process.platform === "win32")(
     );
     await once(binary.listen(0, "127.0.0.1"), "listening");
     const { port } = binary.address() as AddressInfo;
-    await using person = terminal(["bun", SCAN, "127.0.0.1", `1-50,${port}`, "--banner"]);
+    await using person = terminal(["bun", SCAN, "127.0.0.1", `1,${port}`, "--banner"]);
     expect(await person.ended()).toBe(0);
     const lines = person.screen.trimEnd().split("\n");
     expect(lines.map((line) => line.trimEnd())).toEqual([
       `error: 127.0.0.1:${port}: bytes that are not valid utf-8, shown as \uFFFD (EILSEQ)`,
       `127.0.0.1:${port}  open  -  J\\x00\uFFFD\uFFFD`,
-      summary(51, 1, 50),
+      summary(2, 1, 1),
     ]);
   },
 );

@@ -101,6 +101,7 @@ test("a connection that is broken off says why; the peer gets a reset where some
     const why = new Failure("the peer", "is too slow", "ETIMEDOUT");
     const read = readAll(sockets.far.resume()).then(() => "end", ({ code }) => code);
     breakOff(sockets.near, why);
+    breakOff(sockets.near, new Failure("the peer", "gives way", "EAGAIN")); // its "close" has not come yet
     expect(sockets.near.errored).toBe(why);
     expect([ending, text, await read]).toEqual([ending, text, heard]);
   }

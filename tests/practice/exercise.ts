@@ -67,7 +67,7 @@ export function exercises(): Exercise[] {
 const IDEAS: Record<string, Words> = {
   "tcp/many-clients-server": {
     en: "each caller has a socket of its own, and nobody waits.",
-    zh: "每个来电都有自己的套接字，谁也不用等。",
+    zh: "每个呼叫者都有自己的套接字，谁也不用等。",
   },
 };
 

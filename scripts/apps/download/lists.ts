@@ -26,7 +26,8 @@ export class Lists {
     const source = sourceOf(socket.remoteAddress);
     while (!this.#hasRoom(source)) {
       await this.#changes(source);
-      if (socket.destroyed) throw new Failure(source, "closed the connection too early", "ECONNRESET");
+      if (!socket.destroyed) continue;
+      throw socket.errored ?? new Failure(source, "closed the connection too early", "ECONNRESET");
     }
     this.#underWay.set(socket, { source, moved: performance.now() });
   }

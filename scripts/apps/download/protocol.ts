@@ -151,8 +151,12 @@ export class FrameStream {
     this.#heldBytes += frame.length;
   }
 
-  /** Sends what is held back, in one write: two would be two packets. @throws what the connection throws */
-  async flush(): Promise<void> {
+  /**
+   * Sends what is held back, in one write: two would be two packets.
+   * @param moves whether that is an achievement of the other end
+   * @throws what the connection throws
+   */
+  async flush(moves = true): Promise<void> {
     if (this.#held.length === 0) return;
     const bytes = this.#held.length === 1 ? this.#held[0] : Buffer.concat(this.#held);
     this.#held = [];
@@ -161,7 +165,7 @@ export class FrameStream {
     await sent((done) => this.socket.write(bytes, done)).catch((error) => {
       failAs(this.peer)(this.socket.errored ?? error); // why it was closed, rather than that it is
     }).finally(() => timer && clearTimeout(timer));
-    this.#moved();
+    if (moves) this.#moved();
   }
 
   #isTooSlow(): void {
@@ -176,8 +180,9 @@ export class FrameStream {
    */
   async receive(use?: Promise<unknown>): Promise<Frame | undefined> {
     this.#since = performance.now();
-    const frame = await this.#next(use).catch(failAs(this.peer));
+    const frame = await this.#next(use).catch((error) => failAs(this.peer)(this.socket.errored ?? error));
     if (frame) this.#moved();
+    else if (this.socket.errored) throw this.socket.errored; // we have broken it off: no close of the other end
     return frame;
   }
 
@@ -298,7 +303,9 @@ export class FrameStream {
       await Promise.race([done, sleep(WAIT)]);
       if (isDone) return;
       if (this.socket.destroyed) throw this.#gone();
-      if (this.socket.writableLength === 0) this.send({ wait: true }).catch(() => {}); // seen above, next time
+      if (this.socket.writableLength > 0) continue;
+      this.hold({ wait: true });
+      this.flush(false).catch(() => {}); // seen above, next time
     }
   }
 

@@ -332,9 +332,10 @@ function collect(stored: number): void {
   globalThis.Bun?.gc(true);
 }
 
-/** Renames, but replaces nothing. link(2) of macOS would not link a symbolic link, but what it leads to. */
+/** Renames, but replaces nothing. On macOS link(2) would not link a symbolic link, but what it leads to. */
 async function moveToFree(from: string, to: string): Promise<void> {
-  if (!(await lstat(from)).isSymbolicLink()) return await renameToFree(from, to);
+  const isFollowed = process.platform === "darwin" && (await lstat(from)).isSymbolicLink();
+  if (!isFollowed) return await renameToFree(from, to);
   if (await lstat(to).then(() => true, () => false)) throw taken(to);
   await rename(from, to);
 }

@@ -61,7 +61,7 @@ const FLAGS = {
 /** What Ctrl-C, or its like, sends to every process of the terminal: a process that is only starting ends by it. */
 const STOPS = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** A process that ends so is replaced only after so many milliseconds: perhaps Ctrl-C is to end us, too. */
+/** One that ended by itself, or by one of these, is replaced only after this pause: Ctrl-C may be about to end us, too. */
 const PAUSE = 1000;
 
 /** The parent starts the others, gives them the connections in turn, and replaces each one that dies. */
@@ -82,8 +82,8 @@ async function parent(stop: AbortSignal) {
     await ready(address);
 
     for await (const [{ process: { pid } }, code, signal] of deaths) {
-      const isLast = Object.keys(cluster.workers ?? {}).length === 0;
       if (!signal || STOPS.includes(signal)) await sleep(PAUSE, undefined, { signal: stop });
+      const isLast = Object.keys(cluster.workers ?? {}).length === 0;
       const how = signal ?? `exit code ${code}`;
       await report(new Failure(`process ${pid}`, "died with its connections", how));
       if (isLast) throw new Failure("the server", "no process is left", "ECHILD");

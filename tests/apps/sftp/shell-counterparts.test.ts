@@ -217,7 +217,7 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     // Nor is one that waits here for a file of the server: it is replaced. Only a link that was typed is followed.
     await writeFile(box.at("home", "precious"), "old");
     await mkdir(box.there("many"));
-    for (const name of ["a", "b"]) {
+    for (const name of ["a", "b", "d", "e"]) {
       await writeFile(box.there("many", name), "new");
       await mkdir(box.here("many"), { recursive: true });
       await symlink(box.at("home", "precious"), box.here("many", name));
@@ -225,13 +225,20 @@ describe.skipIf(!HAS_SSHD)(`OpenSSH's sshd${needsSshd}`, () => {
     await writeFile(box.there("many", "c"), "new");
     await symlink(box.at("home", "folder"), box.here("many", "c"));
     await mkdir(box.at("home", "folder"));
-    const replaced = await session(shell(box, server.port), ["-get -r many", "lcd many", "get many/[ab] ."]);
+    const replaced = await session(shell(box, server.port), [
+      "lcd many",
+      "get many/[ab] .",
+      "lcd ..",
+      "-get -r many",
+    ]);
     expect({ code: replaced.code, stderr: replaced.stderr }).toEqual({
       code: 0,
       stderr: "error: many/c: is a folder (EISDIR)\n",
     });
     expect(await readFile(box.at("home", "precious"), "utf8")).toBe("old");
-    for (const name of ["a", "b"]) expect(await readFile(box.here("many", name), "utf8")).toBe("new");
+    for (const name of ["a", "b", "d", "e"]) {
+      expect(await readFile(box.here("many", name), "utf8")).toBe("new");
+    }
     await symlink(box.at("home", "precious"), box.here("typed"));
     expect((await session(shell(box, server.port), ["get many/a typed"])).code).toBe(0);
     expect(await readFile(box.at("home", "precious"), "utf8")).toBe("new");
