@@ -104,7 +104,7 @@ test("a row by its name: measured, and written as JSON", async () => {
 });
 
 test.each([
-  [{ ROW: "no" }, /^error: ROW=no: there is .*checked/],
+  [{ ROW: "no" }, /^error: ROW=no: no such row; there are .*checked/],
   [{ RUNS: "0" }, /^error: RUNS=0: /],
   [{ SIZE: "big" }, /^error: SIZE=big: /],
   [{ ROW: "checked", JSON: "/no/such/figures" }, /^error: JSON=\/no\/such\/figures: .*ENOENT/],
