@@ -40,11 +40,11 @@ export const ERRORS: Explained[] = [
     "停掉另一个程序，或者用 `--port` 换一个端口；`--port 0` 会取任意空闲端口。`bun scripts/network/connections.ts` 能看到是谁占着。",
   ]),
   row("EADDRNOTAVAIL", [
-    "A program can bind only an address of its own machine.",
+    "A program can bind only an address of its own machine. When it connects: this machine has no address, or no free port, to do that from.",
     "`bun scripts/tcp/server.ts --host 192.0.2.1`",
     "Use one of the addresses that `bun scripts/network/interfaces.ts` shows, or `0.0.0.0` for all of them.",
   ], [
-    "程序只能绑定自己这台机器的地址。",
+    "程序只能绑定自己这台机器的地址。发起连接时：本机没有合适的地址，或者没有空闲的端口可用。",
     "`bun scripts/tcp/server.ts --host 192.0.2.1`",
     "使用 `bun scripts/network/interfaces.ts` 列出的地址，或者用 `0.0.0.0` 表示本机的全部地址。",
   ]),
