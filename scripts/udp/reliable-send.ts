@@ -44,7 +44,7 @@
  * Watch out  The mechanisms, and where TCP's are described:
  *            checksum             damaged is as good as lost       RFC 9293, 3.1
  *            connection           no data before SYN is answered   RFC 9293, 3.5
- *            connection numbers   each repeats the other's (SCTP)  RFC 9260, 8.5
+ *            own numbers          each end chooses one (SCTP)      RFC 9260, 8.5
  *            ordering, no copies  each packet has a number         RFC 9293, 3.4
  *            acknowledgement      all before this, and these later RFC 2018, 3
  *            retransmission       no answer within the timeout     RFC 6298
@@ -54,9 +54,9 @@
  *            reset, giving up     RST, and silence for too long    RFC 9293, 3.8.3
  *            congestion control   none! A network that is too full loses packets.
  *            TCP then sends less (RFC 5681, 3.1), this does not: use it in your
- *            own networks only. reliable-packet.ts shows what is in a packet.
- * Try        Send ten megabytes with one fault of the link at a time, and see
- *            which rows count it.
+ *            own networks only. reliable-packet.ts draws a packet.
+ * Try        Send ten megabytes with one fault of the link at a time: which
+ *            rows count it?
  * 注意       各种机制，以及 TCP 的相应机制在哪里说明：
  *            校验和          坏了的包当作丢了                 RFC 9293, 3.1
  *            连接            SYN 得到回答之前不发数据         RFC 9293, 3.5
