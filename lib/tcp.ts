@@ -52,7 +52,7 @@ export function linger(socket: Socket): void {
 /** Ends a connection before all is sent; its `errored` tells why. */
 export function breakOff(socket: Socket, why: Failure): void {
   if (socket.destroyed) return;
-  // A close would say that nothing is missing: a peer that has got some gets a reset, where `closeOnStop` was told so.
+  // A close would say that nothing is missing. So `closeOnStop` may ask for a reset, where the peer has anything yet.
   if (!open.reset.has(socket) || socket.bytesWritten === 0) return void socket.destroy(why);
   Object.defineProperty(socket, "errored", { value: why }); // resetAndDestroy takes no reason
   socket.resetAndDestroy();

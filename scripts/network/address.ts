@@ -166,7 +166,7 @@ async function main() {
       json: {
         kind: "switch",
         help: "one document: [{ address, version, kind, block, source, meaning, delivery, class, prefix, " +
-          "network, host, broadcast, hosts, full, scope, ipv4 }]; null is what it does not have | 输出一个 JSON 文档，供程序使用",
+          "network, host, broadcast, hosts, full, scope, ipv4 }]; null is what it does not have",
       },
     },
   });

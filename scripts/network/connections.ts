@@ -88,7 +88,7 @@ async function main() {
         kind: "switch",
         help:
           "one document: [{ protocol, family, state, local: { address, port }, remote: the same or null, " +
-          "programs: [{ pid, name }] }] | 输出一个 JSON 文档，供程序使用",
+          "programs: [{ pid, name }] }]",
       },
     },
   });

@@ -46,7 +46,7 @@ async function main() {
       json: {
         kind: "switch",
         help: "one document: { hostname, cards: [{ name, mac, loopback, " +
-          "addresses: [{ family, address, peer, prefix, network, broadcast }] }] } | 输出一个 JSON 文档，供程序使用",
+          "addresses: [{ family, address, peer, prefix, network, broadcast }] }] }",
       },
     },
   });

@@ -62,7 +62,7 @@ async function main() {
       json: {
         kind: "switch",
         help: "one document: [{ port, range, services: [{ name, protocol, aliases }], tcp, udp }], tcp and " +
-          "udp free, taken or forbidden; without words { address, port, second, udp, closed } | 输出一个 JSON 文档，供程序使用",
+          "udp free, taken or forbidden; without words { address, port, second, udp, closed }",
       },
     },
   });
