@@ -73,9 +73,9 @@ export function explain(thrown: unknown, what?: string): Failure | undefined {
   const object = path ?? (address === undefined ? "" : endpoint(address, port));
   const call = VERBS[syscall.replace("write", "send") as keyof typeof VERBS] ?? syscall;
   const known = object ? `${call} ${object}`.trim() : call.replace(/ (on|to|from)$/, "");
-  let hint: string | undefined =
-    HINTS[object.startsWith("[") && code === "EMSGSIZE" ? "EMSGSIZE_IPV6" : code];
-  if (isForeign) hint = "a program can only bind an address of its own machine; 0.0.0.0 is all of them";
+  const all = object.startsWith("[") ? "::" : "0.0.0.0";
+  let hint: string | undefined = HINTS[all === "::" && code === "EMSGSIZE" ? "EMSGSIZE_IPV6" : code];
+  if (isForeign) hint = `a program can only bind an address of its own machine; ${all} is all of them`;
   if (isCardless) hint = "a link-local address needs its network card: fe80::1%eth0";
   if (code === "EADDRINUSE" && path) hint = "another program listens there; choose another place with --path";
   if (code === "EACCES" && (path || !binds || (port ?? 0) > 1023)) hint = undefined;

@@ -3,19 +3,19 @@ import { EventEmitter, on } from "node:events";
 import type { Server, Socket } from "node:net";
 import { closeOnStop, peerName } from "../../lib/tcp.ts";
 
-/** How many connections a server may have that serves one after another. */
-const MOST_CALLERS = 1000;
+const MOST_CALLERS = 1000; // at once
 
 /**
  * Accepts connections one after another, as Python's `accept` in a loop: each socket with the endpoint of its peer.
- * Call it before the server listens. Those that wait cost memory, also when they were reset meanwhile: when there are
- * 1,000, the next one is closed; all are, when the loop is left.
+ * Call it before the server listens. When 1,000 are open, or wait, the next one is closed: those that wait cost memory
+ * also when they were reset meanwhile. All that wait are closed when the loop is left.
  * @param waits is told the peer of a connection that comes while an earlier one is being served
  */
 export function accept(server: Server, stop: AbortSignal, waits = (_peer: string): unknown => undefined) {
   const [queue, waiting] = [new EventEmitter(), new Set<Socket>()];
   const accepted = on(queue, "accepted", { signal: stop });
   let [isBusy, isOver] = [false, false];
+  server.maxConnections = MOST_CALLERS; // with those that have been served, and have not closed yet
   server.on("connection", (socket) => {
     closeOnStop(socket, stop);
     const before = waiting.size + Number(isBusy);

@@ -64,7 +64,7 @@ async function main(stop: AbortSignal) {
     }
     await ask(socket, request, new Decoder(encoding), server).catch(failAs(server));
   } finally {
-    socket.destroy(); // close: the port is free again
+    socket.destroy(); // close: the connection is over; its port rests for a minute (lesson 1.4)
   }
 }
 

@@ -42,9 +42,9 @@
  *            is a reset, too (RFC 1122, section 4.2.2.13).
  * Try        Remove allowHalfOpen from createServer below: server (B) can no
  *            longer answer, because its half closes together with B's.
- * 注意       关闭监听套接字，不再接受新连接，已有的连接照常。关闭接受得到的套接
- *            字，只结束它自己的连接。TCP 没有空消息，所以读到空总是表示：对方已
- *            经关闭。关闭排在之前发送的内容后面到达。复位会丢掉还在路上的内容；
+ * 注意       关闭监听套接字，不再接受新连接，已有的连接照常。关闭接受后得到的套
+ *            接字，只结束它自己的连接。TCP 没有空消息，所以读到空总是表示：对方
+ *            已经关闭。关闭排在之前发送的内容后面到达。复位会丢掉还在路上的内容；
  *            套接字里有没读的字节就关闭，也是复位（RFC 1122 第 4.2.2.13 节）。
  * 试试       去掉下面 createServer 的 allowHalfOpen：服务器 (B) 就不能再回复了，
  *            因为 B 关闭时它这一半也跟着关闭。

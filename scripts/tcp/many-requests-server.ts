@@ -26,8 +26,8 @@
  *            TCP has no empty message: an empty read means that the peer has
  *            closed. And one read is not always one request: see 3.6.
  * Try        Open a second dialog before the first one ends: it waits.
- * 注意       关闭监听套接字，新的人打不进来，已经连上的不受影响；关闭接听得到的
- *            套接字，只结束那一个人。TCP 没有空消息：读到空，就是对方已经关闭。
+ * 注意       关闭监听套接字，新的人打不进来，已经连上的不受影响；关闭接听后得到
+ *            的套接字，只结束那一个人。TCP 没有空消息：读到空，就是对方已经关闭。
  *            还有，读一次不一定是一个请求：见 3.6。
  * 试试       第一个对话还没结束时再开第二个：它要等。
  */

@@ -21,8 +21,8 @@
  * Watch out  The listening socket is passive: it only accepts. Each accepted
  *            socket stands for one caller.
  * Try        Call with nc: printf hello | nc 127.0.0.1 7890
- * 注意       监听套接字是被动的，只管接听。每个接听得到的套接字代表一个打进来的
- *            人。
+ * 注意       监听套接字是被动的，只管接听。每次接听后得到的套接字代表一个打进来
+ *            的人。
  * 试试       用 nc 打过来：printf hello | nc 127.0.0.1 7890
  */
 import { once } from "node:events";

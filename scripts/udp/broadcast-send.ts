@@ -66,14 +66,14 @@ async function main(stop: AbortSignal) {
 
   // `signal: stop` closes the socket on Ctrl-C, and `await using` when main ends.
   await using socket = createSocket({ type: "udp4", signal: stop });
-  // Without a port, bind takes any free one: the system sets options only on a bound socket.
+  // Without a port, bind takes any free one. Python needs no bind here; the runtimes set options only after it.
   socket.bind();
   await once(socket, "listening", { signal: stop });
   // Tells the system that we mean it: without SO_BROADCAST it refuses to send to a broadcast address.
   if (!noBroadcast) socket.setBroadcast(true);
 
   for await (const { text, bytes } of messages(words, encoding, stop)) {
-    // One datagram goes out; the network card marks it for all, and each machine takes a copy.
+    // One datagram goes out; the system addresses it to all, and each machine takes a copy.
     try {
       await sent((done) => socket.send(bytes, port, host, done));
       await print(`sent ${bytes.length} bytes from ${sourceName(socket, host)} to ${endpoint(host, port)}`);

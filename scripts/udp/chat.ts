@@ -158,8 +158,8 @@ class Chat {
         await hint('not sent: it is the other\'s turn, until "over" comes');
         continue;
       }
-      this.turn?.said(text);
-      await this.#send(bytes);
+      this.turn?.said(text); // before it is sent: the answer may come at once
+      if (!await this.#send(bytes)) this.turn?.said(""); // the other has not heard that it is theirs
       if (isExit(text)) return;
     }
   }
@@ -185,13 +185,14 @@ class Chat {
     }
   }
 
-  async #send(bytes: Uint8Array): Promise<void> {
-    if (!this.#other) return;
+  async #send(bytes: Uint8Array): Promise<boolean> {
+    if (!this.#other) return false;
     const { host, port } = this.#other.to;
     this.#other.isAsked = true;
     // Hands the datagram to the system, which sends it off; nobody says whether it arrives. If it cannot be
     // sent (the network is down, say), this one is lost, and the chat goes on.
-    await sent((done) => this.#socket.send(bytes, port, host, done)).catch((error) => report(error));
+    const sending = sent((done) => this.#socket.send(bytes, port, host, done)).then(() => true);
+    return await sending.catch(async (error) => (await report(error), false));
   }
 
   /** Shows a message, and gives its text if the other sent it: messages from others are shown, not obeyed. */

@@ -49,10 +49,12 @@ export function cardFor(wanted: string | undefined, family: 4 | 6): string {
   );
   const found = meant.find((address) => address.family === `IPv${family}`);
   if (found) return family === 4 ? found.address : `::%${found.name}`;
-  const hint = `the cards with addresses are ${[...new Set(addresses.map(({ name }) => name))].join(", ")}`;
+  const names = [...new Set(addresses.map(({ name }) => name))].join(", ");
+  const hint = names && `the cards with addresses are ${names}`;
+  const what = wanted === undefined ? "the loopback card" : `--interface ${wanted}`;
   throw meant.length > 0
     ? new Failure(meant[0].name, `a network card without an IPv${family} address`, "EADDRNOTAVAIL", { hint })
-    : new Failure(`--interface ${wanted}`, "no network card, or one without addresses", "ENODEV", { hint });
+    : new Failure(what, "no network card, or one without addresses", "ENODEV", { hint });
 }
 
 /**

@@ -2553,4 +2553,20 @@ export const MISTAKES: Mistake[] = [
     tests: ["tests/apps/sftp/shell-counterparts.test.ts"],
     names: "symbolic links",
   },
+  {
+    what: "3.2: who was served, and does not close, is not counted",
+    file: "scripts/tcp/accept.ts",
+    was: "  server.maxConnections = MOST_CALLERS;",
+    is: "",
+    tests: ["tests/course/peers.test.ts"],
+    names: "turned away.*many-clients-server on bun",
+  },
+  {
+    what: "2.3: the turn passes with an over that was not sent",
+    file: "scripts/udp/chat.ts",
+    was: 'if (!await this.#send(bytes)) this.turn?.said("");',
+    is: "await this.#send(bytes);",
+    tests: ["tests/udp/trouble.test.ts"],
+    names: "2.1 and 2.3.*on bun",
+  },
 ];

@@ -416,6 +416,18 @@ if (EVERYTHING) {
         }
       });
 
+      test("a machine without any card that is up", async () => {
+        const host = ["unshare", "-Urn"];
+        for (const runtime of EVERYWHERE) {
+          await using program = on(host, runtime, "multicast-receive", []);
+          expect(await program.result()).toEqual({
+            code: 1,
+            stdout: "",
+            stderr: "error: the loopback card: no network card, or one without addresses (ENODEV)\n",
+          });
+        }
+      });
+
       test("a card without addresses, a machine without IPv6, IPv6 over loopback", async () => {
         await using own = await privateNetwork(1);
         const [host] = own.hosts;

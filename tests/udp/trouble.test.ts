@@ -160,17 +160,20 @@ if (EVERYTHING) {
         const programs = [
           on(here, runtime, "send", ["--host", "10.9.0.2", "--port", port]),
           on(here, runtime, "chat", chatWords),
+          on(here, runtime, "chat", [...chatWords, "--mode", "half"]),
         ];
         try {
-          await programs[1].port();
-          expect(await programs[1].next("stderr")).toContain("is every address"); // the hint of --host 0.0.0.0
+          for (const chat of programs.slice(1)) {
+            await chat.port();
+            expect(await chat.next("stderr")).toContain("is every address"); // the hint of --host 0.0.0.0
+          }
           for (const [index, program] of programs.entries()) {
             program.type("before\n");
             let line = await receiver.next();
             while (line?.endsWith(" > after")) line = await receiver.next(); // one more of the program before
             expect(line).toEndWith(" > before");
             await set(here, "down");
-            program.type("lost\n");
+            program.type("over\n"); // which passes no turn: the other does not hear it
             expect(await program.next("stderr")).toMatch(TROUBLE);
             await set(here, "up");
             const again = setInterval(() => program.type("after\n"), 250); // until the link has a carrier, too

@@ -34,7 +34,7 @@ const server = createServer((socket) => { //                      connection, pe
   socket.setEncoding("utf8"); // half a character waits for its rest
   socket.once("data", (text: string) => { //                      text = connection.recv(1024).decode()
     console.log(`${peer} > ${visible(text)}`);
-    socket.end(REPLY); //                                         connection.sendall(REPLY)
+    socket.end(REPLY); //                                         connection.sendall(REPLY.encode())
   });
 });
 server.on("error", ({ message }) => { // the port is taken, for example

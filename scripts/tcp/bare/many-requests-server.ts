@@ -33,7 +33,7 @@ const server = createServer((socket) => { //                      connection, pe
   socket.setEncoding("utf8"); // half a character waits for its rest
   socket.on("data", (text: string) => { //                        text = connection.recv(1024).decode()
     console.log(`${peer} > ${visible(text)}`);
-    socket.write(REPLY); //                                       connection.sendall(REPLY)
+    socket.write(REPLY); //                                       connection.sendall(REPLY.encode())
   });
   socket.on("end", () => console.log(`${peer} hung up`)); //      if not text: break
 });

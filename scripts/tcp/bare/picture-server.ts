@@ -34,7 +34,7 @@ const server = createServer((socket) => { //                      connection, pe
   if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
   socket.on("error", ({ message }) => console.log(`${peer}: ${message}`)); // unhandled, it ends the server
-  socket.end(json); //                                            connection.sendall(json); connection.close()
+  socket.end(json); //                                            connection.sendall(json.encode()); connection.close()
   socket.on("finish", () => console.log(`sent ${picture.length} bytes to ${peer}`));
   socket.resume(); // what the caller sends is read and thrown away
 });

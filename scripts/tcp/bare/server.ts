@@ -29,7 +29,7 @@ const server = createServer((socket) => { //                      connection, pe
   socket.setEncoding("utf8"); // half a character waits for its rest
   socket.once("data", (text: string) => { //                      text = connection.recv(1024).decode()
     console.log(`${peer} > ${visible(text)}`);
-    socket.end(REPLY); //                                         connection.sendall(REPLY)
+    socket.end(REPLY); //                                         connection.sendall(REPLY.encode())
     socket.on("close", () => process.exit()); //                  connection.close(); s.close()
   });
 });

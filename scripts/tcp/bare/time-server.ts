@@ -25,7 +25,7 @@ const server = createServer((socket) => { //                      connection, pe
   socket.on("error", () => {}); // unhandled, a reset ends the server
   const now = Temporal.Now.plainDateTimeISO(); //                 now = datetime.now()
   const time = now.toString({ fractionalSecondDigits: 6 }).replace("T", " ");
-  socket.end(time); //                                            connection.sendall(time); connection.close()
+  socket.end(time); //                                            connection.sendall(time.encode()); connection.close()
   socket.resume(); // what the caller sends is read and thrown away
   console.log(`${time} to ${peer}`);
 });

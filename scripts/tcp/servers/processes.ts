@@ -122,7 +122,7 @@ function listening(worker: Worker, stop: AbortSignal): Promise<AddressInfo | num
   });
 }
 
-/** Each of the others is the server of event-loop.ts. They share one listening socket, which the parent opens. */
+/** Each of the others is the server of event-loop.ts, but the parent listens and accepts for them all. */
 async function child(stop: AbortSignal) {
   const { host, port, work } = await readArguments(import.meta, { port: 7891, flags: FLAGS });
 

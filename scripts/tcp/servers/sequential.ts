@@ -32,18 +32,18 @@
  *            ->  for await (const [socket, peer] of accepted)
  *            while data := connection.recv(1024): connection.sendall(data)
  *            ->  for await (const data of reads), socket.write(data, done)
- * Watch out  The waiting clients are already connected: the system has accepted
- *            them into a queue. The backlog is the length of that queue, not the
- *            number of clients.
+ * Watch out  The waiting clients are already connected: the runtime has accepted
+ *            them, and they wait in a queue of this program. The backlog is
+ *            another queue, in the system, for those not accepted yet.
  *            This server costs least, in code and in memory. But one silent client
  *            stops everybody for as long as it likes, and when 1,000 are
  *            connected, the next one is turned away.
  * Try        Run load.ts against this server and against each of the other four;
  *            compare the line "first reply".
- * 注意       等待的客户端其实已经连上：系统已经接受了它们，放在队列里。backlog
- *            是这个队列的长度，不是客户端的个数。这个服务器代码最少，内存也最省。
- *            但是一个不说话的客户端想拖多久就能让大家停多久；连上 1000 个以后，
- *            下一个会被拒绝。
+ * 注意       等待的客户端其实已经连上：运行时已经接受了它们，它们排在本程序自己的
+ *            队列里。backlog 是另一个队列，在系统里，放还没被接受的连接。
+ *            这个服务器代码最少，内存也最省。但是一个不说话的客户端想拖多久就能让
+ *            大家停多久；连上 1000 个以后，下一个会被拒绝。
  * 试试       用 load.ts 测这个服务器和另外四个，比较 "first reply" 那一行。
  */
 import { once } from "node:events";

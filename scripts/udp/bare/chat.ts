@@ -53,7 +53,7 @@ while (true) {
     console.log("your message:");
     const { value: text } = await lines.next(); //               text = input()
     if (text === undefined) break;
-    await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text, (HOST, OTHER))
+    await new Promise((sent) => socket.send(text, OTHER, HOST, sent)); // s.sendto(text.encode(), (HOST, OTHER))
   }
   if (choice === "2") {
     while (inbox.length === 0) await new Promise<void>((heard) => (wake = heard));
