@@ -73,7 +73,7 @@ async function main(stop: AbortSignal) {
     const send = (text: string) => sent((done) => socket.write(text, "latin1", done));
     limitIdle(socket, PATIENCE);
     try {
-      const { size } = await file.stat();
+      const { size, mtimeMs } = await file.stat();
       const piece = Buffer.alloc(PIECE);
       await send(`{"filename": ${name}, "filedata": "`);
       for (let position = 0; position < size; position += PIECE) {
@@ -82,6 +82,7 @@ async function main(stop: AbortSignal) {
         if (bytesRead < length) throw new Failure(path, "has become shorter", "EIO");
         await send(piece.toString("base64", 0, length));
       }
+      if ((await file.stat()).mtimeMs !== mtimeMs) throw new Failure(path, "has changed meanwhile", "EIO");
       await send('"}');
       await print(`sent ${size} bytes to ${peer}`);
       socket.end(); // FIN: the client reads the end

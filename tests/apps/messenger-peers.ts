@@ -9,19 +9,26 @@ export const RUNTIMES: Runtime[] = ["bun", "node", "deno"];
 export const serve = (words: string[] = [], runtime: Runtime = "bun") =>
   script("apps/messenger-server", ["--port", "0", ...words], { runtime });
 
-/** Starts a client, and waits until it is logged in. */
+/**
+ * Starts a client, and waits until it is logged in. It asks the server by UDP for a second: where the server stood
+ * still for so long, the client is started once more.
+ */
 export async function client(
   name: string,
   port: number,
   { words = [], runtime = "bun", limit }: { words?: string[]; runtime?: Runtime; limit?: number } = {},
 ): Promise<Program> {
-  const program = script("apps/messenger-client", ["--port", `${port}`, ...words, name], { runtime, limit });
-  const line = await program.next();
-  if (!line?.startsWith(`logged in as ${name}, seen at `)) {
+  for (let tries = 2;; tries--) {
+    const program = script("apps/messenger-client", ["--port", `${port}`, ...words, name], {
+      runtime,
+      limit,
+    });
+    const line = await program.next();
+    if (line?.startsWith(`logged in as ${name}, seen at `)) return program;
     await program[Symbol.asyncDispose]();
+    if (line === `logged in as ${name}, but not seen by UDP` && tries > 1) continue;
     throw new Error(`${name}: ${line} ${program.seen.stderr}`);
   }
-  return program;
 }
 
 /** Reads lines until one is this. */

@@ -176,6 +176,25 @@ describe.concurrent.each(EVERYWHERE)("%s", (runtime) => {
     });
   }
 
+  test("apps/download-basic-server: who closes the sending half gets all; who asks for nothing is let go", async () => {
+    await using folder = await temporaryFolder();
+    const size = 20_000_000; // more than the buffers of the system hold
+    await writeFile(join(folder.path, "file"), Buffer.alloc(size, "x"));
+    await using program = bare("apps/download-basic-server", [0, folder.path]);
+    const port = await program.port();
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.end("file");
+    let length = 0;
+    for await (const bytes of socket) length += bytes.length;
+    expect(length).toBe(size);
+    const silent = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    silent.end();
+    for await (const bytes of silent) expect(bytes).toBeUndefined(); // until the server closes
+    await until(() => program.seen.stdout.length === 3, "its word");
+    expect(program.seen.stdout[2]).toStartWith(`sent ${size} bytes to `);
+    expect(program.seen.stderr).toEqual([]);
+  });
+
   test("udp/receive: nobody drives the terminal", async () => {
     await using program = bare("udp/receive", [0]);
     await using letters = await letterbox();

@@ -49,8 +49,10 @@ export const DIFFERENCES: Difference[] = [
 ];
 
 /** Heads in which a clock decides what is printed. */
-const TIMED =
-  /^scripts\/(tcp\/framing-server|raw\/wire|udp\/(lossy-link|(bare\/)?echo-(client|server)))\.ts$/;
+const TIMED = new RegExp(
+  "^scripts/(apps/messenger-(client|server)|raw/wire|tcp/(framing-server|servers/processes)|" +
+    "udp/(lossy-link|(bare/)?echo-(client|server)))[.]ts$",
+);
 
 /**
  * Plays a head; one in which a clock decides up to three times, for the machine may stand still for a moment.

@@ -123,7 +123,7 @@ test("slow: the pieces come with pauses", async () => {
   await put(pair.caller, TEXT);
   await until(() => pair.received.equals(TEXT), "the text");
   expect(pair.relay.seen.pieces).toBe(4);
-  expect((pair.times.at(-1) ?? 0) - pair.times[0]).toBeGreaterThan(100); // of 150, less what the last read came early
+  expect((pair.times.at(-1) ?? 0) - pair.times[0]).toBeGreaterThan(95); // of 150, less what the first read came late
 });
 
 test("a greeting is not cut, and what follows is", async () => {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
@@ -259,10 +259,28 @@ c.sendall(json.dumps({"filename": "照片.png", "filedata": data}, ensure_ascii=
       expect(await server.next("stderr")).toBe("error: a.png: has become shorter (EIO)");
     });
 
+    test("a picture that is written anew meanwhile is not sent half and half", async () => {
+      await writeFile(folder.at("a.png"), "");
+      await truncate(folder.at("a.png"), 20 << 20); // more than the buffers of the system hold
+      await using server = serve("a.png");
+      const socket = connect({ host: "127.0.0.1", port: await server.port() });
+      const reads = socket[Symbol.asyncIterator]();
+      await reads.next(); // it has begun
+      const file = await open(folder.at("a.png"), "r+");
+      await file.write("another");
+      await file.close();
+      const end = (async () => {
+        while (!(await reads.next()).done);
+        return "end";
+      })();
+      expect(await end.catch(({ code }) => code)).toBe("ECONNRESET");
+      expect(await server.next("stderr")).toBe("error: a.png: has changed meanwhile (EIO)");
+    });
+
     test("a client that reads nothing for a minute is disconnected", async () => {
       await writeFile(folder.at("a.png"), "");
       await truncate(folder.at("a.png"), 200 << 20);
-      await using server = hurried(600, "tcp/picture-server", ["a.png", "--port", "0"], {
+      await using server = hurried(30, "tcp/picture-server", ["a.png", "--port", "0"], {
         cwd: folder.path,
         runtime,
       });

@@ -202,6 +202,7 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
       using first = await call(port);
       await echo(first, "one");
       const pid = Number(/^process (\d+): /.exec(await server.next() ?? "")?.[1]);
+      const other = group(server.pid).find((one) => one !== server.pid && one !== pid) ?? 0;
       process.kill(pid, "SIGKILL");
       expect(await server.next("stderr")).toBe(`error: process ${pid}: died with its connections (SIGKILL)`);
       await until(() => group(server.pid).length === 3, "another process");
@@ -210,7 +211,6 @@ describe.skipIf(!IS_LINUX)(`processes${NEEDS_LINUX}`, () => {
         await echo(line, "again");
       }
       // One that ends without being killed is replaced, too; but not at once, for Ctrl-C ends all of them so.
-      const other = group(server.pid).find((one) => one !== server.pid) ?? 0;
       const since = performance.now();
       process.kill(other, "SIGTERM");
       expect(await server.next("stderr")).toBe(

@@ -421,7 +421,9 @@ describe("one end goes away in the middle", () => {
 
   test("the receiver is killed: the sender gives up", async () => {
     await using here = await folder();
-    await using slow = await slowly(here, { sending: ["--timeout", "5000"] });
+    // A port that is given to nobody else: the link sends there for 5 s.
+    const receiving = ["--port", `${await freePort("udp")}`];
+    await using slow = await slowly(here, { sending: ["--timeout", "5000"], receiving });
     slow.receiver.signal("SIGKILL");
     const { code, stderr } = await slow.sender.result();
     expect(stderr).toStartWith(
@@ -492,6 +494,7 @@ describe("hostile datagrams change nothing", () => {
       if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     await isReceived(port); // it has received all of them
+    await sender.ask(data(1, bytes.subarray(0, 1200)), "ACK"); // and listens again: it pauses after many at once
 
     const wrong = encodePacket(data(2, bytes.subarray(0, 1200)));
     wrong[3] ^= 1;

@@ -24,12 +24,12 @@ const HOST = "127.0.0.1";
 const PORT = Number(process.argv[2] ?? 11500);
 const FOLDER = process.argv[3] ?? "shared";
 const visible = (text: string) => text.replace(/\p{Cc}/gu, encodeURIComponent); // no peer drives the terminal
-const server = createServer((socket) => { //                      connection, peer = s.accept()
+const server = createServer({ allowHalfOpen: true }, (socket) => { // connection, peer = s.accept()
   if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
   socket.on("error", ({ message }) => console.log(`${peer}: ${visible(message)}`));
-  socket.setEncoding("utf8");
-  socket.once("data", async (name: string) => { //                name = connection.recv(1024).decode()
+  socket.once("end", () => socket.bytesRead || socket.destroy()); // allowHalfOpen: whoever asked gets all, even so
+  socket.setEncoding("utf8").once("data", async (name: string) => { // name = connection.recv(1024).decode()
     console.log(`${peer} > ${visible(name)}`);
     try {
       const file = realpathSync(join(FOLDER, name.trimEnd())); // where its links lead to

@@ -254,9 +254,11 @@ function number(value: number): Buffer {
   return bytes;
 }
 
-function long(value: number | bigint): Buffer {
+/** Some file systems tell -1, or 2^64 - 1, for a number that they do not know; read as a float, that is 2^64. */
+function long(value: number): Buffer {
   const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64BE(BigInt(value));
+  const most = 2n ** 64n - 1n;
+  bytes.writeBigUInt64BE(value < 0 || BigInt(value) > most ? most : BigInt(value));
   return bytes;
 }
 

@@ -37,6 +37,9 @@ const TIDYING = 350;
 
 type Done = (error?: Error | null, answer?: unknown) => void;
 
+/** What the types of ssh2 do not tell. */
+type FullList = { readdir(handle: Buffer, options: { full: true }, done: Done): void };
+
 export class Remote implements Side {
   folder = ""; // where the server has put us: what "." means to it
   readonly #sftp: SFTPWrapper;
@@ -172,10 +175,12 @@ export class Remote implements Side {
     return this.#ask(path, (done) => this.#sftp.close(handle, done));
   }
 
-  /** Some names of a folder; none at its end. */
+  /** Some names of a folder, with the dots: a list without them may be empty long before its end. */
   async #names(path: string, handle: Buffer): Promise<FileEntryWithStats[]> {
     try {
-      return await this.#ask(path, (done) => this.#sftp.readdir(handle, done), Array.isArray);
+      return await this.#ask(path, (done) => {
+        (this.#sftp as unknown as FullList).readdir(handle, { full: true }, done);
+      }, Array.isArray);
     } catch (error) {
       if ((error as Failure).code === "EOF") return [];
       throw error;

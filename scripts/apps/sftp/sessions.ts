@@ -163,7 +163,9 @@ export class Sessions {
 /** The reply to a request, also when it fails. */
 async function answer(files: ServedFiles, request: Request, name: string): Promise<Buffer> {
   try {
-    return await atWork(() => files.answer(request));
+    // A rename may search a whole tree for links. They wait for each other already, and need not keep all others out.
+    const waitsAnyway = request.kind === "rename" || request.kind === "symlink";
+    return await (waitsAnyway ? files.answer(request) : atWork(() => files.answer(request)));
   } catch (error) {
     const failure = explainFile(error, "path" in request ? request.path : name);
     if (!failure) throw error;

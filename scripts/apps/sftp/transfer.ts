@@ -129,17 +129,22 @@ class Goal {
   readonly #path: string;
   readonly #part: string;
   readonly #old: Facts | undefined;
+  /** Ctrl-C, or the end of the connection. */
+  readonly #end: AbortSignal;
   #file: File | undefined;
   /** Whether the bytes go to the part. */
   #isApart = true;
+  /** Whether all bytes are there. */
+  #isWhole = false;
   /** Whether the part stays although something went wrong. */
   #isKept = false;
 
-  private constructor(side: Side, target: string, path: string, old: Facts | undefined) {
+  private constructor(side: Side, target: string, path: string, old: Facts | undefined, end: AbortSignal) {
     this.#side = side;
     this.#target = target;
     this.#path = path;
     this.#old = old;
+    this.#end = end;
     this.#part = posix.join(posix.dirname(path), `incoming-${crypto.randomUUID().slice(0, 8)}.part`);
   }
 
@@ -151,7 +156,7 @@ class Goal {
     const path = isLink && !isReplaced ? await side.realpath(target) : target;
     const old = isLink ? await side.stat(path).catch(ifNothing) : there;
     if (old?.kind === "folder") throw new Failure(target, "is a folder", "EISDIR");
-    const goal = new Goal(side, target, path, isReplaced ? undefined : old);
+    const goal = new Goal(side, target, path, isReplaced ? undefined : old, end);
     try {
       await goal.#open(mode);
     } catch (error) {
@@ -203,6 +208,7 @@ class Goal {
       await using file = this.#file as File; // closing it may tell of a full disk
       filled = await fill(file);
     }
+    this.#isWhole = true;
     if (this.#isApart) await this.#rename();
     return filled;
   }
@@ -218,35 +224,45 @@ class Goal {
       return await side.rename(this.#part, this.#path);
     } catch (error) {
       if ((error as Failure).code !== "EREMOTEIO") throw error;
-      await side.rename(this.#path, aside).catch((second) => {
-        throw second.code === "ENOENT" ? error : second; // no file was in the way: it has failed for another reason
+      await side.rename(this.#path, aside).catch(async (second) => {
+        if (second.code === "ENOENT") throw error; // no file was in the way: it has failed for another reason
+        if (this.#end.aborted) await this.#moveBack(aside); // it may have been moved, and we have not heard of it
+        throw second;
       });
     }
     try {
       await side.rename(this.#part, this.#path);
     } catch (error) {
-      await side.rename(aside, this.#path).catch(() => {
-        this.#isKept = true;
-        return hint(`the old file is ${aside} now, and the new one, which is whole, ${this.#part}`);
-      });
+      await this.#moveBack(aside);
       throw error;
     }
     await side.unlink(aside).catch(() => hint(`the old file is still there, as ${aside}`));
+  }
+
+  /** Gives the old file its name again. */
+  async #moveBack(aside: string): Promise<void> {
+    await this.#side.rename(aside, this.#path).catch((error) => {
+      if (error.code === "ENOENT") return; // it still has it
+      this.#isKept = true;
+      const is = this.#end.aborted ? "may be" : "is"; // Ctrl-C, or the end: nobody tells
+      return hint(`the old file ${is} ${aside} now, and the new one, which is whole, ${this.#part}`);
+    });
   }
 
   /** After something went wrong: removes the part, and says what is left. */
   async tidy(isInterrupted: boolean): Promise<void> {
     if (this.#isKept) return;
     if (!this.#isApart) {
-      if (this.#old?.kind === "file") await hint(`${this.#target} is not whole: it was written in place`);
+      if (this.#old?.kind === "file" && !this.#isWhole) {
+        await hint(`${this.#target} is not whole: it was written in place`);
+      }
       return;
     }
-    const isRemoved = await this.#side.unlink(this.#part).then(
-      () => true,
-      (error) => error.code === "ENOENT",
-    );
-    if (!isRemoved) await hint(`a part of it may be left, as ${this.#part}`);
-    else if (isInterrupted) await hint(`${this.#target}: interrupted, and its part is removed`);
+    const code = await this.#side.unlink(this.#part).then(() => "", (error) => error.code);
+    if (code && code !== "ENOENT") await hint(`a part of it may be left, as ${this.#part}`);
+    else if (isInterrupted && code && this.#isWhole) {
+      await hint(`${this.#target}: interrupted, but it is whole`);
+    } else if (isInterrupted) await hint(`${this.#target}: interrupted, and its part is removed`);
   }
 
   /** An error with the name that was typed, in place of the part's. */
@@ -267,7 +283,7 @@ const ifNothing = (error: Failure) => {
 /**
  * Copies a file, with many requests under way at once: only the first should have to wait for the way there and
  * back. The bytes are written in ascending order, for a server that only appends, or a pipe.
- * @param size its bytes, as far as they are known: 0 copies what comes, until the end
+ * @param size its bytes, as far as they are known, or 0. A file that has become longer is copied to its end, too
  * @param step hears how many bytes were copied; what it throws ends the copy
  * @returns its bytes
  * @throws Failure EIO when the file ends too early; what `from` and `to` throw
@@ -284,12 +300,14 @@ export async function copy(
   const free: Buffer[] = [];
   const reads: Promise<Piece>[] = []; // in order
   const writes = new Set<Promise<void>>();
-  let [next, end, copied] = [0, size || Infinity, 0];
+  const failed: unknown[] = []; // why a write has
+  // One byte more than there should be: with the last of them, that costs no request.
+  let [next, end, copied, isLonger] = [0, size ? size + 1 : Infinity, 0, false];
 
   async function read(place: number, length: number): Promise<Piece> {
-    const buffer = free.pop() ?? Buffer.allocUnsafe(Math.min(piece, size || piece));
+    const buffer = free.pop() ?? Buffer.allocUnsafe(length);
     let count = 0;
-    while (count < length) {
+    while (count < length && (count === 0 || place + count !== size)) {
       const more = await from.read(buffer, count, length - count, place + count);
       if (more === 0) break;
       count += more;
@@ -301,13 +319,18 @@ export async function copy(
     if (count > 0) await to.write(buffer.subarray(0, count), place);
     copied += count;
     step(count);
-    free.push(buffer);
+    if (buffer.length === piece) free.push(buffer);
   }
 
   try {
     while (next < end || reads.length + writes.size > 0) {
-      for (; next < end && reads.length + writes.size < most; next += piece) {
-        const begun = read(next, Math.min(piece, end - next));
+      if (failed.length > 0) throw failed[0];
+      // What has been added is read piece by piece: more may be added meanwhile, behind an end that was read before.
+      const places = (isLonger ? 1 : most) - reads.length - writes.size;
+      for (let count = 0; count < places && next < end; count++) {
+        const length = Math.min(piece, end - next);
+        const begun = read(next, length);
+        next += length;
         begun.catch(() => {}); // it is thrown where it is waited for
         reads.push(begun);
       }
@@ -315,15 +338,16 @@ export async function copy(
       else {
         const read = await reads.shift() as Piece;
         if (read.isLast) end = Math.min(end, read.place + read.count);
+        else if (size > 0 && read.place + read.count > size && !isLonger) [end, isLonger] = [Infinity, true];
         const written = write(read).then(() => void writes.delete(written));
         writes.add(written);
-        written.catch(() => {});
+        written.catch((error) => failed.push(error));
       }
     }
   } finally {
     await Promise.allSettled([...reads, ...writes]); // none may go on after the files are closed
   }
-  if (copied === (size || end)) return copied;
+  if (copied === end && copied >= size) return copied;
   throw new Failure(name, `ended after ${Math.min(copied, end)} of ${size} bytes`, "EIO");
 }
 

@@ -1,7 +1,7 @@
 /** Lesson 4.5, the server: against clients that respect no rule. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
-import { truncate, writeFile } from "node:fs/promises";
+import { mkdir, truncate, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import ssh2, { type Client, type ClientChannel } from "ssh2";
 import { EVERYTHING, EVERYWHERE, loaded, start } from "../../engine/program.ts";
@@ -9,6 +9,7 @@ import { inTime, settled, until } from "../../engine/sockets.ts";
 import {
   CREATE,
   dial,
+  FAILED,
   INIT,
   inside,
   meet,
@@ -206,6 +207,34 @@ for (const runtime of EVERYWHERE) {
     expect(taken).toBeWithin(2 ** 20, 4 * 2 ** 20 + 2 * piece.length);
     expect(await friend.read("nothing")).toBe(NO_SUCH_FILE);
     expect(asked()).toBe(1);
+  });
+}
+
+if (EVERYTHING) {
+  test("renames that search a large tree for links keep only each other waiting", async () => {
+    await using at = await stage();
+    await mkdir(at.path("root", "below", "full"), { recursive: true });
+    await writeFile(at.path("root", "taken"), "");
+    for (let index = 0; index < 5000; index++) {
+      await writeFile(at.path("root", "below", "full", `${index}`), "");
+    }
+    await using server = await serve(at);
+    const movers = await Promise.all(Array.from({ length: 20 }, () => meet(server.port)));
+    try {
+      using friend = await meet(server.port);
+      let moved = 0;
+      const moves = movers.map(async (mover) => {
+        const { code } = await mover.ask(18, "below/full", "taken"); // RENAME, which replaces nothing
+        moved++;
+        return code;
+      });
+      await Promise.any(moves); // by now the server has all of them
+      expect(await friend.ask(17, "taken")).toMatchObject({ type: 105 }); // STAT
+      expect(moved).toBeLessThan(4); // sixteen are worked on at once: in their queue, it would be the last
+      expect(new Set(await Promise.all(moves))).toEqual(new Set([FAILED]));
+    } finally {
+      for (const mover of movers) mover[Symbol.dispose]();
+    }
   });
 }
 

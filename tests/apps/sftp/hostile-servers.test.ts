@@ -278,6 +278,22 @@ describe("servers that lie", () => {
     expect(await readdir(box.here())).toEqual([]);
   });
 
+  test("one that tells the dots first, and the names later", async () => {
+    await using box = await folder();
+    const name = (filename: string) => ({ filename, longname: "-rw-r--r--", attrs: FILE });
+    const replies = [[name(".")], [name("..")], [name("a")], [name("b")]];
+    await using server = await impostor({
+      READDIR: (sftp, id) => {
+        const names = replies.shift();
+        if (names) sftp.name(id, names);
+        else sftp.status(id, STATUS_CODE.EOF);
+      },
+    });
+    await trust(box, server.port);
+    const result = await session(shell(box, server.port, PASSWORD), [...typed, "ls"]);
+    expect(result).toEqual({ code: 0, stdout: "a\nb\n", stderr: "" });
+  });
+
   test("one that replaces nothing by a rename still gets the new file", async () => {
     await using box = await folder();
     await writeFile(box.here("new"), "new\n");

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { lstatSync, readdirSync } from "node:fs";
 import { lstat, mkdir, readdir, readlink, stat, symlink, writeFile } from "node:fs/promises";
-import { namesReply, OPEN, type Request } from "../../../scripts/apps/sftp/protocol.ts";
+import { namesReply, OPEN, type Request, statvfsReply } from "../../../scripts/apps/sftp/protocol.ts";
 import { ServedFiles } from "../../../scripts/apps/sftp/served-files.ts";
 import { Root } from "../../../scripts/apps/root.ts";
 import { EVERYWHERE, ROOT, start } from "../../engine/program.ts";
@@ -29,6 +29,14 @@ import {
 import { IS_LINUX, needs, serve, stage } from "./server.ts";
 
 setDefaultTimeout(120_000); // what waits in a test says itself for what it waited too long
+
+test("of a disk that does not know a number, -1 or 2^64 as the runtimes tell it, comes the largest one", () => {
+  const disk = { bsize: 4096, blocks: 10, bfree: 5, bavail: 5, files: -1, ffree: 2 ** 64 };
+  const reply = statvfsReply(1, disk, false);
+  const fields = Array.from({ length: 11 }, (_, index) => reply.readBigUInt64BE(9 + 8 * index));
+  const unknown = 2n ** 64n - 1n;
+  expect(fields).toEqual([4096n, 4096n, 10n, 5n, 5n, unknown, unknown, unknown, 0n, 0n, 255n]);
+});
 
 describe("requests", () => {
   test("that write are refused with --read-only, all of them", async () => {

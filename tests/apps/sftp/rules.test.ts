@@ -334,12 +334,48 @@ describe("a copy", () => {
     },
   );
 
-  test("of fewer bytes than were announced is an error, of more ends where it should", async () => {
+  test("of fewer bytes than were announced is an error; of more, all are copied", async () => {
     const fewer = copy(source(950, 100), target(100).file, 1000, "name", () => {});
     expect(await fewer.catch(({ message }) => message)).toBe("name: ended after 950 of 1000 bytes (EIO)");
+    for (const piece of [100, 333, 999, 1000, 1001, 5000]) {
+      for (const size of [1001, 1002, 2000, 2001]) {
+        const to = target(piece);
+        expect([piece, await copy(source(size, piece), to.file, 1000, "name", () => {})]).toEqual([
+          piece,
+          size,
+        ]);
+        expect(to.whole().equals(right(size))).toBe(true);
+      }
+    }
+  });
+
+  test("of a file that becomes longer with each look at its end has no holes", async () => {
+    let size = 1000;
+    const from: File = {
+      ...source(0, 100),
+      read: (...words) => {
+        const now = source(size, 100).read(...words);
+        if (words[3] + words[2] > size && size < 3000) size += 250; // behind what was read
+        return now;
+      },
+    };
     const to = target(100);
-    expect(await copy(source(2000, 100), to.file, 1000, "name", () => {})).toBe(1000);
-    expect(to.whole()).toHaveLength(1000);
+    const copied = await copy(from, to.file, 1000, "name", () => {});
+    expect(copied).toBeGreaterThanOrEqual(1000);
+    expect(to.whole().equals(right(copied))).toBe(true);
+  });
+
+  test("asks for nothing more when a write has failed, though other requests go on", async () => {
+    let reads = 0;
+    const from: File = {
+      ...source(10_000, 10),
+      read: (...words) => (reads++, source(10_000, 10).read(...words)),
+    };
+    const write = (_: Uint8Array, place: number) =>
+      place === 0 ? Promise.reject(new Failure("it", "broken", "EIO")) : Promise.resolve();
+    const copied = copy(from, { ...from, write }, 10_000, "name", () => {});
+    expect(await copied.catch(code)).toBe("EIO");
+    expect(reads).toBeLessThan(100);
   });
 
   test("has 64 requests under way, or 2 MiB", async () => {
@@ -347,11 +383,11 @@ describe("a copy", () => {
       let [reading, most] = [0, 0];
       const from: File = {
         ...source(0, piece),
-        async read(_, __, length) {
+        async read(_, __, length, place) {
           most = Math.max(most, ++reading);
           await Bun.sleep(0);
           reading--;
-          return length;
+          return Math.min(length, 100 * piece - place);
         },
       };
       const to: File = { ...from, write: () => Promise.resolve() };
@@ -618,6 +654,60 @@ describe("a transfer", () => {
     expect(unheard.done).toEqual(["unlink incoming.part"]);
     const left = await passFile({ unlink: failing("refused") }, signals);
     expect(left.shown).toEqual(["hint: a part of it may be left, as incoming.part"]);
+  });
+
+  test("Ctrl-C, or the end, while a rename waits for its answer: the server may have done it, or not", async () => {
+    /** Renames, where the end comes with the rename of a name; `is` tells what can be done after it. */
+    async function interrupted(from: string, isDone: boolean, { replaces = false, isGone = false } = {}) {
+      const [stop, gone] = [new AbortController(), new AbortController()];
+      const files = new Map([["to", "old"], ["incoming.part", "new"]]);
+      const over = () => new Failure("server", "connection closed by peer", "EPIPE");
+      const move = (from: string, to: string) => {
+        if (!files.has(from)) throw new Failure(from, "no such file", "ENOENT");
+        if (files.has(to) && !replaces) throw new Failure(from, "failure", "EREMOTEIO");
+        files.set(to, files.get(from) as string);
+        files.delete(from);
+      };
+      const isEnd = () => stop.signal.aborted || gone.signal.aborted;
+      let renames = 0;
+      const rename = async (...names: [string, string]) => {
+        if (isEnd() && isGone) throw over();
+        const [source, goal] = names.map((name) => name.replace(/incoming-\w+/, "incoming"));
+        const isNow = !isEnd() && source === from && (from === "to" || replaces || ++renames === 2);
+        if (isDone || !isNow) await Promise.try(move, source, goal);
+        if (!isNow) return;
+        (isGone ? gone : stop).abort();
+        throw isGone ? over() : new DOMException("stopped", "AbortError");
+      };
+      const unlink = (path: string) =>
+        Promise.try(() => {
+          if (isEnd() && isGone) throw over();
+          if (!files.delete(path.replace(/incoming-\w+/, "incoming"))) throw new Failure(path, "", "ENOENT");
+        });
+      const end = AbortSignal.any([stop.signal, gone.signal]);
+      const { shown } = await passFile({ ...there({ uid: undefined, gid: undefined }), rename, unlink }, {
+        stop: stop.signal,
+        end,
+      });
+      return [...[...files].map(([name, text]) => `${name} ${text}`).sort(), ...shown];
+    }
+    const removed = "hint: to: interrupted, and its part is removed";
+    expect(await interrupted("incoming.part", true, { replaces: true })).toEqual([
+      "to new",
+      "hint: to: interrupted, but it is whole",
+    ]);
+    expect(await interrupted("incoming.part", false, { replaces: true })).toEqual(["to old", removed]);
+    expect(await interrupted("to", true)).toEqual(["to old", removed]);
+    expect(await interrupted("to", false)).toEqual(["to old", removed]);
+    expect(await interrupted("incoming.part", false)).toEqual(["to old", removed]);
+    const maybe =
+      "hint: the old file may be incoming.old now, and the new one, which is whole, incoming.part";
+    expect(await interrupted("to", true, { isGone: true })).toEqual([
+      "incoming.old old",
+      "incoming.part new",
+      maybe,
+    ]);
+    expect(await interrupted("incoming.part", true)).toEqual(["incoming.old old", "to new", maybe]);
   });
 
   test("an error about the part is told with the name that was typed", async () => {
