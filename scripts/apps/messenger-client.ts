@@ -60,13 +60,13 @@
  * Watch out  A message has arrived when the other client has it, not when the
  *            server has: until then this client keeps it, and sends it once
  *            more after each reconnect. Nothing is encrypted. The direct way
- *            fails where a NAT takes another port for each destination; then
- *            the relay carries on.
+ *            mostly fails where a NAT takes another port for each destination;
+ *            then the relay carries on.
  * Try        /help. kill -9 the server while two clients talk: the direct way
  *            does not notice.
  * 注意       对方客户端收到了，消息才算送到，服务器收到不算：在那之前这个客户端
  *            留着它，每次重连后再发一次。什么都不加密。如果 NAT 对每个目的地换
- *            一个端口，直连就不会成功，仍由服务器转发。
+ *            一个端口，直连多半不成功，仍由服务器转发。
  * 试试       /help。两个客户端说话时用 kill -9 杀掉服务器：直连毫无察觉。
  */
 import { randomBytes } from "node:crypto";
@@ -151,7 +151,8 @@ async function main(stop: AbortSignal) {
 
   /** The server has let us in: now it shall see us by UDP, too. */
   async function begin({ token, here }: Extract<ToClient, { type: "welcome" }>, socket: Socket) {
-    const own = { address: `${socket.localAddress}`, port: udp.address().port };
+    if (socket.localAddress === undefined) return; // the connection has broken: the next read says so
+    const own = { address: socket.localAddress, port: udp.address().port };
     await registrar.begin(Buffer.from(token, "hex"), own, over);
     const where = registrar.seen ? `seen at ${registrar.seen}` : "but not seen by UDP";
     await say(session.wasOpen ? "connected again" : `logged in as ${name}, ${where}`);

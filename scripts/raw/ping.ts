@@ -48,6 +48,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readArguments, resolve } from "../../lib/arguments.ts";
 import { explain } from "../../lib/failure.ts";
 import { print, report, run } from "../../lib/program.ts";
+import { isEveryAddress } from "../../lib/socket.ts";
 import { behindIpv4, echoRequest, type Family, parseEcho, whyNot } from "./icmp.ts";
 import {
   addressIn,
@@ -126,25 +127,29 @@ async function main(stop: AbortSignal) {
   const identifier = isRaw ? randomInt(1, 0x10000) : ownIdentifier(icmp, family);
   const target = socketAddress(address);
   const trips = new RoundTrips();
-  const incoming = () => received(icmp, { family, isRaw, identifier }, trips);
+  // To a group, or to "every address", many may answer.
+  const isGroup = /^(22[4-9]|23\d)\.|^ff[\da-f]{2}:/i.test(address);
+  const peer = isGroup || isEveryAddress(address) ? undefined : addressIn(target);
+  const incoming = () => received(icmp, { family, isRaw, identifier, peer }, trips);
   const whole = (family === 4 ? 20 : 40) + 8 + size; // IP header, ICMP header, data
   await print(`PING ${host} (${address}) ${size}(${whole}) bytes of data.`);
 
-  const begin = now();
+  const clock = () => performance.now(); // nobody sets this one
+  const begin = clock();
   let last = begin, next = begin;
   while (!stop.aborted) {
     for (const line of incoming()) await print(line);
-    for (const sequence of trips.late(now() - timeout)) {
+    for (const sequence of trips.late(clock() - timeout)) {
       await print(`no answer to icmp_seq=${sequence} within ${timeout} ms`);
     }
     const isAllSent = count > 0 && trips.sent === count;
     if (isAllSent && trips.waiting === 0) break;
-    if (!isAllSent && now() >= next) {
+    if (!isAllSent && clock() >= next) {
       const sequence = (trips.sent + 1) & 0xffff;
       const packet = echoRequest(family, identifier, sequence, size);
-      last = now();
+      last = clock();
       next = Math.max(next + interval, last); // after a pause of this program, not all that it missed
-      trips.request(sequence, last);
+      trips.request(sequence, now(), last);
       try {
         icmp.sendto(packet, target); // the kernel puts the IP header before it; ICMP has no ports
       } catch (error) {
@@ -194,12 +199,13 @@ function ownIdentifier(icmp: Socket, family: Family): number {
   return icmp.getsockname().readUInt16BE(2);
 }
 
-type Ours = { family: Family; isRaw: boolean; identifier: number };
+/** @param peer who should answer, where that is one machine */
+type Ours = { family: Family; isRaw: boolean; identifier: number; peer?: string };
 
 /** What has come, as lines to print. Messages for others are left out. */
 export function* received(
   icmp: Socket,
-  { family, isRaw, identifier }: Ours,
+  { family, isRaw, identifier, peer }: Ours,
   trips: RoundTrips,
 ): Generator<string> {
   // Errors first: a router, or our own system, sends back the beginning of the request that it could not deliver.
@@ -225,8 +231,10 @@ export function* received(
     const trip = trips.answer(echo.sequence, at);
     if (!trip) continue;
     const ttl = message.controls.find(({ type }) => type === (family === 4 ? IP_TTL : IPV6_HOPLIMIT));
-    yield `${bytes.length} bytes from ${addressIn(message.from)}: icmp_seq=${echo.sequence} ` +
-      `ttl=${ttl?.data.readInt32LE(0)} time=${trip.time.toFixed(3)} ms${trip.isDuplicate ? " (DUP!)" : ""}`;
+    const from = addressIn(message.from);
+    const remarks = [trip.isDuplicate ? " (DUP!)" : "", peer && from !== peer ? " (DIFFERENT ADDRESS!)" : ""];
+    yield `${bytes.length} bytes from ${from}: icmp_seq=${echo.sequence} ` +
+      `ttl=${ttl?.data.readInt32LE(0)} time=${trip.time.toFixed(3)} ms${remarks.join("")}`;
   }
 }
 

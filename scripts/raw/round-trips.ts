@@ -11,8 +11,8 @@ export class RoundTrips {
   #sumOfSquares = 0;
   /** By sequence number, which has 16 bits and begins again at 0: when it was sent, in ms since 1970. */
   readonly #sentAt = new Float64Array(0x10000);
-  /** Those that were sent and have no answer and no error yet, the oldest first. */
-  readonly #waiting = new Set<number>();
+  /** Those that were sent and have no answer and no error yet, the oldest first, and since when they wait. */
+  readonly #waiting = new Map<number, number>();
   readonly #isAnswered = new Uint8Array(0x10000);
 
   /** How many requests have neither an answer nor an error, and may still get one. */
@@ -20,12 +20,17 @@ export class RoundTrips {
     return this.#waiting.size;
   }
 
-  /** Notes a request. */
-  request(sequence: number, at: number): void {
+  /**
+   * Notes a request. One that still waits under the same number gives it up.
+   * @param at when it was sent, by the clock that marks the answers
+   * @param since the same by a clock that nobody sets, for `late`
+   */
+  request(sequence: number, at: number, since: number): void {
     this.sent++;
     this.#sentAt[sequence] = at;
     this.#isAnswered[sequence] = 0;
-    this.#waiting.add(sequence);
+    this.#waiting.delete(sequence); // it was the oldest
+    this.#waiting.set(sequence, since);
   }
 
   /** Notes an answer, and gives its round-trip time in ms; undefined for one to no request of ours. */
@@ -52,8 +57,8 @@ export class RoundTrips {
 
   /** The requests that have waited too long; each is told once. A late answer still counts. */
   *late(before: number): Generator<number> {
-    for (const sequence of this.#waiting) {
-      if (this.#sentAt[sequence] > before) return;
+    for (const [sequence, since] of this.#waiting) {
+      if (since > before) return;
       this.#waiting.delete(sequence);
       yield sequence;
     }

@@ -147,11 +147,11 @@ async function main(stop: AbortSignal) {
   const conversations = new Conversations(port);
   await ready(name);
 
-  const end = seconds > 0 ? now() + seconds * 1000 : Infinity;
+  const end = seconds > 0 ? performance.now() + seconds * 1000 : Infinity;
   let seen = 0, dropped = 0, looked = now(), last = Infinity, isOver = false;
   try {
     while (!isOver) {
-      if (stop.aborted || now() >= end) last = Math.min(last, now()); // what came until then is still read
+      if (stop.aborted || performance.now() >= end) last = Math.min(last, now()); // what came until then is still read
       let read = 0;
       for (; read < MOST_AT_ONCE && (count === 0 || seen < count); read++) {
         const message = next(packets, name);

@@ -295,11 +295,12 @@ class Transfer {
 
   #acknowledge(ack: Required<Packet>): void {
     this.#counts.acks++;
-    if (!this.#window.acknowledge(ack)) return;
+    const arrived = this.#window.acknowledge(ack);
+    if (arrived === undefined) return;
     const roundTrip = ((microseconds(this.#heard) - ack.timestamp) >>> 0) / 1000;
     if (roundTrip > this.#heard - this.#started) return; // not a timestamp of ours
     this.#clock.measure(roundTrip);
-    this.#window.countOvertaken(this.#heard - roundTrip);
+    if (arrived > 0) this.#window.countOvertaken(this.#heard - roundTrip); // and not for each copy of a packet
   }
 
   /** Tells the receiver that no more will come, so that it need not wait for its timeout. */
@@ -383,15 +384,16 @@ class SendWindow {
     return flight;
   }
 
-  /** Takes out what has arrived. False for an acknowledgement of packets that were never sent. */
-  acknowledge(ack: Required<Packet>): boolean {
-    if (ack.number > this.next) return false;
+  /** Takes out what has arrived, and counts it; undefined for an acknowledgement of packets that were never sent. */
+  acknowledge(ack: Required<Packet>): number | undefined {
+    if (ack.number > this.next) return undefined;
+    const before = this.#flights.size;
     for (const number of this.#flights.keys()) if (hasArrived(ack, number)) this.#flights.delete(number);
     if (ack.number >= this.#firstUnacknowledged) { // not an old one that newer ones have overtaken
       this.#firstUnacknowledged = ack.number;
       this.#size = Math.min(Math.max(ack.window, 1), LARGEST_WINDOW);
     }
-    return true;
+    return before - this.#flights.size;
   }
 
   /** A packet that was sent at `time` has arrived: those that were sent before it, and have not, it has overtaken. */

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import process from "node:process";
 import type { Failure } from "../../lib/failure.ts";
 import { Conversation } from "../../scripts/apps/messenger/conversation.ts";
+import { isPrivate } from "../../scripts/apps/private-address.ts";
 import type { Message } from "../../scripts/apps/messenger/mailbox.ts";
 import { type Kept, Outbox } from "../../scripts/apps/messenger/outbox.ts";
 import { BURST, MOST_NAMES, type ToClient, type ToServer } from "../../scripts/apps/messenger/protocol.ts";
@@ -383,6 +384,30 @@ test("those who come and go are told at once 50 times, then 5 a second, and who 
   ]);
 });
 
+test("who logs in while news waits knows what all know, and hears the news with them", async () => {
+  const server = new Server();
+  const before = await server.logIn("before");
+  const gone = await server.logIn("gone");
+  for (let count = 0; count < 60; count++) await server.logIn(`n${count}x`); // there is no news left to tell
+  server.leave(gone);
+  const here = await server.logIn("here");
+  const late = await server.logIn("late");
+  const known = new Set(only(late, "welcome").flatMap(({ here }) => here));
+  expect([known.has("before"), known.has("gone"), known.has("here")]).toEqual([true, true, false]);
+  server.leave(here);
+  await server.logIn("gone");
+  clock += 60_000;
+  server.roster.tellNews();
+  // Both were back to what is known before anybody was told: that is no news.
+  for (const peer of [before, late]) {
+    expect(only(peer, "away")).toEqual([]);
+    expect(only(peer, "back").filter(({ name }) => name === "here")).toEqual([]);
+  }
+  for (const { name } of only(late, "back")) known.add(name);
+  known.add("late");
+  expect([...known].sort()).toEqual(server.roster.here().sort());
+});
+
 /** Registers a client of the server, as its datagrams do. */
 async function register(server: Server, { name, client }: Peer, address: string, own = "10.0.0.5") {
   const sender = { address, port: 4660 };
@@ -593,6 +618,16 @@ test("a registration waits 250 ms for its answer, and no longer once it has come
   expect([waits, registrar.seen]).toEqual([[250], "127.0.0.1:1"]);
 });
 
+test("private addresses begin and end where their blocks do", () => {
+  const inside =
+    "10.0.0.0 100.64.0.0 100.127.255.255 172.16.0.1 172.31.255.255 192.168.0.1 169.254.1.1 fe80::1 febf::1 fd00::1";
+  const outside =
+    "9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 172.15.0.1 172.32.0.1 192.167.0.1 110.0.0.1 fec0::1 2001:db8::1";
+  for (const address of inside.split(" ")) expect([address, isPrivate(address)]).toEqual([address, true]);
+  for (const address of outside.split(" ")) expect([address, isPrivate(address)]).toEqual([address, false]);
+  expect(isPrivate("::ffff:100.64.0.1")).toBe(true);
+});
+
 test("a server elsewhere makes no client probe its own network unless the user has asked for that", async () => {
   const sent: string[] = [];
   const conversation = new Conversation({
@@ -611,7 +646,11 @@ test("a server elsewhere makes no client probe its own network unless the user h
     side: 0,
     key: "0".repeat(64),
   } as const;
-  const inside = ["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"];
+  const shared = ["100.64.0.1:1", "100.127.255.254:1"]; // a carrier's network, behind its NAT
+  const inside = [
+    ...["192.168.1.1:53", "10.0.0.1:1", "127.0.0.1:22", "0.0.0.0:22", "[fe80::1]:1", "[fd00::1]:1"],
+    ...shared,
+  ];
   const nowhere = ["224.0.0.1:5", "255.255.255.255:9", "[ff02::1]:5", "[::1]:22", "[::]:22"];
   // The same in other spellings, and of IPv4 over IPv6.
   const spelled = [

@@ -8,7 +8,13 @@ import { EVERYTHING } from "../engine/program.ts";
 import { until } from "../engine/sockets.ts";
 import { checksum } from "../../scripts/raw/checksum.ts";
 import { echoRequest, parseEcho } from "../../scripts/raw/icmp.ts";
-import { type Message, SO_TIMESTAMPNS, type Socket, SOL_SOCKET } from "../../scripts/raw/libc.ts";
+import {
+  type Message,
+  SO_TIMESTAMPNS,
+  type Socket,
+  socketAddress,
+  SOL_SOCKET,
+} from "../../scripts/raw/libc.ts";
 import { received } from "../../scripts/raw/ping.ts";
 import { RoundTrips } from "../../scripts/raw/round-trips.ts";
 import { AGAIN, type Arrow, labelOf } from "../../scripts/raw/wire/arrow.ts";
@@ -87,20 +93,38 @@ test("an error that has come back for a request, whatever its code, ends nothing
   }
 });
 
+test("an answer from another address is marked, as ping does, unless many may answer", () => {
+  const reply = echoRequest(4, 1, 2, 8);
+  reply[0] = 0;
+  reply.writeUInt16BE(0, 2);
+  reply.writeUInt16BE(checksum(reply), 2);
+  const lines = (from: string, peer?: string) => {
+    const messages = [{ data: reply, from: socketAddress(from), length: 16, controls: [TIME] }];
+    const icmp = { recvmsg: (flags: number) => flags ? undefined : messages.shift() } as unknown as Socket;
+    const trips = new RoundTrips();
+    trips.request(2, 1, 1);
+    return [...received(icmp, { family: 4, isRaw: false, identifier: 1, peer }, trips)];
+  };
+  const line = "16 bytes from 192.0.2.1: icmp_seq=2 ttl=undefined time=0.000 ms";
+  expect(lines("192.0.2.1", "192.0.2.1")).toEqual([line]);
+  expect(lines("192.0.2.1", "192.0.2.2")).toEqual([`${line} (DIFFERENT ADDRESS!)`]);
+  expect(lines("192.0.2.1")).toEqual([line]);
+});
+
 test("the books of ping: each answer once, also when the numbers begin again after 65,536", () => {
   const trips = new RoundTrips();
   expect(trips.answer(7, 100)).toBeUndefined(); // to no request of ours
-  for (const [sequence, at] of [[1, 100], [2, 110], [3, 120]]) trips.request(sequence, at);
+  for (const [sequence, at] of [[1, 100], [2, 110], [3, 120]]) trips.request(sequence, at, at + 1e6);
   expect(trips.answer(1, 104)).toEqual({ time: 4, isDuplicate: false });
   expect(trips.answer(1, 110)).toEqual({ time: 10, isDuplicate: true });
-  expect([...trips.late(109)]).toEqual([]);
-  expect([...trips.late(110)]).toEqual([2]); // the limit itself, and each once
-  expect([...trips.late(110)]).toEqual([]);
+  expect([...trips.late(1e6 + 109)]).toEqual([]);
+  expect([...trips.late(1e6 + 110)]).toEqual([2]); // the limit itself, and each once
+  expect([...trips.late(1e6 + 110)]).toEqual([]);
   expect(trips.waiting).toBe(1);
   trips.error(3);
   expect(trips.waiting).toBe(0);
   expect(trips.answer(2, 130)).toEqual({ time: 20, isDuplicate: false }); // a late one counts
-  trips.request(1, 200);
+  trips.request(1, 200, 200);
   expect(trips.answer(1, 206)).toEqual({ time: 6, isDuplicate: false });
   // Of 4, 10, 20 and 6 ms: on average 10, and the squares 138.
   expect(trips.summary("host", 107.4)).toBe(
@@ -108,6 +132,13 @@ test("the books of ping: each answer once, also when the numbers begin again aft
       "4 packets transmitted, 3 received, +1 duplicates, +1 errors, 25% packet loss, time 107ms\n" +
       "rtt min/avg/max/mdev = 4.000/10.000/20.000/6.164 ms",
   );
+});
+
+test("the books of ping: a number that is used again while it waits keeps nobody else from being late", () => {
+  const trips = new RoundTrips();
+  for (const [sequence, at] of [[1, 100], [2, 110], [1, 120]]) trips.request(sequence, at, at);
+  expect([...trips.late(115)]).toEqual([2]);
+  expect([...trips.late(120)]).toEqual([1]);
 });
 
 test.skipIf(!CAN_BE_ALONE)(

@@ -11,6 +11,7 @@ import {
   decodeNumber,
   decodePacket,
   decodeReason,
+  encodeArrived,
   encodeCounts,
   encodeFile,
   encodeNumber,
@@ -904,6 +905,35 @@ test("a SAVED counts that is of the last packet, and comes when all are sent; it
   }
   const { code, stdout } = await sender.result();
   expect([code, figure(stdout, "came twice")]).toEqual([0, 5]);
+});
+
+test("three copies of one later packet are no three later packets: nothing is sent again early", async () => {
+  await using here = await folder();
+  await using receiver = await letterbox();
+  await using sender = send(receiver.port, await here.file("a", randomBytes(3 * 1200)));
+  let [own, firsts, isSaid] = [0, 0, false];
+  while (!isSaid) {
+    const [data, { port }] = await receiver.next();
+    const { type, connection = 0, number = 0, timestamp } = decodePacket(data) ?? {};
+    const say = (answer: Omit<Packet, "connection">) =>
+      receiver.send(encodePacket({ timestamp, ...answer, connection: own }), port);
+    if (type === "SYN") {
+      own = connection;
+      await say({ type: "SYNACK", number: 1, window: 8, payload: encodeNumber(77) });
+    } else if (type === "DATA" && number === 1) {
+      if (++firsts > 1) await say({ type: "ACK", number: 4, window: 8 }); // now all are here
+    } else if (type === "DATA" && number === 2 && firsts === 1) {
+      const payload = encodeArrived(1, [2]);
+      for (let copy = 0; copy < 5; copy++) await say({ type: "ACK", number: 1, window: 8, payload });
+    } else if (type === "FIN" && firsts > 1) {
+      const payload = encodeCounts({ damaged: 0, duplicate: 0, early: 0 });
+      await say({ type: "SAVED", number: 5, payload });
+      isSaid = true;
+    }
+  }
+  const { code, stdout } = await sender.result();
+  expect([code, figure(stdout, "sent again early")]).toEqual([0, 0]);
+  expect(figure(stdout, "after a timeout")).toBeGreaterThan(0);
 });
 
 describe("what is wrong with the files or the folder is said at both ends", () => {

@@ -61,7 +61,7 @@ export class Requests {
     };
     const person = roster.enter(name, client, sourceOf(socket.remoteAddress));
     const told = print(`${name} logged in from ${caller}`);
-    this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.here(name) });
+    this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.told(name) });
     for (const message of person.waiting.messages) this.#post(client, { ...message, late: true });
     await told; // not before the welcome: others may write to this client at any moment
     return [person, client];

@@ -88,6 +88,12 @@ export class Roster {
     return this.names.filter((name) => this.get(name)?.client && name !== except);
   }
 
+  /** The others who are on line, as all have been told so far: who has just logged in hears the news with them. */
+  told(except: string): string[] {
+    const isTold = (name: string) => this.#untold.get(name)?.wasHere ?? this.get(name)?.client !== undefined;
+    return this.names.filter((name) => name !== except && isTold(name));
+  }
+
   away(): string[] {
     return this.names.filter((name) => !this.get(name)?.client);
   }

@@ -3,7 +3,7 @@
  * the loopback the answer is there before the call returns, and a socket that was refused may call again: a port costs
  * two system calls, and has no socket, event and error of its own. All 65,535 ports take 0.7 s of processor time, where
  * a loop of `node:net` takes 3.0 s, one of `Bun.connect` 1.8 s, and nmap 1.4 s. Its code is the true one, too: it needs
- * no second question (refusals.ts).
+ * no second question (refusals.ts), which no URL could ask of an address with a network card (RFC 4007, section 11).
  */
 import type { Pointer } from "bun:ffi";
 import { connect, type NetConnectOpts } from "node:net";
@@ -31,6 +31,7 @@ const load = async () => {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     connect: { args: ["i32", "ptr", "u32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    if_nametoindex: { args: ["ptr"], returns: "u32" },
     __errno_location: { args: [], returns: "ptr" },
   });
   return { ...symbols, errno: () => read.i32(symbols.__errno_location() as Pointer, 0) };
@@ -45,7 +46,8 @@ export class ConnectEx implements Disposable {
 
   /** @returns undefined where this way is not open: another host, runtime, system or C library */
   static async to(host: string): Promise<ConnectEx | undefined> {
-    if (typeof Bun === "undefined" || process.platform !== "linux" || !isLoopback(host)) return undefined;
+    if (typeof Bun === "undefined" || process.platform !== "linux") return undefined;
+    if (!isLoopback(host) && !host.includes("%")) return undefined;
     return await load().then((c) => new ConnectEx(c, host), () => undefined);
   }
 
@@ -53,10 +55,12 @@ export class ConnectEx implements Disposable {
     this.#c = c;
     // struct sockaddr_in: family 2 bytes, port 2, address 4, zeros 8; or sockaddr_in6: family, port, flow 4, address 16,
     // card 4. It has its ArrayBuffer from the start: the bytes of a short array may move.
-    const { version, number } = parseIp(host);
+    const [address, card] = host.split("%");
+    const { version, number } = parseIp(address);
     const bytes = Buffer.from(new ArrayBuffer(version === 4 ? 16 : 28));
     bytes.writeUInt16LE(version === 4 ? AF_INET : AF_INET6, 0);
     bytes.write(number.toString(16).padStart(version === 4 ? 8 : 32, "0"), version === 4 ? 4 : 8, "hex");
+    if (card) bytes.writeUInt32LE(c.if_nametoindex(Buffer.from(`${card}\0`)) || Number(card), 24);
     this.#address = bytes;
   }
 
@@ -68,6 +72,11 @@ export class ConnectEx implements Disposable {
       0,
     );
     this.#refused = -1;
+    if (fd < 0) { // EMFILE, or EAFNOSUPPORT where the system has no IPv6
+      listener.answered(CODES.get(this.#c.errno()) ?? "EIO");
+      listener.closed();
+      return SETTLED;
+    }
     this.#connect(fd, port); // sends a SYN; the answer comes before the call returns, but is not told
     const code = this.#connect(fd, port); // what the answer was
     if (code !== undefined) {
