@@ -151,8 +151,7 @@ async function main(stop: AbortSignal) {
 
   /** The server has let us in: now it shall see us by UDP, too. */
   async function begin({ token, here }: Extract<ToClient, { type: "welcome" }>, socket: Socket) {
-    if (socket.localAddress === undefined) return; // the connection has broken: the next read says so
-    const own = { address: socket.localAddress, port: udp.address().port };
+    const own = { address: `${socket.localAddress}`, port: udp.address().port };
     await registrar.begin(Buffer.from(token, "hex"), own, over);
     const where = registrar.seen ? `seen at ${registrar.seen}` : "but not seen by UDP";
     await say(session.wasOpen ? "connected again" : `logged in as ${name}, ${where}`);
