@@ -2596,7 +2596,7 @@ export const MISTAKES: Mistake[] = [
   {
     what: "4.5: Ctrl-C while the old file is moved aside leaves it there",
     file: "scripts/apps/sftp/transfer.ts",
-    was: "if (this.#end.aborted) await this.#moveBack(aside);",
+    was: "if (this.#end.aborted) await this.#moveBack(aside, false);",
     is: "",
     tests: ["tests/apps/sftp/rules.test.ts"],
     names: "Ctrl-C, or the end",

@@ -3,10 +3,10 @@
  *
  * Many NATs let a datagram in only from an address, or an endpoint, to which one has gone out before (RFC 4787,
  * section 5). So both clients send to each other at about the same time: the other NAT may drop the first datagrams,
- * but each opens its own NAT for the answers. This is hole punching (RFC 5128, section 3.3). In the words of ICE (RFC 8445), the endpoint that the
- * server saw is the server-reflexive candidate, the one of the client's own card the host candidate, and one that
- * shows only when a PROBE comes from it the peer-reflexive candidate; a PROBE with its ANSWER is a connectivity
- * check, and a PROBE that goes back at once a triggered check.
+ * but each opens its own NAT for the answers. This is hole punching (RFC 5128, section 3.3). In the words of ICE
+ * (RFC 8445), the endpoint that the server saw is the server-reflexive candidate, the one of the client's own card the
+ * host candidate, and one that shows only when a PROBE comes from it the peer-reflexive candidate; a PROBE with its
+ * ANSWER is a connectivity check, and a PROBE that goes back at once a triggered check.
  * A NAT that takes another port for each destination (endpoint-dependent mapping, RFC 4787, section 4.1;
  * "symmetric") defeats it, unless the other NAT lets in all ports of an address: the port that the server saw leads
  * nowhere for the other client. Then the relay carries on.

@@ -226,7 +226,7 @@ class Goal {
       if ((error as Failure).code !== "EREMOTEIO") throw error;
       await side.rename(this.#path, aside).catch(async (second) => {
         if (second.code === "ENOENT") throw error; // no file was in the way: it has failed for another reason
-        if (this.#end.aborted) await this.#moveBack(aside); // it may have been moved, and we have not heard of it
+        if (this.#end.aborted) await this.#moveBack(aside, false); // it may have been moved, but we have not heard
         throw second;
       });
     }
@@ -239,10 +239,10 @@ class Goal {
     await side.unlink(aside).catch(() => hint(`the old file is still there, as ${aside}`));
   }
 
-  /** Gives the old file its name again. */
-  async #moveBack(aside: string): Promise<void> {
+  /** Gives the old file its name again. @param isMoved whether it has certainly lost it */
+  async #moveBack(aside: string, isMoved = true): Promise<void> {
     await this.#side.rename(aside, this.#path).catch((error) => {
-      if (error.code === "ENOENT") return; // it still has it
+      if (!isMoved && error.code === "ENOENT") return;
       this.#isKept = true;
       const is = this.#end.aborted ? "may be" : "is"; // Ctrl-C, or the end: nobody tells
       return hint(`the old file ${is} ${aside} now, and the new one, which is whole, ${this.#part}`);
