@@ -102,5 +102,10 @@ export async function renameToFree(from: string, to: string): Promise<void> {
     if (await lstat(to).then(() => true, () => false)) throw taken(to);
     return await rename(from, to);
   }
-  unlinkSync(from);
+  try {
+    unlinkSync(from);
+  } catch (error) {
+    unlinkSync(to); // a folder that may not be written to keeps its name: then there is no second one
+    throw error;
+  }
 }

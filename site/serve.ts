@@ -18,9 +18,9 @@ const TYPES: Record<string, string> = {
 /** A server of the files below a folder. */
 export function fileServer(folder: string): Server {
   return createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
     let path = "";
     try {
+      const { pathname } = new URL(request.url ?? "/", "http://localhost"); // "//" is none
       path = join(folder, normalize(decodeURIComponent(pathname))); // normalize: `..` cannot leave "/"
       if (statSync(path).isDirectory()) path = join(path, "index.html");
       statSync(path);

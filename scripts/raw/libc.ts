@@ -52,7 +52,7 @@ let c: ReturnType<typeof declare>;
 
 /**
  * Loads the C library. Before, nothing else of this module can be called.
- * @throws Failure ENOSYS on another runtime than Bun, or another system than Linux
+ * @throws Failure ENOSYS on another runtime than Bun, another system than Linux, or with another C library (musl)
  */
 export async function loadLibc(): Promise<void> {
   if (typeof Bun === "undefined") throw new Failure("bun:ffi", "only Bun has it", "ENOSYS");
@@ -60,7 +60,11 @@ export async function loadLibc(): Promise<void> {
     throw new Failure("raw sockets", "this lesson knows only those of Linux", "ENOSYS");
   }
   ffi = await import("bun:ffi"); // not at the top: other runtimes cannot load it
-  c = declare(ffi);
+  try {
+    c = declare(ffi);
+  } catch {
+    throw new Failure("libc.so.6", "cannot be loaded: this lesson needs the GNU C library", "ENOSYS");
+  }
 }
 
 /** Opens a socket, as Python's `socket(family, type, protocol)` does. @throws an error with `code`, as all its calls */

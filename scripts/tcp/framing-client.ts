@@ -127,7 +127,7 @@ async function main(stop: AbortSignal) {
     await print(`sent ${bytes.length} bytes${pieces ? ` in pieces of ${sizes.join(", ")}` : ""}`);
   }
 
-  /** The server sends nothing. It closes after us; anything else is an error. */
+  /** Discards what the server sends: this protocol has no replies. When it closes before us, that is an error. */
   async function waitForClose() {
     try {
       for await (const _ of socket.iterator({ destroyOnReturn: false }));
@@ -138,7 +138,7 @@ async function main(stop: AbortSignal) {
   }
 }
 
-/** Cuts bytes into pieces of random length: three or more, where there are enough bytes. */
+/** Cuts bytes into pieces of random length, none longer than a third, rounded up. */
 function* cut(bytes: Buffer, random: () => number): Generator<Buffer> {
   for (let at = 0; at < bytes.length;) {
     const size = 1 + Math.floor(random() * bytes.length / 3);

@@ -122,6 +122,7 @@ async function main(stop: AbortSignal) {
 /** Whether a datagram to `to` reaches a socket that is bound to `own`: it would go round for ever. */
 function isItself(to: Target, own: { address: string; port: number }): boolean {
   if (to.port !== own.port) return false;
+  if (to.family === 6 && !own.address.includes(":")) return false; // not the other way round: "::" hears IPv4, too
   if (!isEveryAddress(own.address)) return isSameAddress(own.address, to.host);
   const cards = Object.values(networkInterfaces()).flatMap((card) => card ?? []);
   return isLoopback(to.host) || cards.some((card) => isSameAddress(card.address, to.host));

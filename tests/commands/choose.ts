@@ -6,14 +6,19 @@ import { checkRuntime } from "./settings.ts";
 /**
  * The lessons of a name; of none, all. A name that is no lesson's ends the program, with those that are near it;
  * so does an ON that is no runtime.
+ * @param setting where the name stands
  */
-export function choose(name = ""): Lesson[] {
+export function choose(name = "", setting = "L"): Lesson[] {
   checkRuntime();
   const found = name ? find(name) : lessons();
   if (found.length > 0) return found;
   const near = suggest(name, lessons());
-  const hint = near.length > 0 ? `did you mean L=${near.join(", or L=")}? ` : "";
-  console.error(`error: L=${name}: no such lesson (ENOENT)\nhint: ${hint}make lessons lists them all`);
+  const hint = near.length > 0
+    ? `did you mean ${near.map((one) => `${setting}=${one}`).join(", or ")}? `
+    : "";
+  console.error(
+    `error: ${setting}=${name}: no such lesson (ENOENT)\nhint: ${hint}make lessons lists them all`,
+  );
   process.exit(1);
 }
 

@@ -13,6 +13,7 @@ import { filesOfProject } from "../engine/engine.ts";
 import type { Lesson } from "../engine/lessons.ts";
 import { ROOT } from "../engine/program.ts";
 import { choose } from "./choose.ts";
+import { atHome } from "./settings.ts";
 
 /** What a lesson takes along: its files, from the top of the project, and its npm packages. */
 export type Luggage = { files: string[]; packages: string[]; packagesAtOnce: string[] };
@@ -68,7 +69,7 @@ export async function copyLessons(lessons: Lesson[], folder: string): Promise<Lu
 }
 
 async function main(): Promise<void> {
-  const [name, to] = process.argv.slice(2);
+  const [name, to] = process.argv.slice(2).map(atHome);
   const usage = { hint: "make copy L=3.1 TO=../3.1", exitCode: 2 };
   if (!name) throw new Failure("L=", "says which lesson, and is needed", "EINVAL", usage);
   if (!to) throw new Failure("TO=", "says into which folder, and is needed", "EINVAL", usage);

@@ -8,31 +8,35 @@
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
+import { isChinese } from "../../lib/help.ts";
 import { removeAll } from "../engine/files.ts";
 import { endAll, ON, ROOT } from "../engine/program.ts";
+import { inChinese } from "../practice/chinese.ts";
 import { type Exercise, exercises } from "../practice/exercise.ts";
 import { judge, type Verdict } from "../practice/judge.ts";
 import { checkAll } from "../practice/types.ts";
 import { Session } from "../practice/session.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
-import { checkRuntime, stop } from "./settings.ts";
+import { atHome, checkRuntime, stop } from "./settings.ts";
 
 /** Where the learner's files are. */
-const FOLDER = process.env.DIR ? resolve(process.env.DIR) : join(ROOT, "practice");
+const FOLDER = process.env.DIR ? resolve(atHome(process.env.DIR)) : join(ROOT, "practice");
+
+const IS_CHINESE = isChinese();
 
 /** How many are judged at once. */
 const AT_ONCE = 2;
 
 /** The exercises of a lesson, or of a script, or all. A name that is none ends the program. */
-function chosen(name: string): Exercise[] {
+function chosen(name: string, setting: string): Exercise[] {
   const all = exercises();
   if (name === "all") return all;
   const own = all.filter((exercise) =>
     [exercise.name, exercise.name.replace("own/", ""), exercise.file.slice(0, -3)].includes(name)
   );
   if (own.length > 0) return own;
-  const lessons = choose(name).map(({ path }) => path.replace(/^scripts\/|\.ts$/g, ""));
+  const lessons = choose(name, setting).map(({ path }) => path.replace(/^scripts\/|\.ts$/g, ""));
   const numbers = /^\d/.test(name) ? [name] : [];
   const found = all.filter((exercise) =>
     numbers.includes(exercise.number) || lessons.includes(exercise.name)
@@ -47,13 +51,14 @@ function chosen(name: string): Exercise[] {
 }
 
 /** Why an exercise is not solved, in one line. */
-export const inShort = (why: string) => why.replace(/^terminal \d+: .*\n/, "").replaceAll(/\s+/g, " ").trim();
+export const inShort = (why: string) =>
+  why.replace(/^(terminal \d+: |终端 \d+：).*\n/, "").replaceAll(/\s+/g, " ").trim();
 
 type Row = { exercise: string; file: string; solved: boolean; why: string; line?: number; ms: number };
 
 /** Judges without a keyboard, and prints a table, or JSON. @returns the exit code */
 async function check(name: string, asJson: boolean): Promise<number> {
-  const all = chosen(name);
+  const all = chosen(name, "CHECK");
   const rows: Row[] = [];
   const print = ({ exercise, solved, why, line, ms }: Row) => {
     const where = line === undefined ? "" : `line ${line}: `;
@@ -77,7 +82,14 @@ async function check(name: string, asJson: boolean): Promise<number> {
         ? await judge(exercise, source, ON)
         : { solved: false, why: "not begun", events: [], ms: 0 };
       const { solved, why, line, ms } = verdict;
-      rows[index] = { exercise: exercise.file.slice(0, -3), file, solved, why: inShort(why), line, ms };
+      rows[index] = {
+        exercise: exercise.file.slice(0, -3),
+        file,
+        solved,
+        why: inShort(IS_CHINESE ? inChinese(why) : why),
+        line,
+        ms,
+      };
       while (!asJson && rows[printed]) print(rows[printed++]); // in the order of the course
     }
   }));
@@ -114,7 +126,7 @@ if (import.meta.main) {
   openFolder(false);
   if (CHECK) process.exitCode = await check(CHECK, Boolean(asJson));
   else if (process.stdin.isTTY) {
-    const first = L ? chosen(L)[0] : undefined;
+    const first = L ? chosen(L, "L")[0] : undefined;
     openFolder(true);
     await new Session(exercises(), FOLDER).run(first, quit);
   } else {

@@ -1,4 +1,5 @@
 /** What a person sets before or behind a command (ON=node, RUNS=100): what fits nothing ends it before it begins. */
+import { homedir } from "node:os";
 import process from "node:process";
 import { ON, RUNTIMES } from "../engine/program.ts";
 
@@ -7,6 +8,9 @@ export function stop(why: string, hint?: string): never {
   console.error(`error: ${why}${hint ? `\nhint: ${hint}` : ""}`);
   process.exit(2);
 }
+
+/** A path where `~` may stand for home: not every shell makes it so behind `=` (DIR=~/anna). */
+export const atHome = (path: string): string => path.replace(/^~(?=\/|$)/, () => homedir());
 
 /** ON is a runtime. */
 export function checkRuntime(): void {

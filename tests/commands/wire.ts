@@ -14,6 +14,7 @@ import { READY } from "../engine/program.ts";
 import { missing, recordAlone, type Recording } from "../engine/recording.ts";
 import { choose } from "./choose.ts";
 import { endInOrder } from "./interrupt.ts";
+import { atHome } from "./settings.ts";
 
 /** How often to look whether `make` is still there, in ms: killed, it could not tell us. */
 const TICK = 200;
@@ -58,7 +59,7 @@ function tryFile(path: string): void {
 
 async function main(name: string | undefined): Promise<number> {
   const [lesson] = choose(name);
-  const { SVG, PCAP } = process.env;
+  const [SVG, PCAP] = [process.env.SVG ?? "", process.env.PCAP ?? ""].map(atHome);
   if (missing) throw new Failure("make wire", missing.what, "ENOSYS", { hint: missing.hint });
   for (const path of [SVG, PCAP]) if (path) tryFile(path); // told at once; written at the end, or not at all
   endInOrder();

@@ -269,13 +269,17 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       }
       person.type("s");
       await person.until("> socket.end(MESSAGE);");
+      const judgements = () => person.written.split("judging ...").length;
+      const before = judgements();
+      writeFileSync(file, given); // the same text once more: a port may be free by now
+      while (judgements() === before) await Bun.sleep(5);
       writeFileSync(file, solution);
       await person.until("solved.");
       await person.until("next (n):  3.1 A client with a timeout");
       await person.until("| SYN  seq 0 ---");
       person.type("w");
       await person.until("|........................... connection ...........................|");
-      await person.until("1 of 2; w shows the next");
+      await person.until("; w shows the next"); // of two or three: a busy machine acknowledges apart
       person.type("s");
       await person.until("yours is the same as scripts/tcp/bare/client.ts");
       person.type("r");
@@ -288,9 +292,9 @@ describe.skipIf(process.platform === "win32")("make practice", () => {
       expect(readFileSync(file, "utf8")).toBe(given);
       rmSync(file); // nothing to be kept
       const pages = () => person.written.split("\x1b[2J");
-      const before = pages().length;
+      const shown = pages().length;
       person.type("r");
-      while (pages().length === before || !pages().at(-1)?.includes("q quit")) await Bun.sleep(5);
+      while (pages().length === shown || !pages().at(-1)?.includes("q quit")) await Bun.sleep(5);
       expect(pages().at(-1)).toContain("still open, line ");
       expect(readdirSync(folder.at("practice"))).toEqual(["3.1-client.1.ts", "3.1-client.ts"]);
       person.type("l");

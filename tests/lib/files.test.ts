@@ -212,3 +212,21 @@ test("where nothing can be linked, a file is renamed, but only to a name that is
     mock.module("node:fs", () => real);
   }
 });
+
+test("what cannot be taken away from its old name does not get a second one", async () => {
+  const real = { ...await import("node:fs") };
+  mock.module("node:fs", () => ({
+    ...real,
+    unlinkSync: (path: string) => {
+      if (path.endsWith("a")) throw Object.assign(new Error("EACCES"), { code: "EACCES" }); // its folder is read-only
+      real.unlinkSync(path);
+    },
+  }));
+  try {
+    await writeFile(folder.at("a"), "a");
+    expect((await renameToFree(folder.at("a"), folder.at("b")).catch((error) => error)).code).toBe("EACCES");
+    expect(await readdir(folder.path)).toEqual(["a"]);
+  } finally {
+    mock.module("node:fs", () => real);
+  }
+});

@@ -236,6 +236,18 @@ describe("closeOnStop", () => {
     }
   });
 
+  test("where the stop has come before, nothing is sent: the socket is closed at once", async () => {
+    for (const ending of ["close", "reset"] as const) {
+      using sockets = await pair();
+      const reading = readAll(sockets.near).then(() => "end", (error) => error.code);
+      const stop = AbortSignal.abort();
+      closeOnStop(sockets.far, stop, ending).write("late");
+      expect(await reading).toBe(ending === "reset" ? "ECONNRESET" : "end");
+      expect(sockets.far.destroyed).toBe(true);
+      expect(getEventListeners(stop, "abort")).toEqual([]);
+    }
+  });
+
   test("an error ends nobody, and neither does the end of await using", async () => {
     using sockets = await pair({ listens: false });
     {

@@ -13,7 +13,7 @@ export type Hole = {
   code: string[];
 };
 
-/** How much is left open: the one central call, each call, or all but the head. */
+/** How much is left open: the one central call, each call, or all but the head and the constants. */
 export type Depth = "one" | "calls" | "head";
 
 /** Code, and behind it Python's call, or what an empty read means there. */
@@ -64,7 +64,8 @@ export function holesOf(source: string): Hole[] {
 /** The holes of an exercise. */
 export function chosenHoles(source: string, depth: Depth): Hole[] {
   const all = holesOf(source);
-  if (depth !== "one") return all;
+  if (depth === "head") return all;
+  if (depth === "calls") return all.filter(({ code }) => code[0] !== "process.exit();"); // it closes more than a socket
   const central = CENTRAL.flatMap((call) => all.filter(({ python }) => call.test(python)));
   return central.slice(0, 1);
 }
@@ -88,8 +89,9 @@ export function cut(source: string, holes: Hole[]): string {
   return lines.join("\n");
 }
 
-/** A program of which only its head is left, with Python's calls below it. */
+/** A program of which only its head is left, and what its constants are; Python's calls stand below. */
 export function headAlone(source: string): string {
-  const python = holesOf(source).map((hole) => `// TODO: ${hole.python}\n`).join("");
-  return `${HEAD.exec(source)?.[0]}${python}`;
+  const constants = source.match(/^const [A-Z]+ = .*\n/gm) ?? [];
+  const python = holesOf(source).map((hole) => `// TODO: ${hole.python}\n`);
+  return [HEAD.exec(source)?.[0], ...constants, ...python].join("");
 }

@@ -126,7 +126,10 @@ terminal 1
 terminal 2
   $ bun tests/practice/peers/guesser.ts
   a guess that is no number: what?
-  30 games, each found`,
+  500 games, each found
+  1000 games, each found
+  1500 games, each found
+  from 1 to 100`,
 };
 
 const ROLL_CALL: Own = {
@@ -283,7 +286,7 @@ When one of the three has hung up, the next caller is welcome.`,
     {
       en:
         'socket.end("busy\\n") says it and closes; socket.resume() reads what comes, so that the end is seen',
-      zh: 'socket.end("busy\\n") 说完就关；socket.resume() 读走来的数据，才看得到结束',
+      zh: 'socket.end("busy\\n") 说完就关；socket.resume() 把收到的数据读掉，才能知道对方挂断',
     },
   ],
   terminals: `

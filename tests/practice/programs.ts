@@ -64,6 +64,19 @@ const SINS: Record<string, [name: string, from: string | RegExp, to: string, say
     ["bigger and smaller mixed up", "number > Number(guess)", "number < Number(guess)", /but saw:/],
     ["always the same number", "1 + Math.floor(Math.random() * 100)", "42", /always the same number/],
     [
+      "from 0 to 99",
+      "1 + Math.floor(Math.random() * 100)",
+      "Math.floor(Math.random() * 100)",
+      /no number from 1/,
+    ],
+    ["from 1 to 99", "Math.floor(Math.random() * 100)", "Math.floor(Math.random() * 99)", /it was never 100/],
+    [
+      "answers whoever came first",
+      /socket\.on\("message", \(data, \{ address, port \}\) => \{/,
+      "let port: number, address: string;\nsocket.on('message', (data, sender) => {\nport ??= sender.port;\naddress ??= sender.address;",
+      /nothing moves any more/,
+    ],
+    [
       "answers twice",
       "  socket.send(answer, port, address);",
       "socket.send(answer, port, address);\nsocket.send(answer, port, address);",
@@ -287,6 +300,9 @@ function inAnotherWay(solution: string): string {
   return source.includes("async (socket)") ? rewritten(source, [AFTER_LOOP]) : source;
 }
 
+/** A client may close its sending half when it has sent all, as 3.1's does. */
+const HALF_CLOSED: [RegExp, string] = [/^socket\.write\(MESSAGE\);/m, "socket.end(MESSAGE);"];
+
 /** A server may end in good order at Ctrl-C. */
 const IN_GOOD_ORDER = 'process.on("SIGINT", () => process.exit(0));\n';
 
@@ -296,6 +312,7 @@ export function rightOnes({ name, solution }: Exercise): Program[] {
     ...(/createServer|\.bind\(/.test(solution) && !solution.includes("SIGINT")
       ? [{ name: "that ends in good order", source: solution + IN_GOOD_ORDER }]
       : []),
+    { name: "closes its sending half", source: solution.replace(...HALF_CLOSED) },
     { name: "in other words", source: rewritten(solution, OTHER_WORDS) },
     { name: "in another way", source: inAnotherWay(solution) },
     ...(ENDED_BY_WORD.includes(name)

@@ -16,6 +16,9 @@ const TYPED: Record<number, string[]> = {
 const REPLY = "ok, Processing Request Completion！";
 const OTHER_REPLY = ["知道了", "请稍等", "没问题", "已办好"];
 
+/** The words of a command. Those in quotes are paths of this machine, which may be Chinese, too. */
+const ALL_WORDS = /"(?:\\.|[^"])*"\S*|\S+/g;
+
 const any = <T>(of: T[]): T => of[Math.floor(Math.random() * of.length)];
 
 /** Changes all texts of some terminals. */
@@ -24,7 +27,10 @@ const change = (sections: Section[], text: (old: string) => string): Section[] =
     terminal,
     steps: steps.map((step): Step =>
       step.kind === "run"
-        ? { kind: "run", command: text(step.command) }
+        ? {
+          kind: "run",
+          command: step.command.replace(ALL_WORDS, (word) => word[0] === '"' ? word : text(word)),
+        }
         : step.kind === "type" || step.kind === "see"
         ? { kind: step.kind, text: text(step.text) }
         : step
@@ -34,7 +40,7 @@ const change = (sections: Section[], text: (old: string) => string): Section[] =
 /** The same terminals with other words typed. */
 export function reworded(sections: Section[]): Section[] {
   const typed = sections.flatMap(({ steps }) => steps).flatMap((step) =>
-    step.kind === "type" ? step.text : step.kind === "run" ? step.command.split(" ") : []
+    step.kind === "type" ? step.text : step.kind === "run" ? step.command.match(ALL_WORDS) ?? [] : []
   );
   const words = new Map<string, string>();
   for (const old of typed.filter((word) => /^\p{Script=Han}+？?$/u.test(word))) {

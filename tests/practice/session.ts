@@ -1,5 +1,5 @@
 /** A learner at the keyboard: one exercise at a time, judged at each save, on a screen that keeps what matters. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import process from "node:process";
 import { isChinese } from "../../lib/help.ts";
@@ -85,7 +85,9 @@ function reasons(
     : [say({ en: `still open, line ${open + 1}: `, zh: `第 ${open + 1} 行还空着：` }) + text(open + 1)];
   const words = IS_CHINESE ? inChinese(why) : why;
   const said = words.split("\n").map((text) =>
-    shown({ terminal: 0, kind: "command", text }, exercise, path).text
+    /^(terminal|终端) \d+/.test(text)
+      ? shown({ terminal: 0, kind: "command", text }, exercise, path).text
+      : text
   );
   return [...todo, ...place, ...said].flatMap((text) => wrap(text, width));
 }
@@ -143,7 +145,7 @@ export class Session {
   /** What a key has brought to the screen. */
   #extra: string[] = [];
   /** What was judged, by file. */
-  readonly #known = new Map<string, { source: string; verdict: Verdict }>();
+  readonly #known = new Map<string, { source: string; at: number; verdict: Verdict }>();
   /** What solved programs put on the wire, by their text; nothing until it is known. */
   readonly #wires = new Map<string, Wire | undefined>();
 
@@ -189,7 +191,7 @@ export class Session {
     this.#wake();
   }
 
-  /** The next key, or a save that changed the file. */
+  /** The next key, or a save: of the same text too, for the last verdict may be that of a port that was taken. */
   async #next(): Promise<News> {
     while (true) {
       const news = this.#news.shift();
@@ -199,8 +201,9 @@ export class Session {
   }
 
   #isChanged(): boolean {
-    const source = this.#read(this.#exercise);
-    return source !== "" && source !== this.#known.get(this.#exercise.file)?.source;
+    const [source, at] = [this.#read(this.#exercise), this.#savedAt(this.#exercise)];
+    const known = this.#known.get(this.#exercise.file);
+    return source !== "" && (source !== known?.source || at !== known.at);
   }
 
   #read({ file }: Exercise): string {
@@ -209,6 +212,10 @@ export class Session {
     } catch {
       return ""; // an editor is just putting another in its place
     }
+  }
+
+  #savedAt({ file }: Exercise): number {
+    return statSync(join(this.#folder, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   }
 
   /** Writes the start of the exercise, unless the learner has a file there. */
@@ -222,12 +229,12 @@ export class Session {
   }
 
   async #judged(exercise: Exercise): Promise<Verdict> {
-    const source = this.#read(exercise);
+    const [at, source] = [this.#savedAt(exercise), this.#read(exercise)];
     const known = this.#known.get(exercise.file);
-    if (known && (known.source === source || source === "")) return known.verdict;
+    if (known && (source === "" || known.source === source && known.at === at)) return known.verdict;
     this.#screen([...this.#title(exercise), "", say({ en: "judging ...", zh: "正在评判……" })]);
     const verdict = await judge(exercise, source, ON);
-    this.#known.set(exercise.file, { source, verdict });
+    this.#known.set(exercise.file, { source, at, verdict });
     return verdict;
   }
 

@@ -14,6 +14,9 @@ const OPTIONS =
   "--ignoreConfig --noEmit --pretty false --target esnext --lib esnext --module esnext --moduleResolution bundler --moduleDetection force --types node --skipLibCheck --allowImportingTsExtensions --strict false --erasableSyntaxOnly"
     .split(" ");
 
+/** What the runtimes have of their own: where another one runs the program, it will say so itself. */
+const OWN = "declare const Bun: any, Deno: any;\ndeclare function prompt(text?: string): string | null;\n";
+
 /** What is known, by text. */
 const known = new Map<string, Promise<Mistake | undefined>>();
 
@@ -37,9 +40,10 @@ async function tsc(sources: string[]): Promise<Map<string, Mistake>> {
   await using folder = temporaryFolder();
   const texts = new Map(sources.map((source) => [nameOf(source), source]));
   for (const [name, source] of texts) writeFileSync(folder.at(name), source);
+  writeFileSync(folder.at("own.d.ts"), OWN);
   const locale = isChinese() ? ["--locale", "zh-cn"] : [];
   const types = ["--typeRoots", join(ROOT, "node_modules/@types")];
-  await using program = start(["tsc", ...OPTIONS, ...locale, ...types, ...texts.keys()], {
+  await using program = start(["tsc", ...OPTIONS, ...locale, ...types, "own.d.ts", ...texts.keys()], {
     cwd: folder.path,
     limit: 60_000,
   });

@@ -254,6 +254,22 @@ describe("a connection is followed", () => {
     ]);
   });
 
+  test("a single byte that is sent again was lost; on an idle line it is a probe", () => {
+    expect(follow([
+      [0, segment(100, 1, PSH | ACK, "y")],
+      [200, segment(100, 1, PSH | ACK, "y")],
+      [201, back(1, 101, ACK)],
+      [7000, segment(100, 1, ACK, "y")],
+      [7001, back(1, 101, ACK)],
+    ])).toEqual([
+      '> PSH ACK  seq 1  ack 1  1 byte  "y" X',
+      '> PSH ACK  seq 1  ack 1  sent again  1 byte  "y"',
+      "< ACK  seq 1  ack 2",
+      '> ACK  seq 1  ack 1  probe  1 byte  "y"',
+      "< ACK  seq 1  ack 2",
+    ]);
+  });
+
   test("what has come behind a gap (SACK, RFC 2018) was not lost, though its sender has doubts", () => {
     const sack = back(1, 100, ACK, "\x01\x01\x05\x0a\0\0\0\x67\0\0\0\x6a"); // up to 99; and 103 to 105
     sack[32] = 0x80; // the header is 12 bytes longer

@@ -182,3 +182,16 @@ test("a link to itself is refused, however its address is written", async () => 
     expect(stderr).toMatch(/^error: --to \S+: is this link itself: nothing would come out \(EINVAL\)\n$/);
   }
 });
+
+test.skipIf(!HAS_IPV6)(
+  "a lossy link of IPv4 is not itself where it sends over IPv6 (needs IPv6)",
+  async () => {
+    await using own = await letterbox(0, "::1");
+    const words = ["--host", "0.0.0.0", "--port", `${own.port}`, "--to", `[::1]:${own.port}`];
+    await using link = script("udp/lossy-link", words);
+    expect(await link.port()).toBe(own.port);
+    await using caller = await letterbox();
+    await caller.send("through", own.port);
+    expect(await own.text()).toBe("through");
+  },
+);

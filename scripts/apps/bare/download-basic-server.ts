@@ -28,7 +28,7 @@ const server = createServer({ allowHalfOpen: true }, (socket) => { // connection
   if (!socket.remoteAddress) return socket.destroy(); // reset before it was accepted
   const peer = `${socket.remoteAddress}:${socket.remotePort}`;
   socket.on("error", ({ message }) => console.log(`${peer}: ${visible(message)}`));
-  socket.once("end", () => socket.bytesRead || socket.destroy()); // allowHalfOpen: whoever asked gets all, even so
+  socket.once("end", () => socket.bytesRead || socket.destroy()); // allowHalfOpen: whoever asked gets all
   socket.setEncoding("utf8").once("data", async (name: string) => { // name = connection.recv(1024).decode()
     console.log(`${peer} > ${visible(name)}`);
     try {

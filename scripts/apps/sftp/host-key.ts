@@ -1,5 +1,5 @@
 /** The host key of an SSH server, by which its clients know it again. */
-import { open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import process from "node:process";
 import ssh2 from "ssh2";
 import { failAs, Failure } from "../../../lib/failure.ts";
@@ -19,7 +19,10 @@ export async function readHostKey(path: string): Promise<{ text: string; fingerp
   });
   if (fresh) {
     await using made = fresh;
-    await made.writeFile(newKey());
+    await made.writeFile(newKey()).catch(async (error) => {
+      await rm(path, { force: true }); // the disk is full, say: half a key would be in the way of the next start
+      failAs(path)(error);
+    });
   }
   await using file = await openFile(path);
   const { mode, uid } = await file.stat();

@@ -47,6 +47,13 @@ export function keyType(key: Buffer): string {
   return key.length < 4 ? "" : key.subarray(4, 4 + key.readUInt32BE(0)).toString("latin1");
 }
 
+/** Whether a key ends where its last field does: each is a string with its length, behind its type. */
+function isWhole(key: Buffer): boolean {
+  let [at, fields] = [0, 0];
+  for (; at + 4 <= key.length; fields++) at += 4 + key.readUInt32BE(at);
+  return at === key.length && fields > 1;
+}
+
 /** ED25519, ECDSA or RSA: a type as people say it. */
 export function typeName(type: string): string {
   return type.replace(/^ssh-/, "").replace(/-.*/, "").toUpperCase();
@@ -67,7 +74,7 @@ export function knownKeys(text: string, name: string): KnownKey[] {
       /^[ \t]*(?:(@\S+)[ \t]+)?([^#@\s]\S*)[ \t]+(\S+)[ \t]+(\S+)/.exec(line) ?? [];
     if (hosts === undefined || (marker !== undefined && marker !== "@revoked")) return []; // or @cert-authority
     const key = Buffer.from(base64, "base64");
-    if (keyType(key) !== type || !isMeant(hosts, name)) return [];
+    if (keyType(key) !== type || !isWhole(key) || !isMeant(hosts, name)) return [];
     return [{ line: index + 1, isRevoked: marker === "@revoked", type, key }];
   });
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import type { AnyAuthMethod, ParsedKey, Prompt } from "ssh2";
 import { failAs, Failure } from "../../../lib/failure.ts";
-import { hint, print, report, visible } from "../../../lib/program.ts";
+import { hint, report, visible } from "../../../lib/program.ts";
 import {
   algorithms,
   fingerprint,
@@ -26,6 +26,9 @@ const TRIES = 3;
 /** How many questions of a server are answered, which may ask for ever, and how many characters of each are shown. */
 const MOST_QUESTIONS = 20;
 const LONGEST_QUESTION = 1000;
+
+/** How many steps of a login begin anew. */
+const MOST_STEPS = 5;
 
 /** The usual files of keys. */
 const DEFAULT_KEYS = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -51,7 +54,8 @@ export class Login {
   readonly #options: Options;
   readonly #known: KnownKey[];
   readonly #keys: KeyFile[];
-  readonly #methods: AsyncGenerator<AnyAuthMethod>;
+  #methods: AsyncGenerator<AnyAuthMethod>;
+  #steps = 0;
   #accepted: string[] = [];
   #trusted: Buffer | undefined;
   #isNew = false;
@@ -85,8 +89,14 @@ export class Login {
   };
 
   /** ssh2 asks how to try to log in next. */
-  next = (accepted: string[] | null, _: boolean | null, answer: (method: AnyAuthMethod) => void): void => {
+  next = (
+    accepted: string[] | null,
+    isPartial: boolean | null,
+    answer: (method: AnyAuthMethod) => void,
+  ): void => {
     this.#accepted = accepted ?? [];
+    // One step is done, and the server wants another one (RFC 4252, section 5.1): what it did not take before, it may now.
+    if (isPartial && this.#steps++ < MOST_STEPS) this.#methods = this.#logins(true);
     this.#nextMethod().then(answer, this.#options.fail);
   };
 
@@ -121,9 +131,9 @@ export class Login {
       });
     }
     if (verdict.kind === "unknown") {
-      await print(`${visible(server)} is unknown; its ${kind} key is\n${shown}`);
+      await keyboard.tell(`${visible(server)} is unknown; its ${kind} key is\n${shown}`);
       if (verdict.line > 0) await hint(`another type of key is known, in ${place}; why is it not shown?`);
-      await print("is this the right key? answer yes, or the fingerprint itself");
+      await keyboard.tell("is this the right key? answer yes, or the fingerprint itself");
       const answer = (await keyboard.ask("> "))?.trim();
       if (answer !== "yes" && answer !== shown) {
         throw new Failure(server, "its key is not trusted", "EKEYREJECTED");
@@ -136,12 +146,13 @@ export class Login {
   /**
    * The ways to log in, one after another while the server refuses: a named key, the keys of the agent
    * (ssh-agent(1)), the usual keys, a password, answers to questions.
+   * @param isKnown whether the server has told what it accepts
    */
-  async *#logins(): AsyncGenerator<AnyAuthMethod> {
+  async *#logins(isKnown = false): AsyncGenerator<AnyAuthMethod> {
     const { user: username, identity } = this.#options;
     const accepts = (method: string) => this.#accepted.includes(method);
     const agent = process.env.SSH_AUTH_SOCK;
-    yield { type: "none", username }; // the refusal tells what the server accepts
+    if (!isKnown) yield { type: "none", username }; // the refusal tells what the server accepts
     if (agent && !identity && accepts("publickey")) yield { type: "agent", username, agent };
     for (const { file, text } of this.#keys) {
       if (!accepts("publickey")) break;
@@ -184,7 +195,7 @@ export class Login {
       this.#questions += prompts.length + 1; // a round without questions counts too
       if (this.#questions > MOST_QUESTIONS) throw new Failure(server, "asks without end", "EPROTO");
       const shown = (text: string) => visible(text.slice(0, LONGEST_QUESTION).trimEnd());
-      for (const text of [name, instructions]) if (text.trim()) await print(shown(text));
+      for (const text of [name, instructions]) if (text.trim()) await keyboard.tell(shown(text));
       const answers: string[] = [];
       for (const { prompt, echo } of prompts) {
         const question = `${shown(prompt)} `;
@@ -201,9 +212,12 @@ export class Login {
 
   /** Reads a key, and asks for the passphrase of one that is encrypted. */
   async #unlock(file: string, text: Buffer): Promise<ParsedKey | undefined> {
+    const { keyboard, identity } = this.#options;
     let key = parseKey(text);
+    // Piped lines are the password and the commands: only for a key that was named, the first one is its passphrase.
+    if (!keyboard.isTerminal && identity === undefined && key instanceof Error) return undefined;
     for (let tries = 0; tries < TRIES && key instanceof Error && isEncrypted(key); tries++) {
-      const passphrase = await this.#options.keyboard.askUnseen(`passphrase of ${visible(file)}: `);
+      const passphrase = await keyboard.askUnseen(`passphrase of ${visible(file)}: `);
       if (passphrase === undefined) return undefined;
       key = parseKey(text, passphrase);
       if (key instanceof Error) await report(new Failure(file, "wrong passphrase", "EACCES"));

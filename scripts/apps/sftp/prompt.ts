@@ -5,6 +5,7 @@ import { createInterface, type Interface } from "node:readline";
 import { Writable } from "node:stream";
 import { Failure } from "../../../lib/failure.ts";
 import { heedKeys } from "../../../lib/keyboard.ts";
+import { print } from "../../../lib/program.ts";
 
 /** What the Tab key offers for a line: words that may stand in place of its end, and that end. */
 export type Completer = (line: string) => Promise<[words: string[], end: string]>;
@@ -110,6 +111,12 @@ export class Prompter {
     const line = await this.#next();
     if (line !== undefined) this.#screen.write("\n");
     return line;
+  }
+
+  /** Shows what a question is about, where it is asked: a person reads both, also when stdout is a file. */
+  async tell(text: string): Promise<void> {
+    if (this.isTerminal) this.#screen.write(`${text}\n`);
+    else await print(text);
   }
 
   async #next(): Promise<string | undefined> {

@@ -65,14 +65,14 @@ type Options = {
   readOnly: boolean;
   descriptors: Descriptors;
   /** Told what is done: "fetched /LICENSE, 928 bytes". */
-  say: (what: string) => Promise<void>;
+  say: (what: string) => void;
 };
 
 export class ServedFiles {
   readonly #root: Root;
   readonly #readOnly: boolean;
   readonly #descriptors: Descriptors;
-  readonly #say: (what: string) => Promise<void>;
+  readonly #say: (what: string) => void;
   readonly #handles = new Map<number, Handle>();
   readonly #data = new DataReply();
   #last = 0;
@@ -171,12 +171,12 @@ export class ServedFiles {
       case "symlink":
         this.#mustWrite();
         await this.#root.link(request.path, request.target, symlink);
-        return await this.#say(`made the link ${shownAs(request.path)}`);
+        return this.#say(`made the link ${shownAs(request.path)}`);
       case "rename":
         this.#mustWrite();
         checkPath(request.to);
         await this.#root.move(request.path, request.to, request.overwrites ? rename : moveToFree);
-        return await this.#say(`renamed ${shownAs(request.path)} to ${shownAs(request.to)}`);
+        return this.#say(`renamed ${shownAs(request.path)} to ${shownAs(request.to)}`);
     }
   }
 
@@ -186,14 +186,14 @@ export class ServedFiles {
     const shown = shownAs(request.path);
     if (request.kind === "mkdir") {
       await mkdir(place.path, (request.attributes.mode ?? 0o777) & 0o777);
-      await this.#say(`made the folder ${shown}`);
+      this.#say(`made the folder ${shown}`);
     } else if (request.kind === "rmdir") {
       await rmdir(place.path);
-      await this.#say(`removed the folder ${shown}`);
+      this.#say(`removed the folder ${shown}`);
     } else {
       if ((await lstat(place.path)).isDirectory()) throw new Failure("", "is a folder", "EISDIR"); // Deno would
       await unlink(place.path);
-      await this.#say(`removed ${shown}`);
+      this.#say(`removed ${shown}`);
     }
   }
 
@@ -294,7 +294,7 @@ export class ServedFiles {
     } finally {
       this.#descriptors.give(folder ? 2 : 1);
     }
-    if (!folder) await this.#say(`${writes ? "stored" : "fetched"} ${part}${path}, ${bytes} bytes`);
+    if (!folder) this.#say(`${writes ? "stored" : "fetched"} ${part}${path}, ${bytes} bytes`);
   }
 
   async #setAttributes(path: string, attributes: Attributes): Promise<void> {
@@ -303,7 +303,7 @@ export class ServedFiles {
     if ((await file.stat()).isSymbolicLink()) throw outside(path); // it has become one meanwhile
     using place = this.#root.find(path, true);
     await this.#change(attributes, IS_LINUX ? `/proc/self/fd/${file.fd}` : place.path);
-    await this.#say(`changed ${shownAs(path)}`);
+    this.#say(`changed ${shownAs(path)}`);
   }
 
   /** @param what an open file, or a path that leads through one */

@@ -113,7 +113,7 @@ export class Sessions {
   /** Serves one session: request after request, each when the reply to the last one is on its way. */
   async #serve(session: Session, channel: ServerChannel): Promise<void> {
     const { name, socket } = this.#caller;
-    const say = (what: string) => print(`${name} ${visible(what)}`);
+    const say = (what: string) => void print(`${name} ${visible(what)}`); // a stdout that nobody reads stops no work
     await using files = new ServedFiles({ ...this.#served, descriptors: this.#caller, say });
     const gone = new AbortController();
     const leave = () => gone.abort();

@@ -188,8 +188,10 @@ function follow(conversation: Conversation, { seq, ack, flags, window, received 
   const size = arrow.length + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0); // SYN and FIN count as a byte each
   const end = (seq + size) >>> 0;
   const before = own.next === undefined ? 0 : minus(seq, own.next);
-  if (before === -1 && size === arrow.length && size <= 1 && !(flags & RST)) arrow.notes.push("probe");
-  else if (before < 0 && size > 0) {
+  const isIdle = size === 0 || own.waiting.length === 0; // else it is a byte that was lost
+  if (before === -1 && size === arrow.length && size <= 1 && isIdle && !(flags & RST)) {
+    arrow.notes.push("probe");
+  } else if (before < 0 && size > 0) {
     arrow.notes.push(AGAIN);
     const isSame = (held: Held) => minus(held.seq, seq) >= 0 && minus(held.seq, end) < 0;
     for (const { arrow } of own.waiting.filter(isSame)) arrow.isLost = true;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
  * 3.6 bare  Find the messages in a stream:  bun framing-server.ts [PORT]
- * The lesson ../framing-server.ts adds messages by length, flags and GBK.
+ * The lesson ../framing-server.ts adds messages by length, a limit, flags and GBK.
  * On the wire: make wire L=3.6
  *
  * terminal 1

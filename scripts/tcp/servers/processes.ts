@@ -23,14 +23,15 @@
  *            Bun, 50 on Deno, 90 on Node. And processes share nothing: what one
  *            remembers, the others do not know. The parent accepts, and hands the
  *            connections out in turn. A process that dies takes only its own
- *            connections with it, and the parent starts another.
+ *            connections with it, and the parent starts another, unless it was
+ *            the last one.
  * Try        Connect several times: which process answers? kill -9 one of them
  *            while it serves. Run load.ts against this server and event-loop.ts,
  *            both without and with --work 20000.
  * 注意       为一个客户端计算，不再耽误其他进程的客户端。代价是内存：每个进程都
  *            是一整个运行时，Bun 40 MB，Deno 50，Node 90。进程之间什么都不共享：
  *            一个记住的事，别的不知道。父进程负责接受连接，轮流分给子进程。一个
- *            进程死掉，只带走它自己的连接，父进程会另起一个。
+ *            进程死掉，只带走它自己的连接，父进程会另起一个，除非它是最后一个。
  * 试试       连接几次：是哪个进程在回答？服务中用 kill -9 杀掉其中一个。用
  *            load.ts 分别测这个服务器和 event-loop.ts，不带和带 --work 20000 各
  *            一次。

@@ -3,9 +3,11 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod, chown, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { readHostKey } from "../../../scripts/apps/sftp/host-key.ts";
-import { EVERYTHING, EVERYWHERE, script, start } from "../../engine/program.ts";
+import { hasNamespaces } from "../../engine/network.ts";
+import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../../engine/program.ts";
 import { KEY, needs, OPENSSH, serve, stage } from "./server.ts";
 
 setDefaultTimeout(120_000); // what waits in a test says itself for what it waited too long
@@ -35,6 +37,25 @@ describe("the host key", () => {
       }
     },
   );
+
+  const small = ["unshare", "-Urm", "sh", "-ec"];
+  test.skipIf(!hasNamespaces)("is not left half written on a full disk (needs unshare)", async () => {
+    await using at = await stage();
+    await mkdir(at.path("full"));
+    const path = at.path("full", "key");
+    const words = ["--port", "0", "--root", at.root, "--user", "anna", "--host-key", path];
+    const script = `mount -t tmpfs -o size=4k none "${at.path("full")}"; head -c 4096 /dev/zero >"${
+      at.path("full", "x")
+    }"
+      "$@" || true; ls "${at.path("full")}"`;
+    const server = [...RUNTIMES.bun, join(ROOT, "scripts/apps/sftp-server.ts"), ...words];
+    await using program = start([...small, script, "sh", ...server]);
+    expect(await program.result()).toEqual({
+      code: 0,
+      stdout: "x\n",
+      stderr: expect.stringMatching(/^error: \S+\/full\/key: .*\(ENOSPC\)\n$/) as unknown as string,
+    });
+  });
 
   test("is not used if others can read it, if it is none, or if it would be served", async () => {
     await using at = await stage();

@@ -15,6 +15,7 @@ import {
   meet,
   NO_SUCH_FILE,
   number,
+  OK,
   openNot,
   openWide,
   packet,
@@ -236,6 +237,23 @@ if (EVERYTHING) {
       for (const mover of movers) mover[Symbol.dispose]();
     }
   });
+}
+
+if (EVERYTHING) {
+  for (const runtime of EVERYWHERE.filter((runtime) => runtime !== "deno")) { // Deno stands in write(2) meanwhile
+    test(`a stdout that nobody reads stops nobody's work, on ${runtime}`, async () => {
+      await using at = await stage();
+      await using server = await serve(at, [], { runtime });
+      using client = await meet(server.port);
+      server.program.stopReading();
+      const name = "x".repeat(200);
+      for (let count = 0; count < 1500; count++) { // each prints a line, 600 KB in all
+        expect((await client.ask(14, name, 0)).code).toBe(OK);
+        expect((await client.ask(15, name)).code).toBe(OK);
+      }
+      server.program.startReading();
+    });
+  }
 }
 
 describe("a client that takes nothing costs little memory", () => {

@@ -1,9 +1,10 @@
 /** Lesson 4.5, the shell: against servers that lie. (thorough) */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
+import ssh2 from "ssh2";
 import { EVERYTHING, EVERYWHERE, ROOT, RUNTIMES, script, start } from "../../engine/program.ts";
 import { until } from "../../engine/sockets.ts";
 import {
@@ -276,6 +277,19 @@ describe("servers that lie", () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: \[127\.0\.0\.1\]:\d+: .* \(EPROTO\)\n$/);
     expect(await readdir(box.here())).toEqual([]);
+  });
+
+  test("one that takes keys, too: piped lines are no passphrase of a key that nobody has named", async () => {
+    await using box = await folder();
+    const { private: key } = ssh2.utils.generateKeyPairSync("ed25519", {
+      ...{ passphrase: "another", cipher: "aes256-cbc", rounds: 1 },
+    });
+    await mkdir(box.at("home", ".ssh"), { recursive: true });
+    await writeFile(box.at("home", ".ssh", "id_ed25519"), key, { mode: 0o600 });
+    await using server = await impostor({}, "s3cret", undefined, ["publickey", "password"]);
+    await trust(box, server.port);
+    const result = await session(shell(box, server.port, PASSWORD), [...typed, "pwd"]);
+    expect(result).toEqual({ code: 0, stdout: "/\n", stderr: "" });
   });
 
   test("one that tells the dots first, and the names later", async () => {

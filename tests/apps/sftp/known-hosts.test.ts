@@ -79,11 +79,20 @@ describe("known hosts", () => {
     const types = (text: string) => knownHosts.algorithms(known(text));
     expect(types("").slice(0, 2)).toEqual(["ssh-ed25519", "ecdsa-sha2-nistp256"]);
     expect(types("")).not.toContain("ssh-rsa"); // RSA with SHA-1
-    const key = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from("ssh-rsa"), randomBytes(20)]);
+    const long = (bytes: Uint8Array) => Buffer.concat([Buffer.of(0, 0, 0, bytes.length), bytes]);
+    const key = Buffer.concat([long(Buffer.from("ssh-rsa")), long(randomBytes(3)), long(randomBytes(20))]);
     const rsa = `${NAME} ssh-rsa ${key.toString("base64")}\n`;
     expect(types(rsa).slice(0, 3)).toEqual(["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]);
     expect(types(rsa)).toHaveLength(types("").length);
     expect(types(`@revoked ${rsa}`)[0]).toBe("ssh-ed25519");
+  });
+
+  test("a line that was cut, when the disk was full, is no key", () => {
+    const whole = `${NAME} ssh-ed25519 ${blob("host").toString("base64")}`;
+    expect(known(whole)).toHaveLength(1);
+    for (let length = whole.length - 4; length > NAME.length; length -= 4) {
+      expect(known(whole.slice(0, length))).toEqual([]);
+    }
   });
 
   test("a new key is added: folder 700, file 600, and a last line without its end is ended", async () => {

@@ -13,6 +13,7 @@ import {
   type SFTPWrapper,
 } from "ssh2";
 import { Failure } from "../../../lib/failure.ts";
+import { print } from "../../../lib/program.ts";
 import { Root } from "../../../scripts/apps/root.ts";
 import {
   Authentication,
@@ -828,8 +829,10 @@ describe("a login", () => {
     `${name} ${bytes.toString("latin1", 4, 4 + bytes[3])} ${bytes.toString("base64")}`;
 
   /** Logs in where these lines are known, and the user answers so. */
-  async function prepared(known: string, answers: string[]) {
+  async function prepared(known: string, answers: string[], key?: string) {
     const folder = temporaryFolder();
+    const identity = key && folder.at("key");
+    if (identity) writeFileSync(identity, key);
     const { HOME, SSH_AUTH_SOCK } = process.env;
     Object.assign(process.env, { HOME: folder.path });
     delete process.env.SSH_AUTH_SOCK;
@@ -838,14 +841,20 @@ describe("a login", () => {
     const asked: string[] = [];
     const ask = (what: string) => Promise.resolve(void asked.push(what)).then(() => answers.shift());
     const failed = Promise.withResolvers<unknown>();
-    const keyboard = { ask, askUnseen: ask } as unknown as Prompter;
+    const keyboard = { ask, askUnseen: ask, tell: print } as unknown as Prompter;
     const login = await Login.prepare({
       user: "me",
       server: "server",
       knownHosts,
+      identity,
       keyboard,
       fail: failed.resolve,
     });
+    const answered = (accepted: string[], isPartial: boolean | null) =>
+      Promise.race([
+        new Promise<AnyAuthMethod>((resolve) => login.next(accepted, isPartial, resolve)),
+        failed.promise.then(code),
+      ]);
     const shown: string[] = [];
     const write = (text: unknown, done: unknown) => (shown.push(String(text)), (done as () => void)(), true);
     const quiet = [process.stdout, process.stderr].map((one) =>
@@ -855,11 +864,9 @@ describe("a login", () => {
       ...{ login, asked, shown, failed: failed.promise.then(code) },
       saved: () => readFileSync(knownHosts, "utf8"),
       trusts: (bytes: Buffer) => new Promise<boolean>((resolve) => login.verify(bytes, resolve)),
-      next: (...accepted: string[]) =>
-        Promise.race([
-          new Promise<AnyAuthMethod>((resolve) => login.next(accepted, null, resolve)),
-          failed.promise.then(code),
-        ]),
+      next: (...accepted: string[]) => answered(accepted, null),
+      /** One step is done, and these are accepted as the next one. */
+      goOn: (...accepted: string[]) => answered(accepted, true),
       async [Symbol.asyncDispose]() {
         for (const one of quiet) one.mockRestore();
         Object.assign(process.env, { HOME, ...(SSH_AUTH_SOCK === undefined ? {} : { SSH_AUTH_SOCK }) });
@@ -910,6 +917,18 @@ describe("a login", () => {
     await other.next();
     expect(await other.next("password")).toBe("EACCES");
     expect(other.asked).toHaveLength(1);
+  });
+
+  test("a login in steps: what the server did not take at first, it may take after a password", async () => {
+    await using one = await prepared("", ["1"], makeKey().private);
+    await one.next();
+    expect(await one.next("password")).toMatchObject({ type: "password" });
+    expect(await one.goOn("publickey")).toMatchObject({ type: "publickey" });
+    expect(await one.next("publickey")).toBe("EACCES");
+    await using endless = await prepared("", Array(20).fill("1"));
+    await endless.next();
+    let steps = 0;
+    while (await endless.goOn("password") !== "EACCES") expect(++steps).toBeLessThan(20);
   });
 
   test("a server may ask 20 questions, each cut at 1,000 characters", async () => {

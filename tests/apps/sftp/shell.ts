@@ -247,7 +247,12 @@ export const FILE = { ...FOLDER, mode: 0o100644, size: 5 };
  * A server of the test, made with ssh2: it takes a password, and answers as it is told.
  * @param questions what it asks instead of a password: the password is one of the answers
  */
-export async function impostor(answers: Answers = {}, password = "s3cret", questions?: ssh2.Prompt[]) {
+export async function impostor(
+  answers: Answers = {},
+  password = "s3cret",
+  questions?: ssh2.Prompt[],
+  accepts: ssh2.AuthenticationType[] = ["password"],
+) {
   const passwords: string[] = [];
   const clients = new Set<ssh2.Connection>();
   const server = new ssh2.Server({ hostKeys: [readFileSync(join(keys, "host"))] }, (client) => {
@@ -260,13 +265,13 @@ export async function impostor(answers: Answers = {}, password = "s3cret", quest
       const decide = (answers: string[]) => {
         passwords.push(...answers);
         if (answers.includes(password)) context.accept();
-        else context.reject([questions ? "keyboard-interactive" : "password"]);
+        else context.reject(questions ? ["keyboard-interactive"] : accepts);
       };
       if (context.method === "keyboard-interactive" && questions) {
         const ask = () => context.prompt(questions, "Two \x1b[2Jsteps", "Look at your phone.\n", decide);
         return ask();
       }
-      if (context.method !== "password") return context.reject(["password"]);
+      if (context.method !== "password") return context.reject(accepts);
       decide([context.password]);
     });
     client.on("session", (accept) => {

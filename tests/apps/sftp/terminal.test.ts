@@ -130,12 +130,15 @@ describe("passwords", () => {
   test("where stdout is a file, questions and prompts are on the screen, and not in it", async () => {
     await using box = await folder();
     await using server = await impostor();
-    await trust(box, server.port);
     const words = ["scripts/apps/sftp.ts", "me@127.0.0.1", "--port", `${server.port}`];
     const command = [...RUNTIMES.bun, ...words];
     await using person = terminal(["sh", "-c", 'exec "$@" >"$0"', box.at("out"), ...command], {
       env: { HOME: box.at("home"), SSH_AUTH_SOCK: "" },
     });
+    await person.until("is this the right key? answer yes, or the fingerprint itself\n> ");
+    expect(person.screen).toContain(" is unknown; its ED25519 key is\nSHA256:");
+    person.type("yes");
+    person.press("Enter");
     await logIn(person);
     person.type("pwd");
     person.press("Enter");

@@ -2,7 +2,8 @@
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 
-const server = createServer((socket) => {
+// allowHalfOpen: a client that closes its sending half is answered, or not answered, as any other.
+const server = createServer({ allowHalfOpen: true }, (socket) => {
   socket.on("error", () => {});
   socket.on("data", (data) => {
     console.log(`${socket.remoteAddress}:${socket.remotePort} > ${data}`);
