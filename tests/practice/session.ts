@@ -201,16 +201,17 @@ export class Session {
   }
 
   #isChanged(): boolean {
-    const [source, at] = [this.#read(this.#exercise), this.#savedAt(this.#exercise)];
+    const [at, source] = [this.#savedAt(this.#exercise), this.#read(this.#exercise)];
+    if (at === 0 || source === "") return false; // an editor is just putting another in its place
     const known = this.#known.get(this.#exercise.file);
-    return source !== "" && (source !== known?.source || at !== known.at);
+    return source !== known?.source || at !== known.at;
   }
 
   #read({ file }: Exercise): string {
     try {
       return readFileSync(join(this.#folder, file), "utf8");
     } catch {
-      return ""; // an editor is just putting another in its place
+      return "";
     }
   }
 
