@@ -384,28 +384,32 @@ test("those who come and go are told at once 50 times, then 5 a second, and who 
   ]);
 });
 
-test("who logs in while news waits knows what all know, and hears the news with them", async () => {
+test("who logs in while news waits knows from the welcome who is here, and hears what changes then", async () => {
   const server = new Server();
   const before = await server.logIn("before");
   const gone = await server.logIn("gone");
   for (let count = 0; count < 60; count++) await server.logIn(`n${count}x`); // there is no news left to tell
-  server.leave(gone);
-  const here = await server.logIn("here");
+  server.leave(gone); // untold
+  const here = await server.logIn("here"); // untold
   const late = await server.logIn("late");
   const known = new Set(only(late, "welcome").flatMap(({ here }) => here));
-  expect([known.has("before"), known.has("gone"), known.has("here")]).toEqual([true, true, false]);
-  server.leave(here);
+  expect([known.has("before"), known.has("gone"), known.has("here")]).toEqual([true, false, true]);
+  server.leave(here); // for those who were there before, no news; and "gone" is back
   await server.logIn("gone");
   clock += 60_000;
   server.roster.tellNews();
-  // Both were back to what is known before anybody was told: that is no news.
-  for (const peer of [before, late]) {
-    expect(only(peer, "away")).toEqual([]);
-    expect(only(peer, "back").filter(({ name }) => name === "here")).toEqual([]);
-  }
+  const heard = (peer: Peer, name: string) =>
+    [...only(peer, "away"), ...only(peer, "back")].filter((news) => news.name === name).map(({ type }) =>
+      type
+    );
+  expect([heard(before, "here"), heard(late, "here")]).toEqual([[], ["away"]]);
+  expect([heard(before, "gone").at(-1), heard(late, "gone")]).toEqual(["back", ["back"]]);
+  expect(heard(before, "gone")).toHaveLength(1); // that of its first login
   for (const { name } of only(late, "back")) known.add(name);
+  for (const { name } of only(late, "away")) known.delete(name);
   known.add("late");
   expect([...known].sort()).toEqual(server.roster.here().sort());
+  expect(heard(late, "n59x")).toEqual([]); // it knew that
 });
 
 /** Registers a client of the server, as its datagrams do. */

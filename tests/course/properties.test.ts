@@ -554,7 +554,9 @@ describe("apps/sftp", () => {
   });
 
   const type = Buffer.from("ssh-ed25519");
-  const publicKey = bytes(40).map((rest) => Buffer.concat([encodeNumber(type.length), type, rest]));
+  const publicKey = bytes(40).map((rest) =>
+    Buffer.concat([encodeNumber(type.length), type, encodeNumber(rest.length), rest])
+  );
   const host = fc.string({ unit: fc.constantFrom("a", "b", ".", "-", "1"), minLength: 1, maxLength: 12 });
   holds(
     "a key is known by its line, and no other",

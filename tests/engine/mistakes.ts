@@ -2643,9 +2643,9 @@ export const MISTAKES: Mistake[] = [
   },
   {
     what: "4.4: who logs in while news waits never hears it",
-    file: "scripts/apps/messenger/requests.ts",
-    was: "here: roster.told(name) });",
-    is: "here: roster.here(name) });",
+    file: "scripts/apps/messenger/roster.ts",
+    was: "&& knows(client) !== isHere",
+    is: "&& wasHere !== isHere",
     tests: ["tests/apps/messenger-rules.test.ts"],
     names: "news waits",
   },

@@ -53,7 +53,15 @@ export class Requests {
     before?.socket.destroy(); // the same client again: its old connection is dead, but TCP has not noticed yet
     const token = randomBytes(16);
     const client: Client = {
-      ...{ socket, instance, token, heard: performance.now(), patience: BURST, isWarned: false },
+      ...{
+        socket,
+        instance,
+        token,
+        heard: performance.now(),
+        patience: BURST,
+        isWarned: false,
+        since: Infinity,
+      },
       bucket: new Bucket(BURST, RATE),
       asks: new Bucket(ASKS.burst, ASKS.rate),
       isAsked: new Bucket(IS_ASKED.burst, IS_ASKED.rate),
@@ -61,7 +69,7 @@ export class Requests {
     };
     const person = roster.enter(name, client, sourceOf(socket.remoteAddress));
     const told = print(`${name} logged in from ${caller}`);
-    this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.told(name) });
+    this.#post(client, { type: "welcome", token: token.toString("hex"), here: roster.here(name) });
     for (const message of person.waiting.messages) this.#post(client, { ...message, late: true });
     await told; // not before the welcome: others may write to this client at any moment
     return [person, client];

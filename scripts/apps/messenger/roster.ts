@@ -24,6 +24,9 @@ const MOST_EXPECTED = 100;
 const NEWS_BURST = 50;
 const NEWS_RATE = 5;
 
+/** How many changes of somebody are remembered until they are told. */
+const MOST_CHANGES = 100;
+
 /** A client that is logged in. */
 export type Client = {
   socket: Socket;
@@ -44,6 +47,8 @@ export type Client = {
   own?: UdpEndpoint;
   /** Whether it knows that somebody registers in its name. */
   isWarned: boolean;
+  /** When it was welcomed, by the time of the roster: what was so then, it knows from the welcome. */
+  since: number;
 };
 
 /** Somebody with a name. A person without a client is away; an expected one has never logged in here. */
@@ -62,8 +67,11 @@ export class Roster {
   /** Those who have never logged in here. */
   readonly #expected = new Set<Person>();
   readonly #post: (client: Client, message: ToClient) => void;
-  /** News that nobody has been told yet: whether that person was here when all last heard of it. */
-  readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean }>();
+  /** News that nobody has been told yet: whether that person was here when all last heard of it; its changes since. */
+  readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean; changes: number[] }>();
+  /** The time of the roster counts changes and welcomes. */
+  #time = 0;
+  #lastWelcome = 0;
   readonly #news = new Bucket(NEWS_BURST, NEWS_RATE);
 
   constructor(post: (client: Client, message: ToClient) => void) {
@@ -88,12 +96,6 @@ export class Roster {
     return this.names.filter((name) => this.get(name)?.client && name !== except);
   }
 
-  /** The others who are on line, as all have been told so far: who has just logged in hears the news with them. */
-  told(except: string): string[] {
-    const isTold = (name: string) => this.#untold.get(name)?.wasHere ?? this.get(name)?.client !== undefined;
-    return this.names.filter((name) => name !== except && isTold(name));
-  }
-
   away(): string[] {
     return this.names.filter((name) => !this.get(name)?.client);
   }
@@ -111,6 +113,7 @@ export class Roster {
     Object.assign(person, { client, source, expectedBy: "" });
     this.#expected.delete(person);
     this.#changed(name, wasHere, isKnown);
+    this.#lastWelcome = client.since = ++this.#time;
     return person;
   }
 
@@ -210,20 +213,29 @@ export class Roster {
   }
 
   #changed(name: string, wasHere: boolean, isKnown: boolean): void {
-    if (!this.#untold.has(name)) this.#untold.set(name, { wasHere, isKnown });
+    const news = this.#untold.get(name) ?? { wasHere, isKnown, changes: [] };
+    this.#untold.set(name, news);
+    news.changes.push(++this.#time);
+    if (news.changes.length > MOST_CHANGES) news.changes.splice(0, 2); // it came and went, and nobody need know
     this.tellNews();
   }
 
-  /** Tells everybody about those who have come or gone, at a limited rate. Somebody who came and went again is no news. */
+  /**
+   * Tells everybody about those who have come or gone, at a limited rate. Somebody who came and went again is news only
+   * for those who logged in between.
+   */
   tellNews(): void {
-    for (const [name, { wasHere, isKnown }] of this.#untold) {
+    for (const [name, { wasHere, isKnown, changes }] of this.#untold) {
       const isHere = this.get(name)?.client !== undefined;
-      if (isHere !== wasHere && !this.#news.take()) continue;
+      const isNews = isHere !== wasHere || this.#lastWelcome > changes[0];
+      if (isNews && !this.#news.take()) continue;
       this.#untold.delete(name);
-      if (isHere === wasHere) continue;
+      if (!isNews) continue;
+      const knows = ({ since }: Client) =>
+        wasHere === (changes.filter((time) => time < since).length % 2 === 0);
       const news: ToClient = isHere ? { type: "back", name, again: isKnown } : { type: "away", name };
-      for (const person of this.#people.values()) {
-        if (person.client && person.name !== name) this.#post(person.client, news);
+      for (const { client, name: other } of this.#people.values()) {
+        if (client && other !== name && knows(client) !== isHere) this.#post(client, news);
       }
     }
   }

@@ -195,7 +195,7 @@ describe("servers that lie", () => {
           : sftp.status(id, STATUS_CODE.EOF),
     });
     for (
-      const [size, saved] of [[0, "0123456789"], [4, "0123"], [10, "0123456789"], [11, undefined], [
+      const [size, saved] of [[0, "0123456789"], [4, "0123456789"], [10, "0123456789"], [11, undefined], [
         2 ** 52,
         undefined,
       ]] as const
