@@ -16,11 +16,11 @@ async function passAll(entries: Entry[], more: { stop?: AbortController; stopAt?
     seen.most = Math.max(seen.most, seen.open.size);
     return {
       piece: 100_000,
-      read: async (_buffer, _offset, length) => {
+      read: async (_buffer, _offset, length, place) => {
         for (let turn = 0; turn < 100; turn++) await Promise.resolve();
         if (size > 100_000) seen.besideLarge = Math.max(seen.besideLarge, seen.open.size - 1);
         if (name.endsWith(stopAt ?? "-")) stop.abort();
-        return length;
+        return Math.max(0, Math.min(length, size - place));
       },
       write: () => Promise.resolve(),
       [Symbol.asyncDispose]: () => Promise.resolve(void seen.open.delete(name)),
