@@ -21,6 +21,8 @@ export type Scene = {
   sections: Section[];
   /** How often it is played before it turns a program away: more than once where a busy machine could be too slow. */
   tries?: number;
+  /** How long the programs may be busy without a word, where they have more to do than elsewhere, in milliseconds. */
+  awake?: number;
   /** Looks at what the programs have left in their folder, and says what is wrong with it. */
   after?: (folder: string, events: Event[]) => string | undefined;
 };

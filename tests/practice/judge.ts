@@ -195,7 +195,7 @@ async function mistake(
       ...layOut(exercise, source, runtime, folder),
       limit: LIMIT,
       most: MOST,
-      patience: PATIENCE,
+      patience: { ...PATIENCE, awake: scene.awake ?? PATIENCE.awake },
       stop,
       onEvent: ({ terminal, kind, text }) =>
         events.push({ terminal, kind, text: inBounds(kind === "command" ? on(text) : text) }),

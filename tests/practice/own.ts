@@ -17,6 +17,7 @@ export type Own = {
   /** Of the first scene. */
   after?: Scene["after"];
   tries?: Scene["tries"];
+  awake?: Scene["awake"];
   /** What is played beside it. */
   scenes?: ({ terminals: string } & Omit<Scene, "sections">)[];
 };
@@ -117,6 +118,7 @@ It prints listening on HOST:PORT, and nothing else.`,
       zh: "1 + Math.floor(Math.random() * 100) 就是这样的数；socket.send(answer, port, address)",
     },
   ],
+  awake: 10_000, // of 500 games
   terminals: `
 terminal 1
   $ bun bare/guess.ts
