@@ -105,7 +105,8 @@ export async function renameToFree(from: string, to: string): Promise<void> {
   try {
     unlinkSync(from);
   } catch (error) {
-    unlinkSync(to); // a folder that may not be written to keeps its name: then there is no second one
+    if ((error as { code?: string }).code === "ENOENT") return; // somebody has removed it: it has only the new name
+    unlinkSync(to); // the old name stays, where its folder may not be written to; so the new one must not
     throw error;
   }
 }

@@ -16,7 +16,7 @@ const open = { close: new Map<Socket, AbortSignal>(), reset: new Map<Socket, Abo
  */
 export function closeOnStop(socket: Socket, stop: AbortSignal, ending: keyof typeof open = "close"): Socket {
   open[ending].set(socket, stop);
-  stop.aborted ? queueMicrotask(closeAll.bind(stop)) : stop.addEventListener("abort", closeAll); // added but once
+  stop.aborted ? queueMicrotask(closeAll.bind(stop)) : stop.addEventListener("abort", closeAll); // once for all
   socket.on("close", forget).on("error", ignore);
   socket[Symbol.asyncDispose] = dispose;
   peerName(socket); // asked for now: a socket that was reset no longer knows

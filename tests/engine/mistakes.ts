@@ -2769,4 +2769,12 @@ export const MISTAKES: Mistake[] = [
     tests: ["tests/udp/loops.test.ts"],
     names: "not itself",
   },
+  {
+    what: "a file whose old name has gone loses the new one, too",
+    file: "lib/files.ts",
+    was: 'if ((error as { code?: string }).code === "ENOENT") return;',
+    is: "",
+    tests: ["tests/lib/files.test.ts"],
+    names: "second one",
+  },
 ];

@@ -213,12 +213,13 @@ test("where nothing can be linked, a file is renamed, but only to a name that is
   }
 });
 
-test("what cannot be taken away from its old name does not get a second one", async () => {
+test("what cannot be taken away from its old name does not get a second one; what has gone keeps the new one", async () => {
   const real = { ...await import("node:fs") };
+  let code = "EACCES"; // the old name's folder is read-only
   mock.module("node:fs", () => ({
     ...real,
     unlinkSync: (path: string) => {
-      if (path.endsWith("a")) throw Object.assign(new Error("EACCES"), { code: "EACCES" }); // its folder is read-only
+      if (path.endsWith("a")) throw Object.assign(new Error(code), { code });
       real.unlinkSync(path);
     },
   }));
@@ -226,6 +227,9 @@ test("what cannot be taken away from its old name does not get a second one", as
     await writeFile(folder.at("a"), "a");
     expect((await renameToFree(folder.at("a"), folder.at("b")).catch((error) => error)).code).toBe("EACCES");
     expect(await readdir(folder.path)).toEqual(["a"]);
+    code = "ENOENT"; // somebody else has removed the old name
+    await renameToFree(folder.at("a"), folder.at("b"));
+    expect(await readFile(folder.at("b"), "utf8")).toBe("a");
   } finally {
     mock.module("node:fs", () => real);
   }

@@ -53,15 +53,8 @@ export class Requests {
     before?.socket.destroy(); // the same client again: its old connection is dead, but TCP has not noticed yet
     const token = randomBytes(16);
     const client: Client = {
-      ...{
-        socket,
-        instance,
-        token,
-        heard: performance.now(),
-        patience: BURST,
-        isWarned: false,
-        since: Infinity,
-      },
+      ...{ socket, instance, token, heard: performance.now(), patience: BURST, isWarned: false },
+      since: Infinity, // not welcomed yet
       bucket: new Bucket(BURST, RATE),
       asks: new Bucket(ASKS.burst, ASKS.rate),
       isAsked: new Bucket(IS_ASKED.burst, IS_ASKED.rate),

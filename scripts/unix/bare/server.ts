@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
 /**
  * 3.10 bare  Calls inside one machine:  bun server.ts [PATH]
- * The lesson ../server.ts adds flags, GBK, a queue, permissions, restarts.
+ * The lesson ../server.ts adds flags, GBK, a queue, permissions and cleanup.
  * On the wire: make wire L=3.10
  *
  * terminal 1
