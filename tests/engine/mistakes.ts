@@ -2644,10 +2644,18 @@ export const MISTAKES: Mistake[] = [
   {
     what: "4.4: who logs in while news waits never hears it",
     file: "scripts/apps/messenger/roster.ts",
-    was: "&& knows(client) !== isHere",
-    is: "&& wasHere !== isHere",
+    was: "client.knows = new Set(this.here());",
+    is: "client.knows = new Set(this.#people.keys().filter((one) => !this.#untold.has(one)));",
     tests: ["tests/apps/messenger-rules.test.ts"],
     names: "news waits",
+  },
+  {
+    what: "4.4: news that nobody needs holds up the others",
+    file: "scripts/apps/messenger/roster.ts",
+    was: "if (unaware.length > 0 && !this.#news.take()) continue;",
+    is: "if (!this.#news.take()) continue;",
+    tests: ["tests/apps/messenger-rules.test.ts"],
+    names: "600 who came and went",
   },
   {
     what: "4.4: a carrier's network is a public one",

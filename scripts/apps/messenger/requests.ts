@@ -54,7 +54,7 @@ export class Requests {
     const token = randomBytes(16);
     const client: Client = {
       ...{ socket, instance, token, heard: performance.now(), patience: BURST, isWarned: false },
-      since: Infinity, // not welcomed yet
+      knows: new Set(),
       bucket: new Bucket(BURST, RATE),
       asks: new Bucket(ASKS.burst, ASKS.rate),
       isAsked: new Bucket(IS_ASKED.burst, IS_ASKED.rate),

@@ -24,9 +24,6 @@ const MOST_EXPECTED = 100;
 const NEWS_BURST = 50;
 const NEWS_RATE = 5;
 
-/** How many changes of somebody are remembered until they are told. */
-const MOST_CHANGES = 100;
-
 /** A client that is logged in. */
 export type Client = {
   socket: Socket;
@@ -47,8 +44,8 @@ export type Client = {
   own?: UdpEndpoint;
   /** Whether it knows that somebody registers in its name. */
   isWarned: boolean;
-  /** When it was welcomed, by the time of the roster: what was so then, it knows from the welcome. */
-  since: number;
+  /** Who is on line, as it knows from its welcome and from the news. */
+  knows: Set<string>;
 };
 
 /** Somebody with a name. A person without a client is away; an expected one has never logged in here. */
@@ -67,11 +64,8 @@ export class Roster {
   /** Those who have never logged in here. */
   readonly #expected = new Set<Person>();
   readonly #post: (client: Client, message: ToClient) => void;
-  /** News that nobody has been told yet: whether that person was here when all last heard of it; its changes since. */
-  readonly #untold = new Map<string, { wasHere: boolean; isKnown: boolean; changes: number[] }>();
-  /** The time of the roster counts changes and welcomes. */
-  #time = 0;
-  #lastWelcome = 0;
+  /** Who has come or gone, and not all know it yet; whether that name was known before. */
+  readonly #untold = new Map<string, boolean>();
   readonly #news = new Bucket(NEWS_BURST, NEWS_RATE);
 
   constructor(post: (client: Client, message: ToClient) => void) {
@@ -108,12 +102,10 @@ export class Roster {
     }
     const person: Person = known ?? { name, source, expectedBy: "", waiting: new Mailbox() };
     this.#people.set(name, person);
-    const wasHere = person.client !== undefined;
-    const isKnown = known !== undefined;
     Object.assign(person, { client, source, expectedBy: "" });
     this.#expected.delete(person);
-    this.#changed(name, wasHere, isKnown);
-    this.#lastWelcome = client.since = ++this.#time;
+    client.knows = new Set(this.here());
+    this.#changed(name, known !== undefined);
     return person;
   }
 
@@ -123,7 +115,7 @@ export class Roster {
     this.#people.delete(person.name);
     this.#people.set(person.name, person); // now the last one to go
     this.#lose(person, person.waiting.size - KEPT);
-    this.#changed(person.name, true, true);
+    this.#changed(person.name, true);
   }
 
   /**
@@ -212,30 +204,26 @@ export class Roster {
     if (client?.instance === instance) this.#post(client, message);
   }
 
-  #changed(name: string, wasHere: boolean, isKnown: boolean): void {
-    const news = this.#untold.get(name) ?? { wasHere, isKnown, changes: [] };
-    this.#untold.set(name, news);
-    news.changes.push(++this.#time);
-    if (news.changes.length > MOST_CHANGES) news.changes.splice(0, 2); // it came and went, and nobody need know
-    this.tellNews();
+  #changed(name: string, isKnown: boolean): void {
+    if (!this.#untold.has(name)) this.#untold.set(name, isKnown);
+    if (this.#untold.size === 1) this.tellNews(); // the others are told in their turn
   }
 
   /**
-   * Tells everybody about those who have come or gone, at a limited rate. Somebody who came and went again is news only
-   * for those who logged in between.
+   * Tells who has come or gone to those who do not know it, at a limited rate. Somebody who came and went again is no
+   * news: nobody knows of it but those who logged in between.
    */
   tellNews(): void {
-    for (const [name, { wasHere, isKnown, changes }] of this.#untold) {
+    const clients = [...this.#people.values()].flatMap(({ client }) => client ?? []);
+    for (const [name, isKnown] of this.#untold) {
       const isHere = this.get(name)?.client !== undefined;
-      const isNews = isHere !== wasHere || this.#lastWelcome > changes[0];
-      if (isNews && !this.#news.take()) continue;
+      const unaware = clients.filter(({ knows }) => knows.has(name) !== isHere);
+      if (unaware.length > 0 && !this.#news.take()) continue;
       this.#untold.delete(name);
-      if (!isNews) continue;
-      const knows = ({ since }: Client) =>
-        wasHere === (changes.filter((time) => time < since).length % 2 === 0);
-      const news: ToClient = isHere ? { type: "back", name, again: isKnown } : { type: "away", name };
-      for (const { client, name: other } of this.#people.values()) {
-        if (client && other !== name && knows(client) !== isHere) this.#post(client, news);
+      for (const client of unaware) {
+        if (isHere) client.knows.add(name);
+        else client.knows.delete(name);
+        this.#post(client, isHere ? { type: "back", name, again: isKnown } : { type: "away", name });
       }
     }
   }
