@@ -20,6 +20,7 @@ import { Registry } from "../../scripts/apps/messenger/registry.ts";
 import { Requests } from "../../scripts/apps/messenger/requests.ts";
 import { type Client, Roster } from "../../scripts/apps/messenger/roster.ts";
 import { Places } from "../../scripts/apps/messenger/shares.ts";
+import { fc, holds } from "../engine/property.ts";
 
 /** What is printed, and what is reported. */
 let printed: string[] = [];
@@ -427,6 +428,43 @@ test("600 who came and went hold up nobody's news, whoever logged in between", a
   expect(only(one, "back").at(-1)?.name).toBe("late");
   expect(only(one, "back").length + only(one, "away").length).toBeLessThanOrEqual(50 + 7 * 5);
 });
+
+holds(
+  "whoever comes and goes, and when: in the end all know who is here, and no news is told to who knows it",
+  [fc.array(
+    fc.record({
+      name: fc.constantFrom("n0x", "n1x", "n2x", "n3x"),
+      comes: fc.boolean(),
+      wait: fc.constantFrom(0, 0, 0, 200, 400),
+    }),
+    { maxLength: 30 },
+  )],
+  async (steps) => {
+    const server = new Server();
+    const here = new Map([["stays", await server.logIn("stays")]]);
+    for (let count = 0; count < 25; count++) server.leave(await server.logIn("passing")); // 50 news: none is left
+    for (const { name, comes, wait } of steps) {
+      const before = here.get(name);
+      if (comes) here.set(name, await server.logIn(name)); // perhaps once more, before its old connection ends
+      else if (before && here.delete(name)) server.leave(before);
+      clock += wait;
+      server.roster.tellNews();
+    }
+    clock += 60_000;
+    server.roster.tellNews();
+    for (const { name, heard } of here.values()) {
+      const known = new Set([name]);
+      for (const message of heard) {
+        if (message.type === "welcome") { for (const name of message.here) known.add(name); }
+        if (message.type !== "back" && message.type !== "away") continue;
+        expect(known.has(message.name)).toBe(message.type === "away"); // it is news
+        if (message.type === "away") known.delete(message.name);
+        else known.add(message.name);
+      }
+      expect([...known].sort()).toEqual([...here.keys()].sort());
+    }
+  },
+);
 
 /** Registers a client of the server, as its datagrams do. */
 async function register(server: Server, { name, client }: Peer, address: string, own = "10.0.0.5") {
