@@ -715,8 +715,14 @@ export async function playRow(
   else {
     for (const mark of full) {
       await judge(mark, tell, async () => {
-        if (row.kind === "pair") await playPair(row, mark, runtime);
-        else await playClient(row, mark, runtime, await counterparts.get(row.server));
+        if (row.kind === "pair") {
+          await playPair(row, mark, runtime).catch(async (error) => {
+            // The login of 4.4 has a second, and what is lost here takes half of it: a busy machine may stand still for
+            // the rest. What is wrong is wrong a second time, too: the same datagrams are lost.
+            if (!row.script.includes("messenger")) throw error;
+            await playPair(row, mark, runtime);
+          });
+        } else await playClient(row, mark, runtime, await counterparts.get(row.server));
       });
     }
   }
